@@ -1,0 +1,10 @@
+"""Certificate material: what a person hands in becomes something that can be served, or a reason why not.
+
+* ``pem``          text to a checked certificate pair: key, leaf, chain in order
+* ``blocks``       the text underneath: labelled PEM blocks
+* ``describe``     what one certificate says about itself
+* ``self_signed``  certificates for the demo and the tests, from a throw-away authority
+* ``seal``         private keys at rest
+
+Only ``seal`` touches the disk; the other readers are values in, values out.
+"""

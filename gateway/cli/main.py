@@ -1,0 +1,35 @@
+"""The ``gateway`` command: its options and the list of its subcommands."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from gateway import __version__
+from gateway.cli.check import check
+from gateway.cli.demo.command import demo
+from gateway.cli.serve import serve
+
+# Plain tracebacks: the pretty ones print local variables, and those may be private keys.
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.command()(serve)
+app.command()(check)
+app.command()(demo)
+
+
+def show_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it with the flag
+    """Print the version and leave."""
+    if wanted:
+        typer.echo(f"gateway {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version and exit.")
+]
+
+
+@app.callback()
+def gateway(*, version: Version = False) -> None:
+    """An HTTPS gateway: many domains on one port, their certificates swapped at runtime."""

@@ -1,0 +1,122 @@
+"""What a configuration will serve: where it listens, the TLS policy, and a table with a row per domain."""
+
+from __future__ import annotations
+
+import re
+from itertools import zip_longest
+from textwrap import fill
+from typing import TYPE_CHECKING
+
+from cryptography.x509.oid import NameOID
+
+from gateway.routing.policies import towards_clients
+from gateway.tls.names import candidates, canonical
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from datetime import datetime
+
+    from gateway.certs.pem import CertificatePair
+    from gateway.config.definitions import ApiDefinition
+    from gateway.config.load import Configuration
+    from gateway.config.settings import Settings
+    from gateway.store.file_sources import Collected
+    from gateway.tls.policy import TlsPolicy
+
+HEADINGS = ("domain", "certificate", "expires", "TLS from", "upstream")
+ANY_NAME = "(any name)"
+WIDTH = 110
+
+
+def describe(configuration: Configuration, collected: Collected, now: datetime) -> str:
+    """Describe in words and a table what will be served."""
+    settings = configuration.settings
+    policy = towards_clients(settings)[0] if settings.http_server_options.use_ssl else None
+    rows: list[Iterable[str]] = [HEADINGS]
+    for domain, pairs, apis in domains(configuration, collected):
+        shown = pairs if policy else []
+        floor = [policy.minimum.label] if policy else []
+        expiries = [expiry(pair, now) for pair in shown]
+        upstreams = [upstream(api) for api in apis] or ["none: 404"]
+        rows += zip_longest([domain], map(certificate, shown), expiries, floor, upstreams, fillvalue="")
+    return "\n".join([listeners(settings), *([tls(policy)] if policy else []), "", *table(rows), ""])
+
+
+def domains(
+    configuration: Configuration, collected: Collected
+) -> Iterator[tuple[str, Sequence[CertificatePair], Sequence[ApiDefinition]]]:
+    """Yield each domain that has an API or a certificate, with its certificates and APIs."""
+    pairs: dict[str, list[CertificatePair]] = {}
+    for item in collected.entries:
+        pairs.setdefault(item.name, []).append(item.pair)
+    apis: dict[str, list[ApiDefinition]] = {}
+    for api in configuration.apis:
+        apis.setdefault(domain_of(api, configuration.settings), []).append(api)
+    default = pairs.get(collected.default or "", [])
+    everywhere = apis.pop("", [])
+    for domain in dict.fromkeys((*apis, *pairs)):
+        names = dict.fromkeys(candidates(domain))
+        found = next((pairs[name] for name in names if name in pairs), default)
+        yield domain, found, [api for name in names for api in apis.get(name, [])] or everywhere
+    if everywhere:
+        yield ANY_NAME, default, everywhere
+
+
+def domain_of(api: ApiDefinition, settings: Settings) -> str:
+    """Return the domain that an API answers for; "" is any. ``{any}.example.com`` is a wildcard by another name."""
+    custom = settings.enable_custom_domains and not api.domain_disabled
+    domain = re.sub(r"^\{[^{}]*\}\.", "*.", (custom and api.domain) or settings.hostname)
+    try:
+        return canonical(domain)
+    except ValueError:
+        return domain
+
+
+def certificate(pair: CertificatePair) -> str:
+    """Name a certificate: key type, the beginning of its fingerprint, who issued it."""
+    issuer = pair.leaf.issuer
+    names = [issuer.get_attributes_for_oid(oid) for oid in (NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME)]
+    by = next((str(found[0].value) for found in names if found), issuer.rfc4514_string())
+    return f"{pair.key_type} {pair.fingerprint[:12]} by {by}"
+
+
+def expiry(pair: CertificatePair, now: datetime) -> str:
+    """Write the last day of a certificate and how many days are left."""
+    return f"{pair.not_after:%Y-%m-%d} ({(pair.not_after - now).days} days)"
+
+
+def upstream(api: ApiDefinition) -> str:
+    """Write where the requests of an API go."""
+    proxy = api.proxy
+    targets = proxy.target_list if proxy.enable_load_balancing and proxy.target_list else (proxy.target_url,)
+    path = "" if proxy.listen_path == "/" else f"{proxy.listen_path} → "
+    return path + ", ".join(targets)
+
+
+def listeners(settings: Settings) -> str:
+    """Write on which ports there will be what."""
+    scheme = "HTTPS" if settings.http_server_options.use_ssl else "plain HTTP (use_ssl is false)"
+    redirect = settings.gateway.http_redirect
+    ports = [
+        f"{scheme} on {settings.listen_address or '*'}:{settings.listen_port}",
+        *([f"redirect to it on port {redirect.port}"] if redirect else []),
+        f"control on {settings.gateway.control_address}:{settings.control_api_port}",
+    ]
+    return ", ".join(ports)
+
+
+def tls(policy: TlsPolicy) -> str:
+    """Write the TLS policy."""
+    order = "server" if policy.server_preference else "client"
+    versions = f"TLS {policy.minimum.label} to {policy.maximum.label}"
+    suites = " ".join((*policy.suites, *policy.ciphers))
+    text = f"{versions}, cipher suites in the {order}'s order: {suites}"
+    return fill(text, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+
+
+def table(rows: Iterable[Iterable[str]]) -> list[str]:
+    """Align columns by their widest cell."""
+    columns = list(zip(*rows, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    padded = [[cell.ljust(width) for cell in column] for column, width in zip(columns, widths, strict=True)]
+    return ["  ".join(row).rstrip() for row in zip(*padded, strict=True)]

@@ -1,0 +1,82 @@
+"""An API definition in Tyk's classic format: a domain and a path, and the upstream that serves them.
+
+What a definition may not ask for is in `refusals`; rules that span several keys are in `rules`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from gateway.config import tyk_names
+from gateway.config.kinds import (
+    CertificateReference,
+    HostPattern,
+    ListedTarget,
+    ListenPath,
+    OptionalVersion,
+    Section,
+    Target,
+)
+
+
+class Transport(Section):
+    """TLS towards the upstream of one API; what is not set follows the ``proxy_ssl_*`` settings."""
+
+    tyk_only: ClassVar[frozenset[str]] = tyk_names.TRANSPORT
+
+    ssl_insecure_skip_verify: bool = Field(default=False, description="accept any certificate from the upstream")
+    ssl_min_version: OptionalVersion = Field(None, description="lowest TLS version; empty: `proxy_ssl_min_version`")
+    ssl_max_version: OptionalVersion = Field(None, description="highest TLS version; empty: `proxy_ssl_max_version`")
+    ssl_ciphers: tuple[str, ...] = Field((), description="cipher suites; empty: `proxy_ssl_ciphers`")
+    ssl_force_common_name_check: bool = Field(
+        default=False, description="the common name of the upstream's certificate must be its host"
+    )
+
+
+class Proxy(Section):
+    """The way of a request to its upstream."""
+
+    tyk_only: ClassVar[frozenset[str]] = tyk_names.PROXY
+
+    listen_path: ListenPath = Field(description="the path that the API answers; the longest one that matches wins")
+    target_url: Target = Field("", description="http or https URL of the upstream")
+    strip_listen_path: bool = Field(default=False, description="forward the path without its `listen_path`")
+    disable_strip_slash: bool = Field(
+        default=False, description="keep the trailing slash of `target_url` when the forwarded path is empty"
+    )
+    preserve_host_header: bool = Field(default=False, description="forward the client's Host instead of the target's")
+    enable_load_balancing: bool = Field(default=False, description="take turns over `target_list`")
+    target_list: tuple[ListedTarget, ...] = Field(
+        (), description="upstreams that take turns; without a scheme they are http"
+    )
+    transport: Transport = Field(Transport(), description="TLS towards the upstream")
+
+
+class ApiDefinition(Section):
+    """One API."""
+
+    tyk_only: ClassVar[frozenset[str]] = tyk_names.DEFINITION
+
+    name: str = Field("", description="what people call it; empty: its `api_id`")
+    api_id: Annotated[str, Field(pattern=r"^[^\s/]+$")] = Field(
+        description="its unique name, without spaces or slashes"
+    )
+    org_id: str = Field("", description="its owner; informational")
+    active: bool = Field(default=True, description="false: not served")
+    internal: bool = Field(default=False, description="true: not served, as nothing inside the gateway calls it")
+    listen_port: int = Field(0, description="0 or the port of the gateway: all APIs share one port")
+    protocol: str = Field("", description="empty, `http` or `https`: the port of the gateway decides")
+    domain: HostPattern = Field(
+        "",
+        description="`www.example.com`, `*.example.com`, `{name}.example.com`, `{name:regex}`; empty: any",
+    )
+    domain_disabled: bool = Field(default=False, description="ignore `domain` and `certificates`")
+    certificates: tuple[CertificateReference, ...] = Field(
+        (), repr=False, description="certificates of the domain: PEM files with key and chain, or inline PEM"
+    )
+    use_keyless: bool = Field(
+        default=False, description="must be true: this gateway has no access control for APIs yet"
+    )
+    proxy: Proxy = Field(description="the way to the upstream")

@@ -1,0 +1,217 @@
+"""The kinds of values that configuration keys take, and the rule of each, told with its cure."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, ClassVar, NoReturn
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic_core import PydanticCustomError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+VERSIONS = {769: "1.0", 770: "1.1", 771: "1.2", 772: "1.3"}
+LOWEST_DEFAULT, HIGHEST_DEFAULT = 771, 772
+
+_YEAR = 365 * 24 * 3600
+_HOST = re.compile(r"(\*\.)?[\w-]+(\.[\w-]+)*\.?")
+
+
+class Section(BaseModel):
+    """A mapping of keys in a file. Types are exact: quoted digits are text, and text is no number."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
+
+    tyk_only: ClassVar[frozenset[str]] = frozenset()
+    """Keys that Tyk has in this place and that mean nothing here."""
+    shorthand: ClassVar[str] = ""
+    """The key that is meant when the whole section is one word."""
+
+
+def refuse(message: str, cure: str = "") -> NoReturn:
+    """Refuse a value from within a validator."""
+    raise PydanticCustomError("refused", "{message}", {"message": message, "cure": cure})
+
+
+def _version(value: object) -> object:
+    """Read a TLS version, 771 or "1.2" (RFC 8446 section 4.2.1 has the numbers). 0 is Tyk's "not set"."""
+    for number, label in VERSIONS.items():
+        if value == number or (isinstance(value, str | float) and str(value) == label):
+            return number
+    if value is None or (value == 0 and not isinstance(value, bool)):
+        return None
+    return refuse("is not a TLS version", "write 769, 770, 771 or 772, or '1.0', '1.1', '1.2' or '1.3'")
+
+
+def _or(default: int) -> BeforeValidator:
+    return BeforeValidator(lambda value: _version(value) or default)
+
+
+def skeleton(pattern: str) -> str:
+    """Replace each ``{name}`` or ``{name:regex}`` of a pattern by an x, and refuse those that cannot work."""
+    literal: list[str] = []
+    start = depth = 0
+    for at, character in enumerate(pattern):
+        if character == "{":
+            depth += 1
+            start = at if depth == 1 else start
+        elif character == "}":
+            depth -= 1
+            if depth == 0:
+                _check_template(pattern[start + 1 : at])
+                literal.append("x")
+        elif depth == 0:
+            literal.append(character)
+        if depth < 0:
+            break
+    if depth:
+        refuse("has a brace without its partner", "write {name} or {name:regular expression}")
+    return "".join(literal)
+
+
+def _check_template(inside: str) -> None:
+    name, colon, expression = inside.partition(":")
+    if not name or (colon and not expression):
+        refuse("has an incomplete {}", "write {name} or {name:regular expression}")
+    try:
+        re.compile(expression)
+    except (re.error, OverflowError, RecursionError):
+        refuse("has a regular expression that does not compile", "correct what stands after the colon in {}")
+
+
+def host_pattern(text: str) -> str:
+    """Check a host name, an IP address, ``*.example.com`` or a gorilla template, ``{sub}.example.com``."""
+    if not text or _is_address(text):
+        return text
+    literal = skeleton(text)
+    if "://" in literal:
+        refuse("is a URL, not a host", "write only the host, such as www.example.com")
+    if "/" in literal:
+        refuse("has a path", "write only the host here, and the path in proxy.listen_path")
+    if ":" in literal:
+        refuse("has a port", "write only the host: a domain is served on the port of the gateway")
+    if not _HOST.fullmatch(literal) or len(literal) > 253 or max(map(len, literal.split("."))) > 63:
+        refuse("is not a host name", "write a host such as www.example.com, *.example.com or {name}.example.com")
+    return text
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _bind_address(text: str) -> str:
+    if text and not _is_address(text) and not _HOST.fullmatch(text):
+        refuse(
+            "is not an address to listen on",
+            "write an IP address without port, '' for all; the port has its own key",
+        )
+    return text
+
+
+def _network(text: str) -> str:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        try:
+            meant = f"write {ipaddress.ip_network(text, strict=False)}"
+        except ValueError:
+            meant = "write an address, or a network such as 10.0.0.0/8"
+        refuse("is not an address or a network", meant)
+    return text
+
+
+def _target(text: str) -> str:
+    """Check an absolute http or https URL."""
+    if re.search(r"\s", text):
+        refuse("has white space in it", "write %20 where a space is meant")
+    scheme, separator, _ = text.partition("://")
+    if not separator:
+        refuse("is not an absolute URL", "start it with http:// or https://")
+    if scheme.lower() not in {"http", "https"}:
+        refuse("is neither http nor https", "only http:// and https:// targets are supported")
+    url = _split(text)
+    if url is None:
+        refuse("has no usable host and port", "write it like http://10.0.0.1:8080/")
+    if url.username is not None or url.fragment:
+        refuse("has user information or a fragment", "remove what stands before the @, or from the # on")
+    return text
+
+
+def _split(text: str) -> SplitResult | None:
+    """Split a URL that has a host, and no port that cannot be one."""
+    try:
+        url = urlsplit(text)
+        unusable = not url.hostname or url.port == 0
+    except ValueError:
+        return None
+    return None if unusable else url
+
+
+def _listed_target(text: str) -> str:
+    return _target(text if "://" in text else f"http://{text}")
+
+
+def _listen_path(text: str) -> str:
+    """Clean a listen path as Tyk does: one leading slash, no dot segments, a trailing slash kept."""
+    if not text.strip():
+        refuse("is empty", "write / for all paths, or a prefix such as /orders/")
+    if re.search(r"\s", text):
+        refuse("has white space in it", "remove it: Tyk does not serve such a path either")
+    if set("?#") & set(skeleton(text)):
+        refuse("is not a path alone", "remove what starts with ? or #")
+    segments: list[str] = []
+    for segment in text.split("/"):
+        if segment == "..":
+            del segments[-1:]
+        elif segment not in {"", "."}:
+            segments.append(segment)
+    return "/" + "/".join(segments) + ("/" if segments and text.endswith("/") else "")
+
+
+def _without_inline_pem(text: str) -> str:
+    return "(inline PEM, kept out of copies)" if is_inline_pem(text) else text
+
+
+def is_inline_pem(text: str) -> bool:
+    """Whether a certificate reference is the material itself instead of the path of a file."""
+    return "-----BEGIN " in text
+
+
+@dataclass(frozen=True, slots=True)
+class PathUnless:
+    """Marks text that is a path unless ``exempt`` says otherwise: the reader makes such paths absolute."""
+
+    exempt: Callable[[str], bool]
+
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[float, Field(ge=0, le=_YEAR)]
+SomeSeconds = Annotated[float, Field(gt=0, le=_YEAR)]
+Count = Annotated[int, Field(ge=0, le=10**9)]
+SomeCount = Annotated[int, Field(ge=1, le=10**9)]
+Bytes = Annotated[int, Field(ge=0, le=2**50)]
+LowestVersion = Annotated[int, _or(LOWEST_DEFAULT)]
+HighestVersion = Annotated[int, _or(HIGHEST_DEFAULT)]
+OptionalVersion = Annotated[int | None, BeforeValidator(_version)]
+HostPattern = Annotated[str, AfterValidator(host_pattern)]
+BindAddress = Annotated[str, AfterValidator(_bind_address)]
+Network = Annotated[str, AfterValidator(_network)]
+Target = Annotated[str, AfterValidator(_target)]
+ListedTarget = Annotated[str, AfterValidator(_listed_target)]
+ListenPath = Annotated[str, AfterValidator(_listen_path)]
+LogPath = Annotated[str, Field(min_length=1), PathUnless("stdout".__eq__)]
+# Inline PEM may hold a private key: it stays out of every copy of the configuration that is written.
+CertificateReference = Annotated[
+    str,
+    Field(min_length=1),
+    PathUnless(is_inline_pem),
+    PlainSerializer(_without_inline_pem, when_used="json"),
+]

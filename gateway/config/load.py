@@ -1,0 +1,192 @@
+"""All that is configured, from files and environment, as one frozen value; or every problem at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict
+
+from gateway.config import document, environment, refusals, rules
+from gateway.config.definitions import ApiDefinition
+from gateway.config.node import Node, asks_for_nothing
+from gateway.config.problems import Findings, Place, Problem, Severity
+from gateway.config.reading import Keys, Reading, dotted, read
+from gateway.config.settings import Settings
+from gateway.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_SUFFIXES = frozenset({".json", ".yaml", ".yml"})
+_COMPANIONS = ("-oas", "-mcp")  # files that Tyk keeps beside a classic definition, in other formats
+# Where Tyk's packages and images keep definitions: named by its published files, rightly absent elsewhere.
+_TYK_APP_PATHS = frozenset({Path("/etc/tyk/apps"), Path("/opt/tyk-gateway/apps")})
+
+
+class Configuration(BaseModel):
+    """What is configured: settings, served APIs, what a person should know, and the files that were read.
+
+    Its JSON form reads back equal, except that secrets, passphrases and inline PEM stay out of it.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    settings: Settings
+    apis: tuple[ApiDefinition, ...]
+    warnings: tuple[Problem, ...]
+    files: tuple[Path, ...]
+
+
+def load(path: Path, environ: Mapping[str, str]) -> Configuration:
+    """Read the main file, the environment and the API definitions.
+
+    Raises ConfigurationError, with every problem that there is, when one of them is an error.
+    """
+    return _Load(path, environ).configuration()
+
+
+class _Load:
+    def __init__(self, path: Path, environ: Mapping[str, str]) -> None:
+        self._path = path
+        self._environ = environ
+        self._found = Findings()
+        self._files: list[tuple[Path, str]] = []
+
+    def configuration(self) -> Configuration:
+        root = self._read(self._path, str(self._path))
+        if root is None:
+            raise ConfigurationError(self._problems())
+        root, inline = _without_apis(root)
+        root = environment.overlay(root, self._environ, self._found)
+        refusals.check_main_file(root, self._found)
+        main = read(Settings, root, self._found)
+        if main.model is None:
+            raise ConfigurationError(self._problems())
+        rules.check_settings(main.model, main.origin, self._found)
+        settings = self._with_paths(main.model, alone=inline is not None)
+        readings = [*self._inline(inline), *self._from_directory(settings.app_path, main.origin.place("app_path"))]
+        rules.check_definitions(readings, settings, main.origin, self._found)
+        if self._found.refused:
+            raise ConfigurationError(self._problems())
+        return Configuration(
+            settings=settings,
+            apis=tuple(_complete(reading.model) for reading in readings if reading.model),
+            warnings=self._problems(),
+            files=tuple(file for file, _ in self._files),
+        )
+
+    def _read(self, path: Path, shown: str) -> Node | None:
+        self._files.append((path.absolute(), shown))
+        return document.read(path, shown, self._found)
+
+    def _with_paths(self, settings: Settings, *, alone: bool) -> Settings:
+        """Settle the two directories whose defaults depend on where the main file is.
+
+        A file that defines APIs itself stands alone: the directory beside it is then read only if it is named.
+        """
+        base = self._path.absolute().parent
+        beside = base / "apps"
+        gateway = settings.gateway.model_copy(update={"data_dir": base / settings.gateway.data_dir})
+        app_path = settings.app_path or (beside if beside.is_dir() and not alone else None)
+        return settings.model_copy(update={"gateway": gateway, "app_path": app_path})
+
+    def _inline(self, inline: Node | None) -> Iterator[Reading[ApiDefinition]]:
+        if inline is None or inline.value is None:
+            return
+        if not isinstance(inline.value, list):
+            self._found.error(Place("apis", inline.source), "must be a list", "start each API with a dash")
+            return
+        for index, node in enumerate(inline.value):
+            yield from self._definition(node, ("apis", index))
+
+    def _from_directory(self, directory: Path | None, place: Place) -> Iterator[Reading[ApiDefinition]]:
+        if directory is None:
+            return
+        try:
+            entries = sorted(directory.iterdir())
+        except FileNotFoundError:
+            tell = self._found.warning if directory in _TYK_APP_PATHS else self._found.error
+            tell(
+                place,
+                f"the directory {directory} does not exist",
+                "create it, correct it, or remove app_path",
+            )
+            return
+        except OSError as error:
+            self._found.error(place, f"{directory} cannot be listed: {error.strerror}", "name a readable directory")
+            return
+        for entry in entries:
+            if entry.suffix.lower() not in _SUFFIXES or entry.stem.endswith(_COMPANIONS) or entry.is_dir():
+                continue
+            if (node := self._read(entry, self._shown(entry))) is not None:
+                yield from self._definition(node, ())
+
+    def _shown(self, file: Path) -> str:
+        """A file's name as a person would type it who typed that of the main file."""
+        base = self._path.absolute().parent
+        return str(self._path.parent / file.relative_to(base)) if file.is_relative_to(base) else str(file)
+
+    def _definition(self, node: Node, prefix: Keys) -> Iterator[Reading[ApiDefinition]]:
+        place = Place(dotted(prefix), node.source)
+        if not isinstance(node.value, dict):
+            self._found.error(place, "an API definition must be a section with keys", "see docs/configuration.md")
+            return
+        keys = {key.lower(): value for key, value in node.value.items()}
+        if "openapi" in keys or "x-tyk-api-gateway" in keys:
+            self._found.error(
+                place,
+                "is an OpenAPI definition; only Tyk's classic format is read",
+                "export the API in classic format",
+            )
+        elif (active := keys.get("active")) and active.value is not None and asks_for_nothing(active):
+            self._found.note(Place(dotted((*prefix, "active")), active.source), "is false: this API is not served")
+        elif (internal := keys.get("internal")) and not asks_for_nothing(internal):
+            self._found.note(Place(dotted((*prefix, "internal")), internal.source), "is true: this API is not served")
+        else:
+            refusals.check_definition(node, prefix, self._found)
+            yield read(ApiDefinition, node, self._found, prefix=prefix, note_empty=False)
+
+    def _problems(self) -> tuple[Problem, ...]:
+        """All problems in the order of files and lines, variables first; no note where an error says more."""
+        ranks = {shown: rank for rank, (_, shown) in enumerate(self._files)}
+
+        def position(problem: Problem) -> tuple[int, int]:
+            file, _, line = problem.source.rpartition(":")
+            return (ranks[file], int(line)) if file in ranks else (ranks.get(problem.source, -1), 0)
+
+        refused = {
+            (problem.source.rpartition(":")[0], part)
+            for problem in self._found.problems
+            if problem.severity is Severity.ERROR
+            for part in _outer(problem.path)
+        }
+        kept = [
+            problem
+            for problem in self._found.problems
+            if problem.severity is not Severity.NOTE or (problem.source.rpartition(":")[0], problem.path) not in refused
+        ]
+        return tuple(sorted(kept, key=position))
+
+
+def _outer(path: str) -> list[str]:
+    """A path and the paths of what it is in: a.b.c, a.b, a."""
+    parts = path.split(".")
+    return [".".join(parts[:end]) for end in range(len(parts), 0, -1)]
+
+
+def _without_apis(root: Node) -> tuple[Node, Node | None]:
+    """Split the inline API definitions off the main file."""
+    if not isinstance(root.value, dict):
+        return root, None
+    inline = next((value for key, value in root.value.items() if key.lower() == "apis"), None)
+    rest = {key: value for key, value in root.value.items() if key.lower() != "apis"}
+    return Node(rest, root.source, root.base), inline
+
+
+def _complete(definition: ApiDefinition) -> ApiDefinition:
+    """Fill in what is meant when it is not written."""
+    proxy = definition.proxy
+    if not proxy.target_url:
+        proxy = proxy.model_copy(update={"target_url": proxy.target_list[0]})
+    return definition.model_copy(update={"name": definition.name or definition.api_id, "proxy": proxy})

@@ -1,0 +1,61 @@
+"""A configuration value that knows where it stands, whichever text it was read from."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MAX_DEPTH = 64  # deeper nesting than any configuration has; keeps recursion away from the interpreter's limit
+
+Scalar: TypeAlias = str | int | float | bool | None
+
+# Never meant, and dangerous on a terminal, in a path or in UTF-8: controls but TAB, LF, CR; lone surrogates.
+_FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+_FALSE_WORDS = frozenset({"", "~", "null", "0", "false", "no", "off"})
+
+
+class Word(str):
+    """Text whose type is not decided yet: an unquoted YAML scalar, or the value of an environment variable.
+
+    The key that it belongs to decides whether ``off``, ``1.2`` or ``0644`` is a switch, a number or text.
+    """
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A value, where it stands (``file:line`` or a variable), and the directory that its paths start from."""
+
+    value: dict[str, Node] | list[Node] | Scalar
+    source: str
+    base: Path
+
+
+class MalformedError(ValueError):
+    """The text is not the JSON or YAML that it claims to be, from ``source`` on."""
+
+    def __init__(self, source: str, message: str, cure: str = "") -> None:
+        self.source = source
+        self.message = message
+        self.cure = cure
+        super().__init__(message)
+
+
+def forbidden_character(text: str) -> re.Match[str] | None:
+    """The first character that no configuration may hold, if there is one."""
+    return _FORBIDDEN.search(text)
+
+
+def asks_for_nothing(node: Node) -> bool:
+    """Whether a value is what Tyk's exports write for "not set": null, false, 0, "", or only such in it."""
+    value = node.value
+    if isinstance(value, dict):
+        return all(asks_for_nothing(child) for child in value.values())
+    if isinstance(value, Word):
+        return value.lower() in _FALSE_WORDS
+    return not value

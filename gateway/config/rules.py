@@ -1,0 +1,162 @@
+"""Rules that span several keys, or several APIs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.config.kinds import HIGHEST_DEFAULT, LOWEST_DEFAULT, VERSIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gateway.config.definitions import ApiDefinition
+    from gateway.config.problems import Findings, Place
+    from gateway.config.reading import Keys, Origin, Reading
+    from gateway.config.settings import Settings
+
+TYK_DEFAULT_SECRET = "352d20ee67be67f6340b4c0605b044b7"  # noqa: S105 - published, the reason to warn of it
+_REFERENCES = ("env://", "file://", "secrets://", "consul://", "vault://")
+
+
+def check_settings(settings: Settings, origin: Origin, found: Findings) -> None:
+    """Check the main file on its own."""
+    options = settings.http_server_options
+    keys: tuple[Keys, Keys] = ("http_server_options", "min_version"), ("http_server_options", "max_version")
+    _check_versions((options.min_version, options.max_version), origin, keys, found)
+    low, high = settings.proxy_ssl_min_version, settings.proxy_ssl_max_version
+    keys = ("proxy_ssl_min_version",), ("proxy_ssl_max_version",)
+    _check_versions((low or LOWEST_DEFAULT, high or HIGHEST_DEFAULT), origin, keys, found)
+    _check_ports(settings, origin, found)
+    _check_secrets(settings, origin, found)
+    if settings.gateway.http_redirect and not options.use_ssl:
+        found.warning(
+            origin.place("gateway", "http_redirect"),
+            "sends clients to HTTPS, which is not served as http_server_options.use_ssl is false",
+            "set http_server_options.use_ssl to true",
+        )
+
+
+def _check_versions(bounds: tuple[int, int], origin: Origin, keys: tuple[Keys, Keys], found: Findings) -> None:
+    """Check that a range of TLS versions holds one; a bound that is not written has its default."""
+    low, high = bounds
+    if low > high:
+        written = next((key for key in keys if key in origin.sources), keys[0])
+        found.error(
+            origin.place(*written),
+            f"leaves no TLS version: the lowest is {VERSIONS[low]} and the highest {VERSIONS[high]}",
+            f"write both {keys[0][-1]} and {keys[1][-1]}, the lower one first",
+        )
+
+
+def _check_ports(settings: Settings, origin: Origin, found: Findings) -> None:
+    taken = {settings.listen_port: "listen_port"}
+    ports: list[tuple[int, Keys]] = [(settings.control_api_port, ("control_api_port",))]
+    if redirect := settings.gateway.http_redirect:
+        ports.append((redirect.port, ("gateway", "http_redirect", "port")))
+    for port, keys in ports:
+        place = origin.place(*keys)
+        if (first := taken.setdefault(port, place.path)) != place.path:
+            found.error(place, f"the port {port} is already that of {first}", "give each a port of its own")
+
+
+def _check_secrets(settings: Settings, origin: Origin, found: Findings) -> None:
+    secret = settings.secret.get_secret_value() if settings.secret else ""
+    if secret == TYK_DEFAULT_SECRET:
+        found.warning(
+            origin.place("secret"),
+            "is the default that Tyk publishes, so everybody knows it",
+            "write one of your own, or remove the key: one is then made and kept in gateway.data_dir",
+        )
+    elif secret.startswith(_REFERENCES):
+        found.error(
+            origin.place("secret"),
+            "is a reference to a secret kept elsewhere, which is not followed here",
+            "set the secret itself, best in the variable TYK_GW_SECRET",
+        )
+    for index, pair in enumerate(settings.http_server_options.certificates):
+        if pair.passphrase and pair.passphrase_file:
+            found.error(
+                origin.place("http_server_options", "certificates", index, "passphrase"),
+                "stands beside passphrase_file, and only one of them can be meant",
+                "remove one, better passphrase",
+            )
+
+
+def check_definitions(
+    readings: Sequence[Reading[ApiDefinition]], settings: Settings, origin: Origin, found: Findings
+) -> None:
+    """Check the API definitions on their own, against the settings, and against each other."""
+    served = [(reading.model, reading.origin) for reading in readings if reading.model]
+    for definition, own in served:
+        _check_definition(definition, settings, own, found)
+    _check_twins(served, settings, found)
+    if not readings:
+        found.warning(
+            origin.place(),
+            "no API is defined, so every request is answered with 404",
+            "define one under apis: or in a file in app_path",
+        )
+    options = settings.http_server_options
+    certificates = [options.certificates, options.ssl_certificates, *(one.certificates for one, _ in served)]
+    if any(certificates) and not options.use_ssl:
+        found.warning(
+            origin.place("http_server_options", "use_ssl"),
+            "is false, so the certificates are not used and clients are served without TLS",
+            "set http_server_options.use_ssl to true",
+        )
+
+
+def _check_definition(definition: ApiDefinition, settings: Settings, origin: Origin, found: Findings) -> None:
+    if definition.listen_port not in {0, settings.listen_port}:
+        found.error(
+            origin.place("listen_port"),
+            f"is not {settings.listen_port}, the listen_port of the gateway, which all APIs share",
+            "remove it",
+        )
+    if definition.protocol not in {"", "http", "https"}:
+        place = origin.place("protocol")
+        found.error(place, f"{definition.protocol!r} is not supported", "remove it: APIs are http or https")
+    if definition.domain and not settings.enable_custom_domains:
+        found.warning(
+            origin.place("domain"),
+            "is not used, as enable_custom_domains is false",
+            "set enable_custom_domains to true",
+        )
+    proxy, transport = definition.proxy, definition.proxy.transport
+    if proxy.enable_load_balancing:
+        if not proxy.target_list and origin.sound("proxy", "target_list"):
+            place = origin.place("proxy", "target_list")
+            found.error(place, "is empty, but enable_load_balancing is true", "list the targets")
+    elif not proxy.target_url and origin.sound("proxy", "target_url"):
+        found.error(origin.place("proxy", "target_url"), "is required and missing", "write http://host:port/")
+    if transport.ssl_min_version or transport.ssl_max_version:
+        low = transport.ssl_min_version or settings.proxy_ssl_min_version or LOWEST_DEFAULT
+        high = transport.ssl_max_version or settings.proxy_ssl_max_version or HIGHEST_DEFAULT
+        section = ("proxy", "transport")
+        keys: tuple[Keys, Keys] = (*section, "ssl_min_version"), (*section, "ssl_max_version")
+        _check_versions((low, high), origin, keys, found)
+
+
+def _check_twins(served: Sequence[tuple[ApiDefinition, Origin]], settings: Settings, found: Findings) -> None:
+    """Check that no two APIs have the same name or the same place."""
+    names: dict[str, Place] = {}
+    routes: dict[tuple[str, str], tuple[str, Place]] = {}
+    for definition, origin in served:
+        name, place = definition.api_id, origin.place("api_id")
+        if (first := names.setdefault(name, place)) is not place:
+            found.error(place, f"the api_id {name!r} is already taken ({first.source})", "give each API its own")
+        place = origin.place("proxy", "listen_path")
+        route = _host(definition, settings), definition.proxy.listen_path
+        other, taken = routes.setdefault(route, (name, place))
+        if taken is not place:
+            found.error(
+                place,
+                f"{name!r} and {other!r} ({taken.source}) are both {route[1]} on {route[0] or 'any host'}",
+                "change the domain or the listen_path of one of them",
+            )
+
+
+def _host(definition: ApiDefinition, settings: Settings) -> str:
+    """The host that an API is served on; empty for any."""
+    own = settings.enable_custom_domains and not definition.domain_disabled and definition.domain
+    return (own or settings.hostname).lower().removesuffix(".")

@@ -1,0 +1,171 @@
+"""The settings of the gateway: the keys of ``tyk.conf`` that it obeys, and its own in ``gateway``.
+
+Each description is the meaning in docs/configuration.md. Times are seconds, sizes are bytes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, SecretStr
+
+from gateway.config import tyk_names
+from gateway.config.kinds import (
+    BindAddress,
+    Bytes,
+    CertificateReference,
+    Count,
+    HighestVersion,
+    HostPattern,
+    LogPath,
+    LowestVersion,
+    Network,
+    OptionalVersion,
+    Port,
+    Seconds,
+    Section,
+    SomeCount,
+    SomeSeconds,
+)
+
+# Never in a copy of the configuration: who needs a secret reads it where it stands.
+Secret = Annotated[SecretStr | None, Field(exclude=True, repr=False)]
+
+
+class CertificateFiles(Section):
+    """A certificate and its key in files."""
+
+    domain_name: HostPattern = Field("", description="the domain it is for; empty: the names in the certificate")
+    cert_file: Path = Field(description="PEM file of the certificate; its chain may follow in the same file")
+    key_file: Path = Field(description="PEM file of the private key; the same file for a bundle of both")
+    chain_file: Path | None = Field(None, description="PEM file of the intermediates, if not in `cert_file`")
+    passphrase: Secret = Field(None, description="opens an encrypted key; better kept in `passphrase_file`")
+    passphrase_file: Path | None = Field(None, description="file whose first line opens an encrypted key")
+
+
+class HttpServerOptions(Section):
+    """How the gateway meets its clients."""
+
+    tyk_only: ClassVar[frozenset[str]] = tyk_names.HTTP_SERVER_OPTIONS
+
+    use_ssl: bool = Field(default=False, description="serve HTTPS on `listen_port`")
+    server_name: HostPattern = Field("", description="the site for clients that send no server name or an unknown one")
+    min_version: LowestVersion = Field(771, description="lowest TLS version: 769-772 or '1.0'-'1.3'")
+    max_version: HighestVersion = Field(772, description="highest TLS version: 769-772 or '1.0'-'1.3'")
+    certificates: tuple[CertificateFiles, ...] = Field((), description="certificates as pairs of files")
+    ssl_certificates: tuple[CertificateReference, ...] = Field(
+        (),
+        repr=False,
+        description="certificates as PEM bundles with key and chain: a file each, or inline PEM",
+    )
+    ssl_ciphers: tuple[str, ...] = Field(
+        (),
+        description="allowed suites: IANA names, OpenSSL names or OpenSSL cipher strings; empty: modern ones",
+    )
+    prefer_server_ciphers: bool = Field(
+        default=True, description="choose by the order of `ssl_ciphers` instead of by the client's"
+    )
+    read_timeout: Seconds = Field(0, description="time for reading a whole request; 0: `gateway.limits` decide")
+    write_timeout: Seconds = Field(0, description="time for writing a whole response; 0: `gateway.limits` decide")
+    max_request_body_size: Bytes = Field(0, description="largest request body; 0: `gateway.limits.body_bytes`")
+    skip_url_cleaning: bool = Field(default=False, description="route paths as they come, with `//` and `..` in them")
+    enable_strict_routes: bool = Field(
+        default=False, description="`/app` matches `/app` and `/app/...`, no longer `/apple`"
+    )
+
+
+class Limits(Section):
+    """What one client, one upstream or one worker may take."""
+
+    tls_handshake_timeout: SomeSeconds = Field(10, description="time for a TLS handshake, ClientHello included")
+    request_head_timeout: SomeSeconds = Field(10, description="time for a request's head, once it has begun")
+    body_idle_timeout: SomeSeconds = Field(30, description="longest pause within a request's body")
+    write_idle_timeout: SomeSeconds = Field(60, description="longest time that a client takes nothing of a response")
+    keep_alive_timeout: SomeSeconds = Field(60, description="longest pause between two requests of a connection")
+    requests_per_connection: SomeCount = Field(1000, description="requests on one connection before it is closed")
+    head_bytes: SomeCount = Field(16384, description="largest head of a request or response")
+    head_fields: SomeCount = Field(100, description="most fields in a head")
+    body_bytes: Bytes = Field(10485760, description="largest request body; 0: unlimited")
+    connections_per_worker: SomeCount = Field(10000, description="client connections of one worker")
+    connections_per_address: SomeCount = Field(1000, description="client connections from one address, per worker")
+    upstream_connect_timeout: SomeSeconds = Field(5, description="time for connecting to an upstream, TLS included")
+    upstream_response_timeout: SomeSeconds = Field(30, description="time until an upstream answers with a head")
+    upstream_idle_timeout: SomeSeconds = Field(
+        60, description="longest pause in a response; life of an idle connection"
+    )
+    drain_timeout: SomeSeconds = Field(30, description="time that running requests have when the gateway stops")
+    active_sites: SomeCount = Field(10000, description="TLS sites that a worker keeps in memory")
+
+
+class GatewayTls(Section):
+    """TLS beyond Tyk's keys."""
+
+    strict_sni: bool = Field(
+        default=False, description="refuse unknown server names instead of serving the default site"
+    )
+
+
+class AccessLog(Section):
+    """One line per request. One word (`access_log: off`) sets the format."""
+
+    shorthand: ClassVar[str] = "format"
+
+    format: Literal["json", "common", "off"] = Field("json", description="`json`, `common` or `off`")
+    path: LogPath = Field("stdout", description="`stdout`, or a file")
+
+
+class HttpRedirect(Section):
+    """A plain HTTP port that sends everybody to HTTPS."""
+
+    port: Port = Field(description="the port that redirects")
+    hsts_max_age: Count = Field(0, description="`max-age` of Strict-Transport-Security on HTTPS answers; 0: not sent")
+
+
+class GatewaySection(Section):
+    """What Tyk has no key for."""
+
+    workers: Count = Field(0, description="worker processes; 0: one per core")
+    data_dir: Path = Field(Path("data"), description="directory of the gateway's own state")
+    control_address: BindAddress = Field("127.0.0.1", description="address of the control port")
+    limits: Limits = Field(Limits(), description="what a client, an upstream or a worker may take")
+    trusted_proxies: tuple[Network, ...] = Field(
+        (), description="addresses and networks whose `X-Forwarded-*` fields are believed"
+    )
+    tls: GatewayTls = Field(GatewayTls(), description="TLS beyond Tyk's keys")
+    access_log: AccessLog = Field(AccessLog(), description="one line per request")
+    http_redirect: HttpRedirect | None = Field(None, description="a plain HTTP port that sends everybody to HTTPS")
+
+
+class Settings(Section):
+    """The main file."""
+
+    tyk_only: ClassVar[frozenset[str]] = tyk_names.MAIN_FILE
+
+    listen_address: BindAddress = Field("", description="address to listen on; empty: all")
+    listen_port: Port = Field(8080, description="port to listen on")
+    control_api_port: Port = Field(9696, description="port of `/hello`, `/ready` and the admin API")
+    secret: Secret = Field(None, description="key of the admin API; empty: one is made and kept in `gateway.data_dir`")
+    app_path: Path | None = Field(
+        None, description="directory of API definitions; empty: `apps` beside a main file without `apis`"
+    )
+    enable_custom_domains: bool = Field(default=True, description="route by the `domain` of API definitions")
+    hostname: HostPattern = Field("", description="host of the APIs that have no `domain`; empty: any")
+    close_connections: bool = Field(default=False, description="close each client connection after one request")
+    proxy_default_timeout: Seconds = Field(
+        0, description="time for an upstream to connect and to answer with a head; 0: `gateway.limits` decide"
+    )
+    proxy_ssl_insecure_skip_verify: bool = Field(
+        default=False, description="accept any certificate from https upstreams"
+    )
+    proxy_ssl_min_version: OptionalVersion = Field(None, description="lowest TLS version to upstreams; empty: 771")
+    proxy_ssl_max_version: OptionalVersion = Field(None, description="highest TLS version to upstreams; empty: 772")
+    proxy_ssl_ciphers: tuple[str, ...] = Field((), description="cipher suites to upstreams; names as in `ssl_ciphers`")
+    max_idle_connections_per_host: Count = Field(
+        0, description="idle connections that a worker keeps to one upstream address; 0: 100"
+    )
+    graceful_shutdown_timeout_duration: Seconds = Field(
+        0, description="time that running requests have at the end; 0: `gateway.limits.drain_timeout`"
+    )
+    http_server_options: HttpServerOptions = Field(HttpServerOptions(), description="how the gateway meets clients")
+    gateway: GatewaySection = Field(GatewaySection(), description="what Tyk has no key for")

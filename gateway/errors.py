@@ -1,0 +1,60 @@
+"""The errors of the gateway: one shallow tree.
+
+    GatewayError
+    ├── ConfigurationError    the files or the environment cannot be served; carries every problem at once
+    ├── CertificateError      a certificate, key or chain that a careful person would refuse
+    ├── StoreError            the node's database cannot be opened, read or written
+    ├── MessageError          bytes that are not the HTTP they claim to be (from a client or an upstream)
+    └── UpstreamError         no answer can be had from an upstream: unreachable, too slow, broken
+
+Every message says what happened, where, and what to do about it. No message ever holds a private key or a secret.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gateway.config.problems import Problem
+
+
+class GatewayError(Exception):
+    """The root: anything that the gateway itself decided is wrong."""
+
+
+class ConfigurationError(GatewayError):
+    """The configuration cannot be served. ``problems`` holds all of them, errors and warnings, in file order."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class CertificateError(GatewayError):
+    """A certificate, key or chain is unusable; the message says which rule it breaks and the cure."""
+
+
+class StoreError(GatewayError):
+    """The node's database cannot be opened, read or written."""
+
+
+class MessageError(GatewayError):
+    """Bytes that are not the HTTP message they claim to be.
+
+    ``status`` is what a client that sent them is answered with (RFC 9110 section 15.5); an upstream that sent them
+    is answered for with 502.
+    """
+
+    def __init__(self, status: int, reason: str) -> None:
+        self.status = status
+        super().__init__(reason)
+
+
+class UpstreamError(GatewayError):
+    """No answer can be had from an upstream. ``status`` is 502, 503 or 504 (RFC 9110 section 15.6)."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        self.status = status
+        super().__init__(reason)

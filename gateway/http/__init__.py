@@ -1,0 +1,10 @@
+"""The wire: HTTP/1.1 as bytes, without a decision about where a request goes.
+
+* ``fields``      field lines: grammar, and what each name means to an intermediary
+* ``head``        request and response heads: bytes become frozen values, or a ``MessageError``
+* ``body``        the chunked coding, and how long a body is
+* ``forwarding``  what an upstream is told about the client
+* ``responses``   the answers that the gateway gives itself
+* ``h1_server``   a connection from a client (downstream)
+* ``h1_client``   a connection to an upstream
+"""

@@ -1,0 +1,160 @@
+"""Field lines: their grammar (RFC 9110 section 5), and what each name means to an intermediary.
+
+Clients repeat themselves: of the eight or so lines of a request, seven came before, byte for byte. A line is
+therefore checked and classified once, and the result kept in a bounded table that is asked with the whole line.
+That is both stricter and faster than a general parser (``docs/architecture.md`` has the figures). Lines that carry
+credentials are checked each time and never kept.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import IntEnum
+from typing import NamedTuple
+
+from gateway.errors import MessageError
+
+
+class Kind(IntEnum):
+    """What an intermediary does with a field. ``END_TO_END`` must stay zero: the hot path asks for its truth."""
+
+    END_TO_END = 0
+    DROPPED = 1  # hop-by-hop, or an alias that could forge what the gateway says
+    HOST = 2
+    CONTENT_LENGTH = 3
+    TRANSFER_ENCODING = 4
+    CONNECTION = 5
+    EXPECT = 6
+    FORWARDED = 7  # what an earlier proxy says about the client: kept from trusted peers only
+    REQUEST_ID = 8
+
+
+class Field(NamedTuple):
+    """A checked field line: what it is for, its lower-case name, its value without surrounding whitespace."""
+
+    kind: Kind
+    name: bytes
+    value: bytes
+
+
+_LINE = re.compile(
+    rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*((?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?)[ \t]*"
+)
+
+# RFC 3986 section 3.2.2, without user information; empty where a target has no authority (RFC 9112 section 3.2).
+HOST = re.compile(rb"(?:[0-9A-Za-z._~%!$&'()*+,;=\-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])?(?::[0-9]{1,5})?")
+
+# RFC 9110 section 7.6.1, and the two Proxy-Auth fields that are for the next hop alone (section 11.7). Te is hop-by-hop;
+# trailers are forwarded without it, for a recipient may always drop them (section 6.5.1).
+_HOP_BY_HOP = dict.fromkeys(
+    (
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"upgrade",
+        b"http2-settings",
+    ),
+    Kind.DROPPED,
+)
+_FRAMING = {
+    b"connection": Kind.CONNECTION,
+    b"content-length": Kind.CONTENT_LENGTH,
+    b"transfer-encoding": Kind.TRANSFER_ENCODING,
+}
+_REQUEST = {
+    b"expect": Kind.EXPECT,
+    b"forwarded": Kind.FORWARDED,
+    b"host": Kind.HOST,
+    b"x-forwarded-for": Kind.FORWARDED,
+    b"x-forwarded-host": Kind.FORWARDED,
+    b"x-forwarded-port": Kind.FORWARDED,
+    b"x-forwarded-proto": Kind.FORWARDED,
+    b"x-real-ip": Kind.FORWARDED,
+    b"x-request-id": Kind.REQUEST_ID,
+}
+_CREDENTIALS = {
+    b"authorization",
+    b"cookie",
+    b"proxy-authorization",
+    b"set-cookie",
+    b"x-api-key",
+    b"x-tyk-authorization",
+}
+
+_TABLE_LINES = 4096
+_TABLE_LINE_BYTES = 160
+
+
+class FieldTable:
+    """The field lines seen so far in one direction, each with its meaning; at most 4,096 lines of 160 bytes."""
+
+    __slots__ = ("_kinds", "known")
+
+    def __init__(self, kinds: dict[bytes, Kind]) -> None:
+        self._kinds = kinds
+        self.known: dict[bytes, Field] = {}
+
+    def learn(self, line: bytes) -> Field:
+        """Check and classify ``line`` (without its CRLF).
+
+        Raises:
+            MessageError: 400, for whatever RFC 9112 section 5 does not allow: a space before the colon, obsolete
+                folding, a bare CR or LF, a control character.
+        """
+        match = _LINE.fullmatch(line)
+        if match is None:
+            raise MessageError(400, "malformed field line")
+        name = match[1].lower()
+        field = Field(self._kind(name), name, match[2])
+        if field.kind is Kind.HOST and HOST.fullmatch(field.value) is None:
+            raise MessageError(400, "malformed Host field")
+        if len(line) <= _TABLE_LINE_BYTES and name not in _CREDENTIALS:
+            if len(self.known) >= _TABLE_LINES:
+                self.known.clear()
+            self.known[line] = field
+        return field
+
+    def _kind(self, name: bytes) -> Kind:
+        kind = self._kinds.get(name)
+        if kind is not None:
+            return kind
+        # CGI and WSGI fold "_", and some servers ".", into "-": X_Forwarded_For would pass for ours.
+        alias = name.replace(b"_", b"-").replace(b".", b"-")
+        return Kind.DROPPED if alias != name and alias in self._kinds else Kind.END_TO_END
+
+
+def request_fields() -> FieldTable:
+    """Make an empty table for requests."""
+    return FieldTable(_HOP_BY_HOP | _FRAMING | _REQUEST)
+
+
+def response_fields() -> FieldTable:
+    """Make an empty table for responses."""
+    return FieldTable(_HOP_BY_HOP | _FRAMING)
+
+
+_NOT_IN_TRAILERS = (
+    set(_HOP_BY_HOP)
+    | set(_FRAMING)
+    | set(_REQUEST)
+    | _CREDENTIALS
+    | {b"cache-control", b"content-encoding", b"content-range", b"content-type", b"max-forwards", b"trailer"}
+)
+
+
+def trailer_lines(lines: list[bytes]) -> list[bytes]:
+    """Keep of a trailer section what may be forwarded.
+
+    Framing, routing, credentials and content fields are left out (RFC 9110 section 6.5.1): a recipient that merged
+    them into the head would be led astray.
+    """
+    kept = []
+    for line in lines:
+        match = _LINE.fullmatch(line)
+        if match is None:
+            raise MessageError(400, "malformed trailer field")
+        if match[1].lower().replace(b"_", b"-") not in _NOT_IN_TRAILERS:
+            kept.append(line)
+    return kept

@@ -1,0 +1,218 @@
+"""An HTTP/1.1 connection to an upstream: one request at a time, its response streamed to whoever asked."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Protocol
+
+from gateway.errors import MessageError, UpstreamError
+from gateway.http.body import ChunkedDecoder
+from gateway.http.head import CHUNKED, UNTIL_CLOSE, ResponseHead, parse_response
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gateway.http.fields import FieldTable
+
+_NO_HEAD_YET = -3
+_MAX_HEAD = 65536
+_MAX_FIELDS = 256
+_MAX_INTERIM = 16
+
+
+class ResponseReceiver(Protocol):
+    """Who waits for a response. Nothing is called after ``ended`` or ``response_failed``."""
+
+    def response_interim(self, head: ResponseHead) -> None:
+        """Take a 1xx response (RFC 9110 section 15.2)."""
+
+    def response_head(self, head: ResponseHead, body: bytes, *, ended: bool) -> None:
+        """Take the final response's head, with what of the body came in the same read."""
+
+    def response_body(self, data: bytes, *, ended: bool, trailers: list[bytes]) -> None:
+        """Take more of the body."""
+
+    def response_failed(self, error: UpstreamError, *, began: bool) -> None:
+        """Learn that no, or no whole, response will come; ``began`` when a byte of it had come."""
+
+    def pause_request(self) -> None:
+        """Send no more of the request's body until ``resume_request``: the upstream does not read it."""
+
+    def resume_request(self) -> None:
+        """Go on sending the request's body."""
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """A connection to an upstream. ``release`` is called with it whenever it can take another request."""
+
+    __slots__ = (
+        "_buffer",
+        "_decoder",
+        "_interims",
+        "_keep_alive",
+        "_left",
+        "_method",
+        "_receiver",
+        "_release",
+        "_table",
+        "closed",
+        "idle_until",
+        "request_ended",
+        "served",
+        "transport",
+    )
+
+    transport: asyncio.Transport
+
+    def __init__(self, table: FieldTable, release: Callable[[UpstreamConnection], None]) -> None:
+        self._table = table
+        self._release = release
+        self._receiver: ResponseReceiver | None = None
+        self._decoder: ChunkedDecoder | None = None
+        self._buffer = self._method = b""
+        self._left = _NO_HEAD_YET
+        self._interims = 0
+        self._keep_alive = self.closed = self.request_ended = False
+        self.served = 0
+        self.idle_until = 0.0
+
+    def __repr__(self) -> str:
+        """Show what the connection is doing."""
+        state = "closed" if self.closed else "busy" if self._receiver else "idle"
+        return f"<UpstreamConnection {state} served={self.served}>"
+
+    def request(self, method: bytes, head: bytes, receiver: ResponseReceiver, *, ended: bool) -> None:
+        """Send a request's head (and, where it was joined to it, its whole body: ``ended``)."""
+        self._receiver = receiver
+        self._method = method
+        self._left = _NO_HEAD_YET
+        self._interims = 0
+        self.request_ended = ended
+        self.transport.write(head)
+
+    def release(self) -> None:
+        """Give the connection back: it can take another request."""
+        self._release(self)
+
+    def close(self) -> None:
+        """Close at once; the receiver, if any, hears nothing more."""
+        self._receiver = None
+        self.closed = True
+        self.transport.abort()
+
+    # the response
+
+    def _head_received(self, data: bytes) -> None:
+        receiver = self._receiver
+        assert receiver is not None
+        while True:
+            end = data.find(b"\r\n\r\n", 0, _MAX_HEAD)
+            if end < 0:
+                if len(data) >= _MAX_HEAD:
+                    raise MessageError(502, f"a response head of more than {_MAX_HEAD} bytes")
+                self._buffer = data
+                return
+            head = parse_response(data[:end], self._table, self._method, _MAX_FIELDS)
+            data = data[end + 4 :]
+            if head.status >= 200:
+                break
+            self._interims += 1
+            if head.status == 101 or self._interims > _MAX_INTERIM:
+                raise MessageError(502, "an interim response that nobody asked for")
+            receiver.response_interim(head)
+            if self._receiver is None:
+                return
+        self._buffer = b""
+        self._keep_alive = head.keep_alive
+        self._left = head.length
+        if head.length == CHUNKED:
+            self._decoder = ChunkedDecoder()
+        body, ended, trailers = self._decode(data)
+        if ended:
+            self._complete()
+        receiver.response_head(head, b"" if trailers else body, ended=ended and not trailers)
+        if trailers:
+            receiver.response_body(body, ended=True, trailers=trailers)
+
+    def _body_received(self, data: bytes) -> None:
+        receiver = self._receiver
+        assert receiver is not None
+        body, ended, trailers = self._decode(data)
+        if ended:
+            self._complete()
+        receiver.response_body(body, ended=ended, trailers=trailers)
+
+    def _decode(self, data: bytes) -> tuple[bytes, bool, list[bytes]]:
+        """Take the payload out of ``data``; tell whether the body ended, and with which trailers."""
+        if self._left >= 0:
+            excess = len(data) - self._left
+            if excess > 0:  # the next response would start with these bytes: never reuse the connection
+                self._keep_alive = False
+                data = data[: self._left]
+            self._left -= len(data)
+            return data, self._left == 0, []
+        if self._decoder is None:
+            return data, False, []
+        payload = self._decoder.feed(data)
+        if self._decoder.finished and self._decoder.rest:
+            self._keep_alive = False
+        return payload, self._decoder.finished, self._decoder.trailers
+
+    def _complete(self) -> None:
+        self._receiver = self._decoder = None
+        self.served += 1
+        if self._keep_alive and self.request_ended and not self.closed:
+            self._release(self)
+        else:
+            self.close()
+
+    def _fail(self, error: UpstreamError) -> None:
+        receiver = self._receiver
+        began = self._left != _NO_HEAD_YET or bool(self._buffer)
+        if not self.closed:
+            self.close()
+        self._receiver = None
+        if receiver is not None:
+            receiver.response_failed(error, began=began)
+
+    # what asyncio calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        self.transport = transport  # type: ignore[assignment]  # a stream transport, as create_connection makes
+
+    def data_received(self, data: bytes) -> None:
+        """Take what the upstream sent."""
+        if self._receiver is None:
+            self.close()  # bytes that nobody asked for: the next response would be read out of step
+            return
+        try:
+            if self._left == _NO_HEAD_YET:
+                self._head_received(self._buffer + data if self._buffer else data)
+            else:
+                self._body_received(data)
+        except MessageError as error:
+            self._fail(UpstreamError(502, f"the upstream broke the protocol: {error}"))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Tell the receiver, unless the end of the connection was the end of the response."""
+        self.closed = True
+        if self._receiver is None:
+            self._release(self)
+            return
+        if self._left == UNTIL_CLOSE and error is None:
+            receiver, self._receiver = self._receiver, None
+            receiver.response_body(b"", ended=True, trailers=[])
+            return
+        reason = "the upstream closed the connection" if error is None else f"the upstream connection broke: {error}"
+        self._fail(UpstreamError(502, reason))
+
+    def pause_writing(self) -> None:
+        """Pass the upstream's back-pressure on."""
+        if self._receiver is not None:
+            self._receiver.pause_request()
+
+    def resume_writing(self) -> None:
+        """Pass the end of the upstream's back-pressure on."""
+        if self._receiver is not None:
+            self._receiver.resume_request()

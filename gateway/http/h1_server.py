@@ -1,0 +1,434 @@
+"""An HTTP/1.1 connection from a client: requests in order, one at a time, each with its exchange (RFC 9112).
+
+Theory of operation
+-------------------
+The connection cuts the bytes into heads and bodies and knows nothing of routes. For each head it asks its ``Front`` for
+an ``Exchange``, hands it the body as it arrives, and writes the response as the exchange delivers it. While an exchange
+runs, later (pipelined) requests wait in ``_buffer``; when that is full the socket is no longer read, which is all the
+back-pressure that TCP needs.
+
+Two deadlines, looked at by the worker's tick, bound every wait for the client: ``read_deadline`` (a head, a body, the
+next request) and ``write_deadline`` (room for the response).
+
+A response that is decided before the request was read whole (an error, mostly) is followed by a short time in which
+what still arrives is thrown away: closing at once would reset the connection, and the reset would overtake the answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from math import inf
+from typing import TYPE_CHECKING, Protocol
+
+from gateway.errors import MessageError
+from gateway.http import responses
+from gateway.http.body import ChunkedDecoder, chunk, last_chunk
+from gateway.http.head import CHUNKED, RequestHead, parse_request
+
+if TYPE_CHECKING:
+    from gateway.config.settings import Limits
+    from gateway.http.fields import FieldTable
+
+_LINGER_SECONDS = 2.0
+_LINGER_BYTES = 1 << 20
+
+
+class Exchange(Protocol):
+    """One request and its response, as the connection sees it."""
+
+    deadline: float
+
+    def start(self) -> None:
+        """Act on the request's head. It may respond before it returns."""
+
+    def request_body(self, data: bytes, *, ended: bool, trailers: list[bytes]) -> None:
+        """Take more of the request's body."""
+
+    def request_failed(self, status: int, reason: str) -> None:
+        """Learn that the rest of the request's body will not come; respond, if nothing was sent yet."""
+
+    def pause_response(self) -> None:
+        """Deliver no more of the response until ``resume_response``: the client does not read it."""
+
+    def resume_response(self) -> None:
+        """Go on delivering the response."""
+
+    def abandoned(self) -> None:
+        """Learn that the client is gone."""
+
+    def expire(self) -> None:
+        """Learn that ``deadline`` has passed."""
+
+
+class Front(Protocol):
+    """What a connection needs of its worker. ``now`` is monotonic time in seconds, as of the last tick."""
+
+    now: float
+    limits: Limits
+    request_table: FieldTable
+    draining: bool
+    read_timeout: float
+    write_timeout: float
+    keep_alive: bool
+
+    def exchange(self, connection: H1Connection, head: RequestHead) -> Exchange:
+        """Make the exchange for a request; the connection starts it."""
+
+    def refused(self, connection: H1Connection, status: int, reason: str) -> None:
+        """Note a request that was too malformed to have an exchange."""
+
+    def closed(self, connection: H1Connection) -> None:
+        """Forget the connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """What is known of a connection before its first request: what logs and forwarding fields need of it.
+
+    ``forwarded_lines`` are the X-Forwarded lines that are the same for each of its requests; the TLS values are empty
+    where there is no TLS. ``redirect_port`` is where to send each request, on a port that serves none.
+    """
+
+    address: str
+    local_port: int
+    trusted: bool
+    forwarded_lines: bytes
+    server_name: str = ""
+    tls_version: str = ""
+    tls_cipher: str = ""
+    redirect_port: int = 0
+
+
+class H1Connection(asyncio.Protocol):
+    """A client's connection, on any asyncio transport."""
+
+    __slots__ = (
+        "_blocked",
+        "_body",
+        "_buffer",
+        "_chunked_response",
+        "_close_after",
+        "_front",
+        "_lingering",
+        "_paused",
+        "_processing",
+        "_request",
+        "_requests",
+        "_whole_request_deadline",
+        "_whole_response_deadline",
+        "exchange",
+        "peer",
+        "read_deadline",
+        "transport",
+        "write_deadline",
+    )
+
+    transport: asyncio.Transport
+
+    def __init__(self, front: Front, peer: Peer) -> None:
+        self._front = front
+        self.peer = peer
+        self.exchange: Exchange | None = None
+        self._request: RequestHead | None = None
+        self._buffer = b""
+        self._body: int | ChunkedDecoder = 0  # what is still to come of the request's body
+        self._requests = self._lingering = self._blocked = 0
+        self._processing = self._close_after = self._chunked_response = self._paused = False
+        self.read_deadline = front.now + front.limits.request_head_timeout
+        self.write_deadline = self._whole_request_deadline = self._whole_response_deadline = inf
+
+    def __repr__(self) -> str:
+        """Show who is served and what it waits for."""
+        state = "lingering" if self._lingering else "busy" if self.exchange else "idle"
+        return f"<H1Connection {self.peer.address} {state} requests={self._requests}>"
+
+    # bytes from the client
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        self.transport = transport  # type: ignore[assignment]  # a stream transport: ours, or the loop's
+
+    def data_received(self, data: bytes) -> None:
+        """Take what the client sent."""
+        if self._body:
+            self._receive_body(data)
+        elif self._lingering:
+            self._discard(data)
+        else:
+            self._buffer = self._buffer + data if self._buffer else data
+            if self.exchange is None and not self._blocked:
+                self._next_requests()
+            elif len(self._buffer) > self._front.limits.head_bytes:
+                self._paused = True
+                self.transport.pause_reading()
+
+    def _next_requests(self) -> None:
+        """Begin what the buffer holds, one request after the other; a loop, for a pipeline must not become recursion."""
+        self._processing = True
+        while self.exchange is None and self._buffer and not (self._lingering or self._blocked):
+            if not self._next_request():
+                break
+        self._processing = False
+
+    def _next_request(self) -> bool:
+        """Begin one request; false when its head is not there yet."""
+        data = self._buffer
+        front = self._front
+        end = data.find(b"\r\n\r\n", 0, front.limits.head_bytes + 4)
+        if end < 0:
+            return self._await_head(data)
+        if data.startswith(b"\r\n"):  # RFC 9112 section 2.2: one empty line before a request is forgiven
+            self._buffer = data[2:]
+            return True
+        self._buffer = data[end + 4 :]
+        try:
+            head = parse_request(data[:end], front.request_table, front.limits.head_fields)
+        except MessageError as error:
+            self.refuse(error.status, str(error))
+            return False
+        self._requests += 1
+        self._request = head
+        length = head.length
+        self._body = ChunkedDecoder() if length == CHUNKED else length
+        if front.read_timeout:
+            self._whole_request_deadline = front.now + front.read_timeout
+        self._close_after = not (
+            head.keep_alive
+            and head.minor_version
+            and front.keep_alive
+            and self._requests < front.limits.requests_per_connection
+        )
+        exchange = self.exchange = front.exchange(self, head)
+        if length:
+            self.read_deadline = min(front.now + front.limits.body_idle_timeout, self._whole_request_deadline)
+            rest, self._buffer = self._buffer, b""
+            exchange.start()
+            if rest and self._body:
+                self._receive_body(rest)
+        else:
+            self.read_deadline = inf
+            exchange.start()
+        return True
+
+    def _await_head(self, data: bytes) -> bool:
+        limits = self._front.limits
+        if len(data) > limits.head_bytes:
+            self.refuse(431, f"the request head is larger than {limits.head_bytes} bytes")
+        elif data.startswith(b"\r\n"):
+            self._buffer = data[2:]
+            return bool(self._buffer)
+        elif b"\n" in data.replace(b"\r\n", b""):
+            self.refuse(400, "a line ends with a bare line feed")
+        elif self._requests and self.read_deadline > self._front.now + limits.request_head_timeout:
+            self.read_deadline = self._front.now + limits.request_head_timeout
+        return False
+
+    def _receive_body(self, data: bytes) -> None:
+        exchange = self.exchange
+        body = self._body
+        trailers: list[bytes] = []
+        if isinstance(body, int):
+            payload = data if len(data) <= body else data[:body]
+            self._body = body - len(payload)
+            rest = data[len(payload) :]
+            ended = self._body == 0
+        else:
+            try:
+                payload = body.feed(data)
+            except MessageError as error:
+                self._body = 0
+                self._request_failed(error.status, str(error))
+                return
+            ended, rest, trailers = body.finished, body.rest, body.trailers
+            if ended:
+                self._body = 0
+        front = self._front
+        self.read_deadline = (
+            inf if ended else min(front.now + front.limits.body_idle_timeout, self._whole_request_deadline)
+        )
+        if rest:
+            self._buffer = rest
+        if exchange is not None and (payload or ended):
+            exchange.request_body(payload, ended=ended, trailers=trailers)
+        elif exchange is None and ended:
+            self._next_requests()
+
+    def _request_failed(self, status: int, reason: str) -> None:
+        self._close_after = True
+        if self.exchange is not None:
+            self.exchange.request_failed(status, reason)
+        else:
+            self.transport.abort()
+
+    def pause_body(self) -> None:
+        """Stop reading the request's body; the client is not to blame for the time that follows."""
+        self._paused = True
+        self.transport.pause_reading()
+        self.read_deadline = inf
+
+    def resume_body(self) -> None:
+        """Read the request's body again."""
+        self._paused = False
+        self.transport.resume_reading()
+        if self._body:
+            front = self._front
+            self.read_deadline = min(front.now + front.limits.body_idle_timeout, self._whole_request_deadline)
+
+    # bytes to the client
+
+    def interim(self, status_line: bytes, lines: list[bytes]) -> None:
+        """Send a 1xx response; HTTP/1.0 has none (RFC 9110 section 15.2)."""
+        if self._request is not None and self._request.minor_version:
+            self.transport.write(b"\r\n".join((status_line, *lines, b"\r\n")))
+
+    def respond(self, status_line: bytes, lines: list[bytes], length: int, body: bytes, *, ended: bool) -> None:
+        """Send a response's head and the part of its body that is there.
+
+        ``length`` is the body's: 0, a number, or (``CHUNKED``, ``UNTIL_CLOSE``) unknown.
+        """
+        request = self._request
+        assert request is not None
+        chunked = False
+        if length > 0:
+            lines.append(b"Content-Length: %d" % length)
+        elif length:
+            if request.minor_version:
+                chunked = True
+                lines.append(b"Transfer-Encoding: chunked")
+                if body:
+                    body = chunk(body)
+                if ended:
+                    body += last_chunk([])
+            else:
+                self._close_after = True
+        if self._close_after or self._front.draining or (ended and self._body):
+            self._close_after = True
+            lines.append(b"Connection: close")
+        if not ended:
+            self._chunked_response = chunked
+            if self._front.write_timeout:
+                self.write_deadline = self._whole_response_deadline = self._front.now + self._front.write_timeout
+        self.transport.write(b"%b\r\n%b\r\n\r\n%b" % (status_line, b"\r\n".join(lines), body))
+        if ended:
+            self._responded()
+
+    def send_body(self, data: bytes, trailers: list[bytes], *, ended: bool) -> None:
+        """Send more of the response's body."""
+        if self._chunked_response:
+            data = chunk(data) if data else b""
+            if ended:
+                data += last_chunk(trailers)
+        if data:
+            self.transport.write(data)
+        if ended:
+            self._responded()
+
+    def abort(self) -> None:
+        """Cut the connection: the response cannot be completed, and the client must see that."""
+        self.transport.abort()
+
+    def refuse(self, status: int, reason: str) -> None:
+        """Answer what is no request, and close."""
+        self._front.refused(self, status, reason)
+        body = responses.error_body(reason)
+        length = b"Content-Length: %d" % len(body)
+        lines = [*responses.error_lines(status), length, b"Connection: close", b"\r\n"]
+        self.transport.write(b"\r\n".join((responses.status_line(status), *lines)) + body)
+        self._linger()
+
+    def _responded(self) -> None:
+        """Turn to the next request, or to the end."""
+        self.exchange = self._request = None
+        self._chunked_response = False
+        self._whole_response_deadline = inf
+        self.write_deadline = self._front.now + self._front.limits.write_idle_timeout if self._blocked else inf
+        if self._body:  # RFC 9112 section 9.3: what is left of this request must not be read as the next one
+            self._body = 0
+            self._linger()
+        elif self._close_after or self._front.draining:
+            self.transport.close()
+        else:
+            self._whole_request_deadline = inf
+            self.read_deadline = self._front.now + self._front.limits.keep_alive_timeout
+            self._turn_to_buffer()
+
+    def _turn_to_buffer(self) -> None:
+        """Go on with what was pipelined, once the response before it is out."""
+        if self._blocked or self._processing:
+            return
+        if self._paused:
+            self._paused = False
+            self.transport.resume_reading()
+        if self._buffer:
+            self._next_requests()
+
+    # the end
+
+    def _linger(self) -> None:
+        self._lingering = 1
+        self._buffer = b""
+        self.read_deadline = self._front.now + _LINGER_SECONDS
+        self.transport.resume_reading()
+
+    def _discard(self, data: bytes) -> None:
+        self._lingering += len(data)
+        if self._lingering > _LINGER_BYTES:
+            self.transport.abort()
+
+    def drain(self) -> None:
+        """Close now if idle, else after the response that is under way."""
+        if self.exchange is None and not self._buffer and not self._lingering:
+            self.transport.close()
+
+    def eof_received(self) -> bool:
+        """Let a client that has said all it will say still get its answer."""
+        if self.exchange is None or self._body:
+            return False
+        self._close_after = True
+        return True
+
+    def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature; nobody to tell
+        """Tell the exchange, if one runs, that nobody waits for it."""
+        self.read_deadline = self.write_deadline = inf
+        self._front.closed(self)
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            exchange.abandoned()
+
+    # back-pressure and time
+
+    def pause_writing(self) -> None:
+        """The client does not read: stop the response, and give it a while."""
+        self._blocked = self.transport.get_write_buffer_size()
+        self.write_deadline = min(self.write_deadline, self._front.now + self._front.limits.write_idle_timeout)
+        if self.exchange is not None:
+            self.exchange.pause_response()
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        self._blocked = 0
+        self.write_deadline = self._whole_response_deadline
+        if self.exchange is not None:
+            self.exchange.resume_response()
+        elif not self._lingering:
+            self._turn_to_buffer()
+
+    def expire(self) -> None:
+        """Act on a deadline that has passed."""
+        now = self._front.now
+        if self.write_deadline <= now:
+            waiting = self.transport.get_write_buffer_size()
+            if self._blocked > waiting > 0:  # slow, but not stuck
+                self._blocked = waiting
+                self.write_deadline = now + self._front.limits.write_idle_timeout
+            else:
+                self.transport.abort()
+        elif self.read_deadline <= now:
+            self.read_deadline = inf
+            if self._body and not self._lingering:
+                self._request_failed(408, "the request body did not arrive in time")
+            elif self._buffer and not self._lingering:
+                self.refuse(408, "the request head did not arrive in time")
+            else:
+                self.transport.close()

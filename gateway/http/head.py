@@ -1,0 +1,268 @@
+"""Heads of requests and responses: bytes become values, or a ``MessageError`` (RFC 9112 sections 2 to 6).
+
+Whatever could be read in two ways by two programs is refused, and the caller closes the connection: that is what
+keeps a request from being smuggled past the gateway to the upstream behind it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from gateway.errors import MessageError
+from gateway.http.fields import HOST, Field, FieldTable, Kind
+
+CHUNKED = -1
+"""The length of a body that says its own end, chunk by chunk."""
+
+UNTIL_CLOSE = -2
+"""The length of a response body that ends with its connection (RFC 9112 section 6.3, rule 8)."""
+
+
+class RequestHead(NamedTuple):
+    """A request as the wire said it, checked.
+
+    ``target`` is the path with its query, always in origin-form; ``host`` is what the client named, port included,
+    from the target when that was absolute (RFC 9112 section 3.2.2); ``lines`` are the end-to-end field lines as they
+    came; ``forwarded`` those that an earlier proxy may have added; ``length`` the body's: 0, a number, or ``CHUNKED``.
+    """
+
+    method: bytes
+    target: bytes
+    minor_version: int
+    host: bytes
+    lines: list[bytes]
+    forwarded: list[Field]
+    length: int
+    keep_alive: bool
+    expects_continue: bool
+    request_id: bytes
+
+
+class ResponseHead(NamedTuple):
+    """A response as an upstream said it, checked. ``length``: 0, a number, ``CHUNKED`` or ``UNTIL_CLOSE``."""
+
+    status: int
+    status_line: bytes
+    lines: list[bytes]
+    length: int
+    keep_alive: bool
+
+
+_METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}")
+# RFC 3986 does not allow "<>\^`{|} in a target, but browsers send some of them as they are; a fragment never travels.
+_ORIGIN_FORM = re.compile(rb"/[\x21\x22\x24-\x7e]*")
+_ABSOLUTE_FORM = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?#@\x00-\x20\x7f-\xff]+)(/?[\x21\x22\x24-\x7e]*)")
+_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?")
+_LENGTH = re.compile(rb"[0-9]{1,18}")
+
+_NO_FORWARDED: list[Field] = []
+
+# An enum's members are looked up through its metaclass: on the path of every request, plain names are cheaper.
+_HOST, _CONNECTION, _FORWARDED, _REQUEST_ID = Kind.HOST, Kind.CONNECTION, Kind.FORWARDED, Kind.REQUEST_ID
+_CONTENT_LENGTH, _TRANSFER_ENCODING, _EXPECT = Kind.CONTENT_LENGTH, Kind.TRANSFER_ENCODING, Kind.EXPECT
+
+_FIRST_LINES = 1024
+_FIRST_LINE_BYTES = 256
+_request_lines: dict[bytes, tuple[bytes, bytes, int]] = {}
+_status_lines: dict[bytes, tuple[int, int, bytes]] = {}
+
+
+def parse_request(head: bytes, table: FieldTable, max_fields: int) -> RequestHead:
+    """Parse a request head: everything up to and without the empty line that ends it.
+
+    Raises:
+        MessageError: 400 for anything malformed or ambiguous, 417, 431, 501 and 505 as RFC 9110 section 15 names them.
+    """
+    first, *raw_lines = head.split(b"\r\n")
+    if len(raw_lines) > max_fields:
+        raise MessageError(431, f"more than {max_fields} header fields")
+    method, target, minor = _request_lines.get(first) or _request_line(first)
+    known = table.known
+    lines = []
+    forwarded = _NO_FORWARDED
+    host = length = request_id = None
+    chunked = expects_continue = False
+    keep_alive = minor == 1
+    nominated: tuple[bytes, ...] = ()
+    for line in raw_lines:
+        field = known.get(line) or table.learn(line)
+        kind = field[0]
+        if not kind:
+            lines.append(line)
+        elif kind is _HOST:
+            if host is not None:
+                raise MessageError(400, "more than one Host field")
+            host = field[2]
+        elif kind is _CONNECTION:
+            keep_alive, options = _connection(field[2], keep_alive=keep_alive)
+            nominated += options
+        elif kind is _FORWARDED:
+            forwarded = [*forwarded, field]
+        elif kind is _CONTENT_LENGTH:
+            length = _content_length(field[2], length)
+        elif kind is _TRANSFER_ENCODING:
+            chunked = _transfer_encoding(field[2], repeated=chunked, minor=minor)
+        elif kind is _EXPECT:
+            expects_continue = _expectation(field[2], minor)
+        elif kind is _REQUEST_ID:
+            request_id = field[2]
+    if chunked and length is not None:
+        raise MessageError(400, "both Transfer-Encoding and Content-Length")
+    if nominated:
+        lines = _without(lines, nominated, table)
+    if host is None:
+        if minor == 1:
+            raise MessageError(400, "no Host field")
+        host = b""
+    if target[0] != 0x2F:
+        host, target = _not_origin_form(method, target, host)
+    return RequestHead(
+        method,
+        target,
+        minor,
+        host,
+        lines,
+        forwarded,
+        CHUNKED if chunked else length or 0,
+        keep_alive,
+        expects_continue,
+        request_id or b"",
+    )
+
+
+def _request_line(line: bytes) -> tuple[bytes, bytes, int]:
+    try:
+        method, target, version = line.split(b" ")
+    except ValueError:
+        raise MessageError(400, "malformed request line") from None
+    if version == b"HTTP/1.1":
+        minor = 1
+    elif version == b"HTTP/1.0":
+        minor = 0
+    elif re.fullmatch(rb"HTTP/[0-9]\.[0-9]", version):
+        raise MessageError(505, "only HTTP/1.0 and HTTP/1.1 are spoken on this connection")
+    else:
+        raise MessageError(400, "malformed request line")
+    if _ORIGIN_FORM.fullmatch(target) is None and not target[:1].isalpha() and target != b"*":
+        raise MessageError(400, "malformed request target")
+    if _METHOD.fullmatch(method) is None:
+        raise MessageError(400, "malformed method")
+    if len(line) <= _FIRST_LINE_BYTES:
+        if len(_request_lines) >= _FIRST_LINES:
+            _request_lines.clear()
+        _request_lines[line] = method, target, minor
+    return method, target, minor
+
+
+def _not_origin_form(method: bytes, target: bytes, host: bytes) -> tuple[bytes, bytes]:
+    """Read an absolute-form target, the only other form that a gateway serves, as (host, origin-form).
+
+    RFC 9112 section 3.2.2 lets the target win over a Host that disagrees; a request that says two things is refused.
+    """
+    if method == b"CONNECT":
+        raise MessageError(405, "this is not a forward proxy: CONNECT is not served")
+    match = _ABSOLUTE_FORM.fullmatch(target)
+    if match is None or HOST.fullmatch(match[1]) is None:
+        raise MessageError(400, "the request target is neither a path nor an http(s) URL")
+    if host and host.lower() != match[1].lower():
+        raise MessageError(400, "the request target and the Host field name different hosts")
+    path = match[2]
+    return match[1], path if path.startswith(b"/") else b"/" + path
+
+
+def _connection(value: bytes, *, keep_alive: bool) -> tuple[bool, tuple[bytes, ...]]:
+    if value == b"keep-alive":
+        return True, ()
+    options = tuple(option.strip(b" \t") for option in value.lower().split(b","))
+    if b"close" in options:
+        return False, options
+    return keep_alive or b"keep-alive" in options, options
+
+
+def _without(lines: list[bytes], nominated: tuple[bytes, ...], table: FieldTable) -> list[bytes]:
+    """Leave out the fields that a Connection field names (RFC 9110 section 7.6.1)."""
+    names = {name for name in nominated if name not in (b"", b"close", b"keep-alive")}
+    if not names:
+        return lines
+    return [line for line in lines if (table.known.get(line) or table.learn(line)).name not in names]
+
+
+def _content_length(value: bytes, earlier: int | None) -> int:
+    if earlier is not None or _LENGTH.fullmatch(value) is None:
+        raise MessageError(400, "Content-Length must be one number, given once")
+    return int(value)
+
+
+def _transfer_encoding(value: bytes, *, repeated: bool, minor: int) -> bool:
+    if minor == 0 or repeated:
+        raise MessageError(400, "Transfer-Encoding given twice, or in HTTP/1.0")
+    if value.lower() != b"chunked":
+        raise MessageError(501, "the only transfer coding served is chunked")
+    return True
+
+
+def _expectation(value: bytes, minor: int) -> bool:
+    if value.lower() != b"100-continue":
+        raise MessageError(417, "the only expectation served is 100-continue")
+    return minor == 1
+
+
+def _status_line(line: bytes) -> tuple[int, int, bytes]:
+    """Read a status line as (status, minor version, the line as the gateway says it)."""
+    match = _STATUS_LINE.fullmatch(line)
+    if match is None:
+        raise MessageError(502, "malformed status line")
+    parsed = int(match[2]), int(match[1]), b"HTTP/1.1" + line[8:]
+    if len(line) <= _FIRST_LINE_BYTES:
+        if len(_status_lines) >= _FIRST_LINES:
+            _status_lines.clear()
+        _status_lines[line] = parsed
+    return parsed
+
+
+def parse_response(head: bytes, table: FieldTable, method: bytes, max_fields: int) -> ResponseHead:
+    """Parse a response head to a request with ``method``: up to and without the empty line.
+
+    Raises:
+        MessageError: 502 for anything malformed or ambiguous.
+    """
+    first, *raw_lines = head.split(b"\r\n")
+    if len(raw_lines) > max_fields:
+        raise MessageError(502, f"more than {max_fields} header fields")
+    status, minor, status_line = _status_lines.get(first) or _status_line(first)
+    keep_alive = minor == 1
+    known = table.known
+    lines = []
+    length = None
+    chunked = False
+    nominated: tuple[bytes, ...] = ()
+    try:
+        for line in raw_lines:
+            field = known.get(line) or table.learn(line)
+            kind = field[0]
+            if not kind:
+                lines.append(line)
+            elif kind is _CONTENT_LENGTH:
+                length = _content_length(field[2], length)
+            elif kind is _TRANSFER_ENCODING:
+                chunked = _transfer_encoding(field[2], repeated=chunked, minor=minor)
+            elif kind is _CONNECTION:
+                keep_alive, options = _connection(field[2], keep_alive=keep_alive)
+                nominated += options
+    except MessageError as error:
+        raise MessageError(502, str(error)) from error
+    if chunked and length is not None:
+        raise MessageError(502, "both Transfer-Encoding and Content-Length")
+    if nominated:
+        lines = _without(lines, nominated, table)
+    if method == b"HEAD" or status < 200 or status in (204, 304):
+        if length is not None and status >= 200 and status != 204:
+            lines.append(b"Content-Length: %d" % length)  # what a GET would have got (RFC 9110 section 8.6)
+        length, chunked = 0, False
+    elif length is None:
+        length = UNTIL_CLOSE
+        keep_alive = keep_alive and chunked
+    elif length == 0:
+        lines.append(b"Content-Length: 0")
+    return ResponseHead(status, status_line, lines, CHUNKED if chunked else length, keep_alive)

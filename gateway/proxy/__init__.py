@@ -1,0 +1,8 @@
+"""The request path, from accept to the access-log line.
+
+* ``server``     one worker's front: listeners, connections, the tick, what they share
+* ``handshake``  from an accepted socket to TLS: peek, name, site, handshake
+* ``sites``      the bounded cache of TLS sites
+* ``exchange``   one request and its response, phase by phase
+* ``pool``       connections to one upstream address
+"""

@@ -1,0 +1,376 @@
+"""One request and its response: the request path, phase by phase.
+
+    start ──► admit ──► route ──► connect ──► forward ──► response ──► end
+                │          │          │           │            │
+               413,405    404     502,503,504  retried?    502,504 or cut
+
+``start``    the head is parsed and its framing is unambiguous (``http.head``)
+``admit``    limits that a head can break
+``route``    host and longest listen path choose the API, its balancer the target
+``connect``  an idle connection, or a new one; other targets are tried when one cannot be reached
+``forward``  the head is written anew, the body streamed
+``response`` streamed back as it comes
+``end``      one access-log line
+
+Nothing is awaited and no task, future or timer is made for a request that finds an idle upstream connection: this file
+is the gateway's cost per request.
+"""
+
+from __future__ import annotations
+
+import re
+from math import inf
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from gateway.errors import UpstreamError
+from gateway.http import responses
+from gateway.http.body import chunk, last_chunk
+from gateway.http.forwarding import client_address, trusted_lines
+from gateway.http.head import CHUNKED, RequestHead, ResponseHead
+from gateway.routing.paths import target_path
+
+if TYPE_CHECKING:
+    from gateway.http.h1_client import UpstreamConnection
+    from gateway.http.h1_server import H1Connection
+    from gateway.observe.access_log import Record
+    from gateway.proxy.pool import Pool
+    from gateway.proxy.server import ProxyServer
+    from gateway.routing.router import Route
+    from gateway.routing.snapshot import Api
+
+# RFC 9110 section 9.2.2: a request that may be sent twice, for once and twice come to the same.
+_IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))
+_SENDS_LENGTH_ZERO = frozenset((b"POST", b"PUT", b"PATCH"))
+_MAX_ATTEMPTS = 3
+_REQUEST_ID = re.compile(rb"[0-9A-Za-z._=+/-]{1,128}")
+
+
+class Exchange:
+    """A request from ``connection``, until its response is complete or cannot be had."""
+
+    __slots__ = (
+        "_api",
+        "_attempts",
+        "_body_ended",
+        "_connection",
+        "_done",
+        "_first_byte",
+        "_head",
+        "_held",
+        "_pool",
+        "_received",
+        "_responding",
+        "_route",
+        "_sent",
+        "_server",
+        "_snapshot",
+        "_started",
+        "_status",
+        "_upstream",
+        "deadline",
+        "request_id",
+    )
+
+    def __init__(self, server: ProxyServer, connection: H1Connection, head: RequestHead) -> None:
+        self._server = server
+        self._snapshot = server.snapshot
+        self._connection = connection
+        self._head = head
+        self._started = monotonic()
+        self._route: Route | None = None
+        self._api: Api | None = None
+        self._pool: Pool | None = None
+        self._upstream: UpstreamConnection | None = None
+        self._held = b""
+        self._body_ended = head.length == 0
+        self._responding = self._done = False
+        self._status = self._received = self._sent = self._attempts = 0
+        self._first_byte = 0.0
+        self.deadline = inf
+
+    # start, admit, route
+
+    def start(self) -> None:
+        """Admit the request and find its upstream."""
+        head = self._head
+        given = head.request_id
+        self.request_id = given if given and _REQUEST_ID.fullmatch(given) else self._server.next_request_id()
+        limit = self._snapshot.limits.body_bytes
+        if head.length > limit > 0:
+            self._fail(413, f"the request body is larger than {limit} bytes")
+            return
+        if head.method == b"TRACE":  # it would show a client what proxies added (RFC 9110 section 9.3.8)
+            self._fail(405, "TRACE is not served")
+            return
+        if self._connection.peer.redirect_port:
+            self._to_https()
+            return
+        snapshot = self._snapshot
+        location = snapshot.cleaned(head.target)
+        if location is not None:
+            self._answer(301, "the path is not in its shortest form", [b"Location: " + location])
+            return
+        route = self._route = snapshot.router.match(head.host, head.target)
+        if route is None:
+            self._fail(404, "Not Found")
+            return
+        self._api = snapshot.apis[route.api_id]
+        self._connect(reuse=True)
+
+    def _to_https(self) -> None:
+        head = self._head
+        if not head.host:
+            self._fail(400, "this port redirects to https, and the request names no host")
+            return
+        location = responses.redirect_location(head.host, head.target, self._connection.peer.redirect_port)
+        # 308 keeps the method (RFC 9110 section 15.4.9); for GET the older 301 is understood by everything.
+        status = 301 if head.method in (b"GET", b"HEAD") else 308
+        self._answer(status, "served over https only", [b"Location: " + location])
+
+    # connect
+
+    def _connect(self, *, reuse: bool) -> None:
+        assert self._api is not None
+        self._attempts += 1
+        pool = self._pool = self._server.pool(next(self._api.turns))
+        upstream = pool.take() if reuse else None
+        if upstream is not None:
+            self._forward(upstream)
+            return
+        self._connection.pause_body()
+        self._server.dial(pool, self)
+
+    def connected(self, upstream: UpstreamConnection) -> None:
+        """Take the connection that was asked for."""
+        if self._done:
+            upstream.release()
+            return
+        self._connection.resume_body()
+        self._forward(upstream)
+
+    def connect_failed(self, error: UpstreamError) -> None:
+        """Try another target: nothing was sent, so nothing can happen twice."""
+        assert self._api is not None
+        if self._done:
+            return
+        if self._attempts < min(_MAX_ATTEMPTS, len(self._api.upstreams)):
+            self._connect(reuse=True)
+        else:
+            self._upstream_failed(error)
+
+    # forward
+
+    def _forward(self, upstream: UpstreamConnection) -> None:
+        self._upstream = upstream
+        upstream.request(self._head.method, self._upstream_head() + self._held, self, ended=self._body_ended)
+        if self._body_ended:
+            self.deadline = self._server.now + self._snapshot.limits.upstream_response_timeout
+        elif self._upstream is upstream:
+            self._held = b""
+            self.deadline = inf
+
+    def _upstream_head(self) -> bytes:
+        """Write the request's head as the upstream shall read it."""
+        head, api, route, pool = self._head, self._api, self._route, self._pool
+        assert api is not None
+        assert route is not None
+        assert pool is not None
+        target = pool.upstream.target
+        peer = self._connection.peer
+        host = head.host
+        if peer.trusted:
+            forwarded = trusted_lines(
+                peer.address, host, head.forwarded, encrypted=bool(peer.tls_version), port=peer.local_port
+            )
+        else:
+            forwarded = b"%bX-Forwarded-Host: %b\r\n" % (peer.forwarded_lines, host)
+        if head.length > 0:
+            framing = b"Content-Length: %d\r\n" % head.length
+        elif head.length == CHUNKED:
+            framing = b"Transfer-Encoding: chunked\r\n"
+        else:
+            framing = b"Content-Length: 0\r\n" if head.method in _SENDS_LENGTH_ZERO else b""
+        if head.expects_continue:
+            framing += b"Expect: 100-continue\r\n"
+        fields = b"\r\n".join(head.lines) + b"\r\n" if head.lines else b""
+        return b"%b %b HTTP/1.1\r\nHost: %b\r\n%b%bX-Request-Id: %b\r\n%b\r\n" % (
+            head.method,
+            target_path(route, target, head.target),
+            host if api.preserve_host else target.authority,
+            fields,
+            forwarded,
+            self.request_id,
+            framing,
+        )
+
+    def request_body(self, data: bytes, *, ended: bool, trailers: list[bytes]) -> None:
+        """Stream the request's body to the upstream, or hold it while the connection is being made."""
+        self._received += len(data)
+        if self._head.length == CHUNKED:
+            limit = self._snapshot.limits.body_bytes
+            if self._received > limit > 0:
+                self.request_failed(413, f"the request body is larger than {limit} bytes")
+                return
+            data = chunk(data) if data else b""
+            if ended:
+                data += last_chunk(trailers)
+        self._body_ended = ended
+        upstream = self._upstream
+        if upstream is None:
+            self._held += data
+            return
+        if ended:
+            upstream.request_ended = True
+            self.deadline = self._server.now + self._snapshot.limits.upstream_response_timeout
+        upstream.transport.write(data)
+
+    def pause_request(self) -> None:
+        """The upstream does not read: neither do we."""
+        if not self._body_ended:
+            self._connection.pause_body()
+            self.deadline = self._server.now + self._snapshot.limits.upstream_idle_timeout
+
+    def resume_request(self) -> None:
+        """The upstream reads again."""
+        if not self._body_ended:
+            self.deadline = inf
+            self._connection.resume_body()
+
+    # response
+
+    def response_interim(self, head: ResponseHead) -> None:
+        """Pass an interim response on; a 100 only to who asked for it."""
+        if head.status != 100 or self._head.expects_continue:
+            self._connection.interim(head.status_line, head.lines)
+
+    def response_head(self, head: ResponseHead, body: bytes, *, ended: bool) -> None:
+        """Begin the response."""
+        self._first_byte = monotonic()
+        self._responding = True
+        self._status = head.status
+        self._sent = len(body)
+        lines = head.lines
+        if self._snapshot.hsts is not None and self._connection.peer.tls_version:
+            lines.append(self._snapshot.hsts)
+        if ended:
+            self._end()
+        else:
+            self.deadline = self._server.now + self._snapshot.limits.upstream_idle_timeout
+        self._connection.respond(head.status_line, lines, head.length, body, ended=ended)
+
+    def response_body(self, data: bytes, *, ended: bool, trailers: list[bytes]) -> None:
+        """Stream more of the response."""
+        self._sent += len(data)
+        if ended:
+            self._end()
+        else:
+            self.deadline = self._server.now + self._snapshot.limits.upstream_idle_timeout
+        self._connection.send_body(data, trailers, ended=ended)
+
+    def response_failed(self, error: UpstreamError, *, began: bool) -> None:
+        """Send the request again if that is safe, else tell the client."""
+        upstream, self._upstream = self._upstream, None
+        assert upstream is not None
+        stale = upstream.served > 0 and not began
+        if stale and self._head.method in _IDEMPOTENT and self._head.length == 0 and self._attempts < _MAX_ATTEMPTS:
+            self._connect(reuse=False)
+        else:
+            self._upstream_failed(error)
+
+    def pause_response(self) -> None:
+        """The client does not read: neither do we."""
+        if self._upstream is not None:
+            self._upstream.transport.pause_reading()
+            self.deadline = inf
+
+    def resume_response(self) -> None:
+        """The client reads again."""
+        if self._upstream is not None:
+            self._upstream.transport.resume_reading()
+            self.deadline = self._server.now + self._snapshot.limits.upstream_idle_timeout
+
+    # end
+
+    def request_failed(self, status: int, reason: str) -> None:
+        """The request turned out to be broken, too large or too slow while its body was read."""
+        self._drop_upstream()
+        if self._responding:
+            self._cut()
+        else:
+            self._fail(status, reason)
+
+    def abandoned(self) -> None:
+        """The client is gone: so is the reason to go on."""
+        if not self._done:
+            self._status = self._status or 499  # what nginx and Tyk log for it
+            self._drop_upstream()
+            self._end()
+
+    def expire(self) -> None:
+        """The upstream has kept silent for too long."""
+        self._drop_upstream()
+        waited = "send its response" if self._responding else "answer"
+        self._upstream_failed(UpstreamError(504, f"the upstream took too long to {waited}"))
+
+    def _upstream_failed(self, error: UpstreamError) -> None:
+        assert self._pool is not None
+        self._pool.failed(error)
+        if self._responding:
+            self._cut()
+        else:
+            self._fail(error.status, responses.UPSTREAM_MESSAGES[error.status])
+
+    def _drop_upstream(self) -> None:
+        upstream, self._upstream = self._upstream, None
+        if upstream is not None:
+            upstream.close()
+
+    def _fail(self, status: int, message: str) -> None:
+        self._answer(status, message, [])
+
+    def _answer(self, status: int, message: str, lines: list[bytes]) -> None:
+        """Answer in the gateway's own name."""
+        self._status = status
+        body = responses.error_body(message)
+        lines += responses.error_lines(status)
+        if self._head.method == b"HEAD":
+            lines.append(b"Content-Length: %d" % len(body))
+            body = b""
+        self._sent = len(body)
+        self._end()
+        self._connection.respond(responses.status_line(status), lines, len(body), body, ended=True)
+
+    def _cut(self) -> None:
+        """Break the connection off in the middle of a response: its end must not look like the end."""
+        self._end()
+        self._connection.abort()
+
+    def _end(self) -> None:
+        self._done = True
+        self._upstream = None
+        self.deadline = inf
+        self._server.served(self)
+
+    def record(self) -> Record:
+        """Tell what the access log says of this exchange. Called at its end."""
+        head, peer, pool = self._head, self._connection.peer, self._pool
+        client = peer.address
+        if peer.trusted:
+            client = client_address(client, head.forwarded, self._snapshot.trusted_proxies)
+        return (
+            self._started,
+            client,
+            peer,
+            head.host,
+            head.method,
+            head.target,
+            head.minor_version,
+            self._status,
+            self._received,
+            self._sent,
+            monotonic() - self._started,
+            pool.upstream.name if pool is not None else "",
+            self._first_byte and self._first_byte - self._started,
+            self.request_id,
+        )

@@ -1,0 +1,336 @@
+"""One worker's front: its listeners, its connections, and what they share.
+
+All of it lives in one event loop. Two periodic things happen: a tick twice a second, which moves the coarse clock, looks
+at every deadline and hands the access log on; and, whenever control says so, ``apply``, which swaps the snapshot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import socket
+from collections import Counter
+from dataclasses import replace
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from gateway.errors import UpstreamError
+from gateway.http import fields, forwarding
+from gateway.http.h1_server import H1Connection, Peer
+from gateway.observe.access_log import AccessLog
+from gateway.proxy.exchange import Exchange
+from gateway.proxy.handshake import Handshake
+from gateway.proxy.pool import Pool
+from gateway.proxy.sites import Sites
+from gateway.tls.transport import TlsTransport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from OpenSSL import SSL
+
+    from gateway.certs.pem import CertificatePair
+    from gateway.config.settings import Limits
+    from gateway.http.head import RequestHead
+    from gateway.observe.events import EventLog
+    from gateway.routing.snapshot import Snapshot, Upstream
+
+_TICK_SECONDS = 0.5
+# Few at a time: the other workers wait for the same socket, and a burst should be shared.
+_ACCEPTS_PER_WAKEUP = 4
+_ACCEPT_PAUSE_SECONDS = 0.1
+_EVENTS_PER_TICK = 20
+
+
+class ProxyServer:
+    """The data plane of one worker. Make it in the loop that will run it."""
+
+    snapshot: Snapshot
+    limits: Limits
+    keep_alive: bool
+    read_timeout: float
+    write_timeout: float
+
+    def __init__(
+        self,
+        *,
+        base: SSL.Context,
+        sites: Callable[[str], tuple[CertificatePair, ...]],
+        snapshot: Snapshot,
+        events: EventLog,
+    ) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.base = base
+        self.sites = Sites(sites)
+        self.events = events
+        self.now = monotonic()
+        self.request_table = fields.request_fields()
+        self.draining = False
+        self._response_table = fields.response_fields()
+        self._connections: set[H1Connection | Handshake] = set()
+        self._per_address: Counter[str] = Counter()
+        self._pools: dict[str, Pool] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._listeners: dict[socket.socket, Callable[[], None]] = {}
+        self._request_prefix = secrets.token_hex(6).encode()
+        self._request_number = 0
+        self._events_left = _EVENTS_PER_TICK
+        self._emptied: asyncio.Event = asyncio.Event()
+        self._counts: Counter[str] = Counter()
+        self._access_log: AccessLog | None = None
+        self.snapshot = snapshot
+        self._adopt(snapshot)
+        self._tick()
+
+    # what connections ask for (http.h1_server.Front)
+
+    def exchange(self, connection: H1Connection, head: RequestHead) -> Exchange:
+        """Make the exchange of a request."""
+        return Exchange(self, connection, head)
+
+    def refused(self, connection: H1Connection, status: int, reason: str) -> None:
+        """Log a request that was too malformed to be one."""
+        self._counts["requests_refused"] += 1
+        self._event("request.refused", f"bad request from {connection.peer.address}: {reason}", status=status)
+        if self._access_log is not None:
+            peer = connection.peer
+            self._access_log.append(
+                (monotonic(), peer.address, peer, b"", b"-", b"-", 1, status, 0, 0, 0.0, "", 0.0, b"")
+            )
+
+    def closed(self, connection: H1Connection) -> None:
+        """Forget a connection."""
+        self._forget(connection, connection.peer.address)
+
+    # what exchanges ask for
+
+    def next_request_id(self) -> bytes:
+        """Name a request: unique over workers and restarts, and cheap."""
+        self._request_number += 1
+        return b"%b%08x" % (self._request_prefix, self._request_number)
+
+    def pool(self, upstream: Upstream) -> Pool:
+        """Find the connections to ``upstream``."""
+        pool = self._pools.get(upstream.key)
+        if pool is None:
+            pool = self._pools[upstream.key] = Pool(upstream, self._response_table, self.events, lambda: self.now)
+        return pool
+
+    def dial(self, pool: Pool, exchange: Exchange) -> None:
+        """Make a connection for ``exchange``, which is told how it went."""
+        task = self.loop.create_task(self._dial(pool, exchange), name="dial")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _dial(self, pool: Pool, exchange: Exchange) -> None:
+        try:
+            upstream = await pool.dial()
+        except UpstreamError as error:
+            exchange.connect_failed(error)
+        else:
+            exchange.connected(upstream)
+
+    def served(self, exchange: Exchange) -> None:
+        """Count and log a request that has had its answer."""
+        self._counts["requests"] += 1
+        if self._access_log is not None:
+            self._access_log.append(exchange.record())
+
+    # accepting
+
+    def listen(self, sock: socket.socket, *, redirect: bool = False) -> None:
+        """Accept connections from ``sock``; on a redirect port they are only told to come back over https."""
+        sock.setblocking(False)
+
+        def accept() -> None:
+            self._accept(sock, redirect=redirect)
+
+        self._listeners[sock] = accept
+        self.loop.add_reader(sock.fileno(), accept)
+
+    def _accept(self, listener: socket.socket, *, redirect: bool) -> None:
+        for _ in range(_ACCEPTS_PER_WAKEUP):
+            if len(self._connections) >= self.limits.connections_per_worker:
+                self._pause_accepting("this worker has as many connections as connections_per_worker allows")
+                return
+            try:
+                sock, address = listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:  # out of file descriptors or memory: what is connected goes on
+                self._pause_accepting(f"cannot accept: {error.strerror}")
+                return
+            self._admit(sock, address[0], redirect=redirect)
+
+    def _admit(self, sock: socket.socket, address: str, *, redirect: bool) -> None:
+        address = address.removeprefix("::ffff:")
+        if self._per_address[address] >= self.limits.connections_per_address:
+            sock.close()
+            self._counts["connections_refused"] += 1
+            self._event("connection.refused", f"{address} has as many connections as connections_per_address allows")
+            return
+        self._counts["connections"] += 1
+        self._per_address[address] += 1
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if redirect or self.snapshot.tls is None:
+            self._serve_plain(sock, address, redirect=redirect)
+            return
+        handshake = Handshake(self, sock, address)
+        self._connections.add(handshake)
+        handshake.start()
+
+    def _pause_accepting(self, reason: str) -> None:
+        """Leave new connections in the kernel's queue, where another worker may take them."""
+        self._event("accept.paused", reason)
+        for sock in self._listeners:
+            self.loop.remove_reader(sock.fileno())
+        self.loop.call_later(_ACCEPT_PAUSE_SECONDS, self._resume_accepting)
+
+    def _resume_accepting(self) -> None:
+        for sock, accept in self._listeners.items():
+            self.loop.add_reader(sock.fileno(), accept)
+
+    def _serve_plain(self, sock: socket.socket, address: str, *, redirect: bool) -> None:
+        peer = self._peer(sock, address)
+        if redirect:
+            peer = replace(peer, redirect_port=self.snapshot.https_port)
+        connection = H1Connection(self, peer)
+        self._connections.add(connection)
+        task = self.loop.create_task(self._connect_plain(sock, connection), name="accept")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _connect_plain(self, sock: socket.socket, connection: H1Connection) -> None:
+        try:
+            await self.loop.connect_accepted_socket(lambda: connection, sock)
+        except OSError:
+            sock.close()
+            self.closed(connection)
+
+    def handshaken(
+        self, handshake: Handshake, sock: socket.socket, tls: SSL.Connection, address: str, server_name: str
+    ) -> None:
+        """Go from a finished handshake to requests."""
+        self._counts["handshakes"] += 1
+        self._connections.discard(handshake)
+        peer = self._peer(sock, address, tls, server_name)
+        connection = H1Connection(self, peer)
+        self._connections.add(connection)
+        TlsTransport(self.loop, sock, tls, connection, {"peername": address, "socket": sock}).start()
+
+    def handshake_failed(self, handshake: Handshake, address: str, server_name: str, reason: str) -> None:
+        """Log a handshake that failed, if there is anything to say about it."""
+        self._forget(handshake, address)
+        if reason:
+            self._counts["handshakes_failed"] += 1
+            self._event("tls.handshake", f"TLS handshake error from {address}: {reason}", server_name=server_name)
+
+    def _peer(self, sock: socket.socket, address: str, tls: SSL.Connection | None = None, name: str = "") -> Peer:
+        port = sock.getsockname()[1]
+        return Peer(
+            address=address,
+            local_port=port,
+            trusted=forwarding.is_trusted(address, self.snapshot.trusted_proxies),
+            forwarded_lines=forwarding.connection_lines(address, encrypted=tls is not None, port=port),
+            server_name=name,
+            tls_version=tls.get_protocol_version_name() if tls is not None else "",
+            tls_cipher=tls.get_cipher_name() or "" if tls is not None else "",
+        )
+
+    def _forget(self, connection: H1Connection | Handshake, address: str) -> None:
+        self._connections.discard(connection)
+        self._per_address[address] -= 1
+        if self._per_address[address] <= 0:
+            del self._per_address[address]
+        if not self._connections:
+            self._emptied.set()
+
+    # time
+
+    def _tick(self) -> None:
+        now = self.now = monotonic()
+        self._events_left = _EVENTS_PER_TICK
+        for connection in tuple(self._connections):
+            if connection.read_deadline <= now:
+                connection.expire()
+            elif isinstance(connection, H1Connection):
+                if connection.write_deadline <= now:
+                    connection.expire()
+                elif connection.exchange is not None and connection.exchange.deadline <= now:
+                    connection.exchange.expire()
+        for pool in self._pools.values():
+            pool.expire(now)
+        if self._access_log is not None:
+            self._access_log.flush()
+        self._ticking = self.loop.call_later(_TICK_SECONDS, self._tick)
+
+    def _event(self, event: str, message: str, **details: object) -> None:
+        """Log what strangers can cause, at most twenty lines a tick: a flood of errors must not become one of logs."""
+        if self._events_left:
+            self._events_left -= 1
+            self.events.warning(event, message, **details)
+        else:
+            self._counts["events_left_out"] += 1
+
+    # change and end
+
+    def apply(self, snapshot: Snapshot, changed: frozenset[str] | None) -> None:
+        """Swap the snapshot; connections and requests under way keep what they began with.
+
+        ``changed`` are the names whose certificates changed, None when any may have.
+        """
+        policy_changed = (snapshot.tls, snapshot.limits.active_sites) != (
+            self.snapshot.tls,
+            self.snapshot.limits.active_sites,
+        )
+        self.sites.evict(None if policy_changed else changed)
+        self._adopt(snapshot)
+
+    def _adopt(self, snapshot: Snapshot) -> None:
+        if self._access_log is not None and snapshot.access_log != self.snapshot.access_log:
+            self._access_log.close()
+            self._access_log = None
+        self.snapshot = snapshot
+        self.limits = snapshot.limits
+        self.keep_alive = not snapshot.close_connections
+        self.read_timeout, self.write_timeout = snapshot.read_timeout, snapshot.write_timeout
+        if self._access_log is None and snapshot.access_log.format != "off":
+            self._access_log = AccessLog(snapshot.access_log.format, snapshot.access_log.path, self._lines_lost)
+        for key in self._pools.keys() - snapshot.upstream_keys:
+            self._pools.pop(key).retire()
+
+    def _lines_lost(self, count: int) -> None:
+        self.events.warning("access_log.lost", "access-log lines could not be written in time", lines=count)
+
+    def counters(self) -> dict[str, int]:
+        """Tell what was counted since the start, and how many connections there are now."""
+        return {**self._counts, "connections_open": len(self._connections), "sites": len(self.sites)}
+
+    async def drain(self, seconds: float) -> int:
+        """Accept nothing more, let what runs finish for at most ``seconds``; return how many requests were cut."""
+        self.draining = True
+        for sock in self._listeners:
+            self.loop.remove_reader(sock.fileno())
+        self._listeners.clear()
+        for connection in tuple(self._connections):
+            connection.drain()
+        if self._connections:
+            self._emptied.clear()
+            try:
+                await asyncio.wait_for(self._emptied.wait(), seconds)
+            except TimeoutError:
+                pass
+        cut = sum(1 for c in self._connections if isinstance(c, H1Connection) and c.exchange is not None)
+        for connection in tuple(self._connections):
+            connection.abort()
+        for pool in self._pools.values():
+            pool.retire()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # transports close in the loop's next turn
+        self._ticking.cancel()
+        if self._access_log is not None:
+            self._access_log.close()
+        return cut

@@ -1,0 +1,74 @@
+"""Which site answers a server name: a bounded cache in front of the store.
+
+Building a site costs about a millisecond, so each is built when it is first asked for and kept; a swap evicts the names
+that changed and nothing else. Names that nobody serves are remembered as such, in the same bounded cache: strangers
+who scan for names must not be able to make the store work for each.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from gateway.tls.context import Site, build_site
+from gateway.tls.names import candidates
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from gateway.certs.pem import CertificatePair
+    from gateway.routing.snapshot import Snapshot
+
+DEFAULT = ""
+"""The store's key of the default site."""
+
+
+class Sites:
+    """The TLS sites of one worker.
+
+    ``find_pairs`` is the store's point look-up: the certificates of exactly this name (or wildcard, or ``DEFAULT``).
+    """
+
+    def __init__(self, find_pairs: Callable[[str], tuple[CertificatePair, ...]]) -> None:
+        self._find_pairs = find_pairs
+        self._sites: OrderedDict[str, Site | None] = OrderedDict()
+
+    def __len__(self) -> int:
+        """Count the names that are remembered, served or not."""
+        return len(self._sites)
+
+    def find(self, name: str, snapshot: Snapshot) -> Site | None:
+        """Find the site for a server name, or, when the client sent none, for the address that it dialled.
+
+        Exact name, then wildcard, then, unless ``strict_sni``, the default site. None when nothing may answer.
+
+        Raises:
+            StoreError: the certificates cannot be read.
+            CertificateError: OpenSSL does not accept them.
+        """
+        for key in candidates(name):
+            site = self._site(key, snapshot)
+            if site is not None:
+                return site
+        if snapshot.strict_sni:
+            return None
+        return self._site(DEFAULT, snapshot)
+
+    def _site(self, key: str, snapshot: Snapshot) -> Site | None:
+        if key in self._sites:
+            self._sites.move_to_end(key)
+            return self._sites[key]
+        pairs = self._find_pairs(key)
+        site = build_site(key, pairs, snapshot.tls) if pairs and snapshot.tls is not None else None
+        self._sites[key] = site
+        if len(self._sites) > snapshot.limits.active_sites:
+            self._sites.popitem(last=False)
+        return site
+
+    def evict(self, names: Iterable[str] | None) -> None:
+        """Forget what changed; ``None`` when anything may have. Connections keep what they have."""
+        if names is None:
+            self._sites.clear()
+            return
+        for name in names:
+            self._sites.pop(name, None)

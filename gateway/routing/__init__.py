@@ -1,0 +1,8 @@
+"""Which API a request belongs to and which of its targets gets it: pure decisions, on the bytes of the wire.
+
+* ``router``     host and path to a route, by Tyk's order
+* ``paths``      cleaning a request's path, and turning it into the upstream's
+* ``templates``  ``{name}`` and ``{name:expression}`` in domains and listen paths
+* ``balancing``  the targets of an API
+* ``snapshot``   everything that a worker serves, as one value
+"""

@@ -1,0 +1,69 @@
+"""Where the requests of an API can be sent."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import quote, urlsplit
+
+from gateway.tls.names import canonical
+
+if TYPE_CHECKING:
+    from gateway.config.definitions import Proxy
+
+_SCHEMES: dict[str, tuple[Literal["http", "https"], int]] = {"http": ("http", 80), "https": ("https", 443)}
+# What may stand in a path as it is (RFC 3986 section 3.3), and the percent sign of what is encoded.
+_SAFE = "/%:@!$&'()*+,;=~"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One address that requests are forwarded to.
+
+    ``host`` is a canonical name, or an address without brackets; ``authority`` is what its Host field says,
+    with the port where that is not the scheme's own. ``base_path`` is at least ``/``; ``query`` comes before
+    the client's. Both are as they are written on the wire.
+    """
+
+    scheme: Literal["http", "https"]
+    host: str
+    port: int
+    base_path: bytes
+    query: bytes
+    authority: bytes
+
+    @classmethod
+    def parse(cls, url: str) -> Target:
+        """Read an http or https URL; one without a scheme is http.
+
+        Raises ValueError, which never repeats the URL: it might hold a password.
+        """
+        if re.search(r"[\s\x00-\x1f\x7f]", url):
+            raise ValueError("a target URL has no white space; write %20 where a space is meant")
+        try:
+            parts = urlsplit(url if "://" in url else f"http://{url}")
+            host, port = canonical(parts.hostname or ""), parts.port
+        except ValueError as error:
+            raise ValueError("a target URL names a host and a port, as in http://10.0.0.1:8080/") from error
+        if parts.scheme not in _SCHEMES:
+            raise ValueError("a target URL starts with http:// or https://")
+        if parts.username is not None or parts.fragment or port == 0:
+            raise ValueError("a target URL has no user information, no fragment and no port 0")
+        scheme, usual_port = _SCHEMES[parts.scheme]
+        port = port or usual_port
+        authority = f"[{host}]" if ":" in host else host
+        if port != usual_port:
+            authority += f":{port}"
+        base_path = quote(parts.path or "/", safe=_SAFE).encode()
+        query = quote(parts.query, safe=_SAFE + "?").encode()
+        return cls(scheme, host, port, base_path, query, authority.encode())
+
+
+def targets(proxy: Proxy) -> tuple[Target, ...]:
+    """Where an API leads: its target list when it balances over one, otherwise its one target.
+
+    Raises ValueError like `Target.parse`.
+    """
+    urls = proxy.target_list if proxy.enable_load_balancing and proxy.target_list else (proxy.target_url,)
+    return tuple(map(Target.parse, urls))

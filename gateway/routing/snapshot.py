@@ -1,0 +1,148 @@
+"""What a worker serves: one immutable value per generation, made from the configuration and swapped by reference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from itertools import cycle
+from typing import TYPE_CHECKING
+
+from gateway.config.settings import AccessLog, Limits
+from gateway.routing.balancing import Target, targets
+from gateway.routing.paths import clean_path
+from gateway.routing.policies import towards_clients, towards_upstreams
+from gateway.routing.router import Router
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gateway.config.definitions import ApiDefinition
+    from gateway.config.load import Configuration
+    from gateway.config.settings import Settings
+    from gateway.tls.policy import TlsPolicy
+
+_DEFAULT_MAX_IDLE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """One address that requests are forwarded to, and how.
+
+    Two upstreams with the same ``key`` may share connections; ``name`` is what logs call it. ``tls`` is None for http;
+    ``verify`` says whether the certificate must be valid for ``target.host``. Times are seconds.
+    """
+
+    key: str
+    name: str
+    target: Target
+    tls: TlsPolicy | None
+    verify: bool
+    check_common_name: bool
+    connect_timeout: float
+    idle_timeout: float
+    max_idle: int
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """One API as the request path sees it. ``turns`` is endless, and the one thing in a snapshot that moves."""
+
+    preserve_host: bool
+    upstreams: tuple[Upstream, ...]
+    turns: Iterator[Upstream]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything that decides about connections and requests. ``tls`` is None where the gateway speaks plain HTTP."""
+
+    generation: int
+    limits: Limits
+    tls: TlsPolicy | None
+    strict_sni: bool
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
+    https_port: int
+    hsts: bytes | None
+    close_connections: bool
+    read_timeout: float
+    write_timeout: float
+    access_log: AccessLog
+    upstream_keys: frozenset[str]
+    skip_url_cleaning: bool
+    router: Router
+    apis: dict[str, Api]
+
+    def cleaned(self, target: bytes) -> bytes | None:
+        """Return where a path that is not in its shortest form should be asked for instead; None when it is."""
+        return None if self.skip_url_cleaning else clean_path(target)
+
+
+def build(configuration: Configuration, generation: int) -> Snapshot:
+    """Make the snapshot of a generation.
+
+    Raises:
+        ConfigurationError, ValueError: the configuration holds what ``config.load`` would not have let through.
+    """
+    settings = configuration.settings
+    options = settings.http_server_options
+    own = settings.gateway
+    limits = _effective_limits(settings)
+    apis = {api.api_id: _api(api, settings, limits) for api in configuration.apis}
+    hsts_max_age = own.http_redirect.hsts_max_age if own.http_redirect is not None else 0
+    return Snapshot(
+        generation=generation,
+        limits=limits,
+        tls=towards_clients(settings)[0] if options.use_ssl else None,
+        strict_sni=own.tls.strict_sni,
+        trusted_proxies=tuple(map(ip_network, own.trusted_proxies)),
+        https_port=settings.listen_port,
+        hsts=b"Strict-Transport-Security: max-age=%d" % hsts_max_age if hsts_max_age else None,
+        close_connections=settings.close_connections,
+        read_timeout=options.read_timeout,
+        write_timeout=options.write_timeout,
+        access_log=own.access_log,
+        upstream_keys=frozenset(upstream.key for api in apis.values() for upstream in api.upstreams),
+        skip_url_cleaning=options.skip_url_cleaning,
+        router=Router(
+            configuration.apis,
+            custom_domains=settings.enable_custom_domains,
+            hostname=settings.hostname,
+            strict=options.enable_strict_routes,
+        ),
+        apis=apis,
+    )
+
+
+def _effective_limits(settings: Settings) -> Limits:
+    """Let Tyk's keys, where they are set, speak for the limits of the same meaning."""
+    limits = settings.gateway.limits
+    patience = settings.proxy_default_timeout
+    changes = {
+        "body_bytes": settings.http_server_options.max_request_body_size,
+        "upstream_response_timeout": patience,
+        "upstream_connect_timeout": min(patience, limits.upstream_connect_timeout),
+        "drain_timeout": settings.graceful_shutdown_timeout_duration,
+    }
+    return limits.model_copy(update={key: value for key, value in changes.items() if value})
+
+
+def _api(api: ApiDefinition, settings: Settings, limits: Limits) -> Api:
+    transport = api.proxy.transport
+    tls = towards_upstreams(settings, transport)[0]
+    verify = not (settings.proxy_ssl_insecure_skip_verify or transport.ssl_insecure_skip_verify)
+    check_common_name = transport.ssl_force_common_name_check
+    upstreams = tuple(
+        Upstream(
+            key=f"{target.scheme} {target.host} {target.port} {verify} {check_common_name} {tls} {limits}",
+            name=f"{target.scheme}://{target.authority.decode()}",
+            target=target,
+            tls=tls if target.scheme == "https" else None,
+            verify=verify,
+            check_common_name=check_common_name,
+            connect_timeout=limits.upstream_connect_timeout,
+            idle_timeout=limits.upstream_idle_timeout,
+            max_idle=settings.max_idle_connections_per_host or _DEFAULT_MAX_IDLE,
+        )
+        for target in targets(api.proxy)
+    )
+    return Api(api.proxy.preserve_host_header, upstreams, cycle(upstreams))

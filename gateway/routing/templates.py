@@ -1,0 +1,69 @@
+"""Domains and listen paths with ``{name}`` and ``{name:expression}`` in them, as Tyk's router reads them.
+
+A name without an expression stands for anything within one label or segment. Expressions come from the
+configuration and are trusted: whoever writes one decides what matching it costs.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, AnyStr
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def is_template(text: str) -> bool:
+    """Whether there is more than literal text in it."""
+    return "{" in text
+
+
+def host_pattern(domain: str) -> re.Pattern[str]:
+    """What the canonical host names that ``domain`` means look like, from end to end.
+
+    Raises ValueError for a brace without its partner, or an expression that does not compile.
+    """
+    labels, domain = ("[^.]+", domain[1:]) if domain.startswith("*.") else ("", domain)
+    return _compile(labels + _expression(domain, "[^.]+"), re.IGNORECASE)
+
+
+def path_pattern(listen_path: str) -> re.Pattern[bytes]:
+    """What the decoded paths that ``listen_path`` means begin with. Raises ValueError like `host_pattern`."""
+    return _compile(_expression(listen_path, "[^/]+").encode(), 0)
+
+
+def effective_length(listen_path: str) -> int:
+    """How specific Tyk takes it for: its length, to which a segment that is wholly variable adds nothing."""
+    segments = listen_path.split("/")
+    literal = [text for text in segments if not (text.startswith("{") and text.endswith("}"))]
+    return sum(map(len, literal)) + len(segments) - 1
+
+
+def _compile(expression: AnyStr, flags: int) -> re.Pattern[AnyStr]:
+    try:
+        return re.compile(expression, flags)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(f"{expression!r} does not compile as a regular expression: {error}") from error
+
+
+def _expression(template: str, default: str) -> str:
+    return "".join(
+        f"(?:{text.partition(':')[2] or default})" if variable else re.escape(text)
+        for text, variable in _parts(template)
+    )
+
+
+def _parts(template: str) -> Iterator[tuple[str, bool]]:
+    """Cut a template into literal and variable parts, the latter without their outer braces."""
+    start = depth = 0
+    for position, character in enumerate(template):
+        step = {"{": 1, "}": -1}.get(character, 0)
+        if (depth, step) in ((0, 1), (1, -1)):
+            yield template[start:position], step < 0
+            start = position + 1
+        depth += step
+        if depth < 0:
+            break
+    if depth:
+        raise ValueError(f"{template!r} has a brace without its partner")
+    yield template[start:], False

@@ -1,0 +1,12 @@
+"""The three roles and how they speak to each other.
+
+* ``supervisor``  opens the sockets, forks control and the workers, replaces the dead, passes signals on
+* ``children``    what the supervisor knows of its children: slots, and how long to wait before the next try
+* ``listeners``   the listening sockets, and the lock on the data directory
+* ``renewal``     files → the next generation in the store; used at start and at every reload
+* ``control``     the only writer of the store after start; reloads, and serves the control port
+* ``roster``      control's side of its conversation with the workers
+* ``messages``    the closed vocabulary of that conversation
+* ``worker``      serves traffic from one generation at a time
+* ``role``        what control and a worker have in common: signals, the lifeline, the way out
+"""

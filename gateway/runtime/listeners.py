@@ -1,0 +1,142 @@
+"""The listening sockets, opened once by the supervisor and inherited by its children; and the lock on its
+data.
+
+All workers accept on the same socket, so a connection that waits in its queue belongs to whoever is free: a
+worker that dies takes no waiting client with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gateway.config.problems import Problem, Severity
+from gateway.errors import ConfigurationError, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from gateway.config.settings import Settings
+
+_BACKLOG = 4096
+"""Connections that may wait; the kernel cuts it to ``net.core.somaxconn``."""
+
+_CURES = {
+    errno.EADDRINUSE: "stop what listens there, or choose another port",
+    errno.EACCES: "choose a port from 1024 on, or grant CAP_NET_BIND_SERVICE",
+    errno.EADDRNOTAVAIL: "use an address of this host, or leave it empty for all",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """``main`` and ``redirect`` are the workers'; ``control`` and ``workers``, a UNIX socket, control's."""
+
+    main: socket.socket
+    redirect: socket.socket | None
+    control: socket.socket
+    workers: socket.socket
+
+    def close(self) -> None:
+        """Stop listening, as far as this process is concerned."""
+        for sock in (self.main, self.redirect, self.control, self.workers):
+            if sock:
+                sock.close()
+
+
+def workers_path(data_dir: Path) -> Path:
+    """Where workers find control."""
+    return data_dir / "workers.sock"
+
+
+def open_all(settings: Settings) -> Listeners:
+    """Open every socket that ``settings`` ask for. Raises ConfigurationError with each that cannot be."""
+    gateway = settings.gateway
+    redirect = gateway.http_redirect
+    messages = workers_path(gateway.data_dir)
+    problems: list[Problem] = []
+    with contextlib.ExitStack() as opened:
+
+        def attempt(key: str, where: str, cure: str, listen: Callable[[], socket.socket]) -> socket.socket | None:
+            try:
+                return opened.enter_context(listen())
+            except OSError as error:
+                message = f"cannot listen on {where}: {error.strerror or error}"
+                problems.append(Problem(Severity.ERROR, key, "", message, _CURES.get(error.errno or 0, cure)))
+                return None
+
+        def tcp(key: str, address: str, port: int) -> socket.socket | None:
+            return attempt(key, f"{address or '*'} port {port}", "", lambda: _listen(address, port))
+
+        main = tcp("listen_port", settings.listen_address, settings.listen_port)
+        plain = tcp("gateway.http_redirect.port", settings.listen_address, redirect.port) if redirect else None
+        control = tcp("control_api_port", gateway.control_address, settings.control_api_port)
+        cure = "choose a shorter path, on a local file system"
+        workers = attempt("gateway.data_dir", str(messages), cure, lambda: _listen_unix(messages))
+        if problems or not main or not control or not workers:
+            raise ConfigurationError(problems)
+        opened.pop_all()
+    return Listeners(main, plain, control, workers)
+
+
+def _listen(address: str, port: int) -> socket.socket:
+    """Listen on a TCP port of one address; "" and "::" mean every address of both families."""
+    if not address and not socket.has_dualstack_ipv6():
+        address = "0.0.0.0"  # noqa: S104 - this is what an empty listen_address asks for
+    family, _, _, _, where = socket.getaddrinfo(
+        address or "::", port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        sock.bind(where)
+        sock.listen(_BACKLOG)
+        sock.settimeout(0)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _listen_unix(path: Path) -> socket.socket:
+    """Listen on a UNIX socket of this user alone. The lock says that no other gateway uses the path."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        path.unlink(missing_ok=True)
+        sock.bind(str(path))
+        path.chmod(0o600)
+        sock.listen()
+        sock.settimeout(0)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def lock(data_dir: Path) -> int:
+    """Make ``data_dir`` this gateway's own for as long as the returned descriptor is open.
+
+    Raises StoreError when another gateway has it: two writers would undo each other's changes.
+    """
+    path = data_dir / "gateway.lock"
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror}; gateway.data_dir must be a writable directory") from error
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(fd)
+        raise StoreError(
+            f"{data_dir} is in use by another gateway; stop it, or give this one its own gateway.data_dir"
+        ) from error
+    return fd

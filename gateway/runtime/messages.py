@@ -1,0 +1,88 @@
+"""What control and a worker say to each other: one JSON object per line on a UNIX stream socket.
+
+The worker dials and says ``Hello`` with the generation it serves. From then on control says ``Apply``
+whenever a newer generation is in the store and ``Ping`` now and then; the worker answers ``Applied`` or
+``Failed``, and ``Counters``. Nothing else exists.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+MAX_LINE = 1 << 20
+"""Bytes of the longest line. A peer that sends more is not one of ours, and is hung up on."""
+
+MAX_NAMES = 1000
+"""An ``Apply`` names at most so many sites (with 253 characters each they fit in a line); with more it says
+"all" (None), which costs a worker no more than evicting them one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """Worker: I am worker number ``worker``, process ``pid``, and serve ``generation``."""
+
+    worker: int
+    pid: int
+    generation: int
+    kind: Literal["hello"] = "hello"
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """Control: ``generation`` is in the store; certificates of ``names`` changed (None: any may have)."""
+
+    generation: int
+    names: tuple[str, ...] | None
+    kind: Literal["apply"] = "apply"
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """Worker: every new connection and request now sees ``generation``."""
+
+    generation: int
+    kind: Literal["applied"] = "applied"
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Worker: ``generation`` cannot be served here for ``reason``; the one before it still is."""
+
+    generation: int
+    reason: str
+    kind: Literal["failed"] = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Control: are you there?"""
+
+    kind: Literal["ping"] = "ping"
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """Worker: I am, and this is what I have counted since my start."""
+
+    values: dict[str, int]
+    kind: Literal["counters"] = "counters"
+
+
+FromWorker = Hello | Applied | Failed | Counters
+FromControl = Apply | Ping
+Message = FromWorker | FromControl
+
+_MESSAGE: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="kind")])
+
+
+def encode(message: Message) -> bytes:
+    """Return the line that says ``message``."""
+    return _MESSAGE.dump_json(message) + b"\n"
+
+
+def decode(line: bytes) -> Message:
+    """Return what ``line`` says. Raises ValueError when it is none of the messages above."""
+    return _MESSAGE.validate_json(line)

@@ -1,0 +1,75 @@
+"""From files to the next generation, the same way at start and at every reload: read, check, publish."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from gateway.config.load import Configuration, load
+from gateway.config.problems import Problem, Severity
+from gateway.errors import ConfigurationError
+from gateway.routing import snapshot
+from gateway.store import file_sources
+from gateway.store.sqlite import Generation, Store
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from gateway.config.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A configuration with its certificates, checked and without errors: what may be published."""
+
+    configuration: Configuration
+    collected: file_sources.Collected
+
+    @property
+    def warnings(self) -> tuple[Problem, ...]:
+        """What should be looked at, and does not stand in the way."""
+        return self.configuration.warnings + self.collected.problems
+
+
+def read(config_path: Path, environ: Mapping[str, str]) -> Candidate:
+    """Read the files and everything that they name. Raises ConfigurationError with every problem."""
+    configuration = load(config_path, environ)
+    collected = file_sources.collect(configuration, datetime.now(UTC))
+    if any(problem.severity is Severity.ERROR for problem in collected.problems):
+        raise ConfigurationError(configuration.warnings + collected.problems)
+    # What no worker could build must not become a generation: the next worker to start would have nothing
+    # else.
+    snapshot.build(configuration, 0)
+    return Candidate(configuration, collected)
+
+
+def publish(data_dir: Path, candidate: Candidate, cause: str) -> tuple[Generation, frozenset[str]]:
+    """Make ``candidate`` the next generation; return it and the names whose certificates changed.
+
+    Raises StoreError, and then nothing has changed.
+    """
+    collected = candidate.collected
+    with contextlib.closing(Store.open(data_dir, writable=True)) as store:
+        return store.publish(candidate.configuration, collected.entries, collected.default, cause)
+
+
+def needs_restart(started: Settings, wanted: Settings) -> tuple[str, ...]:
+    """Return the keys that differ and that take a restart, because sockets and processes hang on them."""
+
+    def fixed(settings: Settings) -> dict[str, object]:
+        gateway = settings.gateway
+        return {
+            "listen_address": settings.listen_address,
+            "listen_port": settings.listen_port,
+            "control_api_port": settings.control_api_port,
+            "gateway.control_address": gateway.control_address,
+            "gateway.workers": gateway.workers,
+            "gateway.http_redirect.port": gateway.http_redirect and gateway.http_redirect.port,
+            "gateway.data_dir": gateway.data_dir,
+        }
+
+    before, after = fixed(started), fixed(wanted)
+    return tuple(key for key in before if before[key] != after[key])

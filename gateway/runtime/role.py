@@ -1,0 +1,58 @@
+"""What control and a worker have in common: signals, the lifeline, and the way out.
+
+The supervisor blocks its signals before it forks, so a signal that is sent to a child in its first moments
+waits until the child has its handlers. Ctrl-C reaches every process of the terminal; children leave it to the
+supervisor, which asks them to end with SIGTERM. The lifeline is a pipe whose other end only the supervisor
+holds: it reads as ended when the supervisor is gone, however that happened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from typing import TYPE_CHECKING
+
+from gateway.observe.events import EventLog, LoggingBridge
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from gateway.config.settings import Settings
+
+
+def run(
+    main: Callable[[asyncio.Event], Coroutine[None, None, None]],
+    *,
+    lifeline: int,
+    events: EventLog,
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+    hangup: Callable[[], None] = lambda: None,
+) -> None:
+    """Run ``main`` with an event that is set when it shall end; ``hangup`` is called at each SIGHUP."""
+    logging.getLogger().addHandler(LoggingBridge(events))
+    for ignored in (signal.SIGINT, signal.SIGQUIT, signal.SIGTTIN, signal.SIGTTOU):
+        signal.signal(ignored, signal.SIG_IGN)
+
+    async def attended() -> None:
+        loop = asyncio.get_running_loop()
+        stop = asyncio.Event()
+
+        def orphaned() -> None:
+            loop.remove_reader(lifeline)
+            events.error("supervisor.gone", "the supervisor is gone; finishing what runs and stopping")
+            stop.set()
+
+        loop.add_reader(lifeline, orphaned)
+        loop.add_signal_handler(signal.SIGTERM, stop.set)
+        loop.add_signal_handler(signal.SIGHUP, hangup)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        await main(stop)
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(attended())
+
+
+def drain_seconds(settings: Settings) -> float:
+    """How long running requests may take to finish when the gateway stops."""
+    return settings.graceful_shutdown_timeout_duration or settings.gateway.limits.drain_timeout

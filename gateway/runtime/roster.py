@@ -1,0 +1,160 @@
+"""Control's side of its conversation with the workers: who is there, what each serves, who has confirmed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import TYPE_CHECKING
+
+from gateway.runtime.messages import (
+    MAX_LINE,
+    MAX_NAMES,
+    Applied,
+    Apply,
+    Counters,
+    Failed,
+    FromControl,
+    Hello,
+    Ping,
+    decode,
+    encode,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Set
+    from socket import socket
+
+    from gateway.observe.events import EventLog
+
+
+class _Attendant:
+    """One worker that is connected: what it last said of itself."""
+
+    def __init__(self, hello: Hello, writer: asyncio.StreamWriter) -> None:
+        self.number, self.pid, self.generation = hello.worker, hello.pid, hello.generation
+        self.counters: dict[str, int] = {}
+        self.refusal: Failed | None = None
+        self.heard = time.monotonic()
+        self._writer = writer
+
+    def say(self, message: FromControl) -> None:
+        """Send without waiting: it is short, and a worker that does not read is soon hung up on."""
+        self._writer.write(encode(message))
+
+    def hang_up(self) -> None:
+        self._writer.close()
+
+    def shortfall(self, generation: int) -> str | None:
+        """Why this worker does not serve ``generation``, or None when it does."""
+        if self.generation >= generation:
+            return None
+        if self.refusal and self.refusal.generation >= generation:
+            return f"worker {self.number} cannot serve it: {self.refusal.reason}"
+        return f"worker {self.number} has not confirmed it"
+
+
+class Roster:
+    """The workers that are connected, and the generation they should serve."""
+
+    def __init__(self, generation: int, wanted: Callable[[], int], events: EventLog) -> None:
+        self.generation = generation
+        self._wanted = wanted
+        self._events = events
+        self._present: dict[int, _Attendant] = {}
+        self._changed = asyncio.Condition()
+
+    async def listen(self, sock: socket) -> asyncio.Server:
+        """Receive workers on ``sock``."""
+        return await asyncio.start_unix_server(self._attend, sock=sock, limit=MAX_LINE)
+
+    def serving(self) -> int:
+        """How many workers serve the current generation."""
+        return sum(not worker.shortfall(self.generation) for worker in self._present.values())
+
+    def shortfalls(self) -> tuple[str, ...]:
+        """What keeps the workers from all serving the current generation, a reason each."""
+        reasons = [worker.shortfall(self.generation) for worker in self._present.values()]
+        absent = self._wanted() - len(self._present)
+        missing = [f"{absent} of {self._wanted()} workers are not there"] if absent > 0 else []
+        return tuple([reason for reason in reasons if reason] + missing)
+
+    def counters(self) -> dict[str, int]:
+        """The sum of what the workers have counted."""
+        totals: dict[str, int] = {}
+        for worker in self._present.values():
+            for name, value in worker.counters.items():
+                totals[name] = totals.get(name, 0) + value
+        return totals
+
+    async def apply(self, generation: int, names: Set[str], seconds: float) -> tuple[str, ...]:
+        """Have every worker serve ``generation``; ``names`` have other certificates than before.
+
+        Returns when each has confirmed or refused, or after ``seconds``: the reasons of those who do not
+        serve it.
+        """
+        self.generation = generation
+        message = Apply(generation, tuple(sorted(names)) if len(names) <= MAX_NAMES else None)
+        for worker in self._present.values():
+            worker.refusal = None
+            worker.say(message)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds), self._changed:
+                await self._changed.wait_for(self._settled)
+        return self.shortfalls()
+
+    async def emptied(self) -> None:
+        """Wait until no worker is connected."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: not self._present)
+
+    def ping(self, patience: float) -> None:
+        """Ask every worker whether it is there; hang up on one that was silent for ``patience`` seconds."""
+        for worker in tuple(self._present.values()):
+            if time.monotonic() - worker.heard > patience:
+                self._events.error(
+                    "worker.silent", "a worker does not answer", worker=worker.number, worker_pid=worker.pid
+                )
+                worker.hang_up()
+            else:
+                worker.say(Ping())
+
+    def _settled(self) -> bool:
+        if len(self._present) < self._wanted():
+            return False
+        return all(worker.generation >= self.generation or worker.refusal for worker in self._present.values())
+
+    async def _attend(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Listen to one worker until it leaves."""
+        worker = None
+        try:
+            async for line in reader:
+                message = decode(line)
+                if isinstance(message, Hello):
+                    worker = self._present[message.worker] = _Attendant(message, writer)
+                    if worker.generation < self.generation:
+                        worker.say(Apply(self.generation, None))
+                elif worker:
+                    self._note(worker, message)
+                async with self._changed:
+                    self._changed.notify_all()
+        except (OSError, ValueError) as error:  # a worker that died, or something that is no worker
+            self._events.warning("worker.garbled", "a worker's connection broke", reason=error)
+        finally:
+            writer.close()
+            if worker and self._present.get(worker.number) is worker:
+                del self._present[worker.number]
+                async with self._changed:
+                    self._changed.notify_all()
+
+    def _note(self, worker: _Attendant, message: object) -> None:
+        worker.heard = time.monotonic()
+        match message:
+            case Applied(generation=generation):
+                worker.generation = generation
+            case Failed():
+                worker.refusal = message
+            case Counters(values=values):
+                worker.counters = values
+            case _:
+                raise ValueError(f"a worker does not say {message}")

@@ -1,0 +1,244 @@
+"""The supervisor: opens what must be shared, forks control and the workers, and keeps them there.
+
+It has no event loop and no thread, because a process with either cannot be forked safely, and it holds no
+connection to the database while it forks. Its signals are blocked for good and taken one at a time by
+``sigtimedwait``: no handler can interrupt anything, and nothing is lost between a fork and the child's own
+handlers.
+
+    SIGTERM, SIGINT, SIGQUIT   drain and stop; SIGINT while draining stops at once
+    SIGHUP                     passed on to control, which reloads
+    SIGTTIN, SIGTTOU           one worker more, one less
+    SIGCHLD                    a dead child is replaced
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from gateway.errors import ConfigurationError, GatewayError, StoreError
+from gateway.observe.events import EventLog
+from gateway.runtime import control, listeners, renewal, role, worker
+from gateway.runtime.children import Role, SharedCount, Slot, how_it_ended
+from gateway.store import admin_secret
+from gateway.store.sqlite import Store
+from gateway.tls.context import base_context
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+    from socket import socket
+
+_STOP = {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT}
+_SIGNALS = _STOP | {signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCHLD}
+_DRAIN_MARGIN_SECONDS = 3.0
+_BAD_CONFIGURATION = 2
+
+
+def run(config_path: Path, environ: Mapping[str, str]) -> int:
+    """Run the gateway until it is told to stop. Return the exit status: 0, or 2 with problems on stderr."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        return _prepare(config_path, environ, EventLog(role="supervisor")).supervise()
+    except ConfigurationError as error:
+        sys.stderr.write(f"{error}\n")
+        return _BAD_CONFIGURATION
+    except GatewayError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return _BAD_CONFIGURATION
+    finally:
+        while signal.sigtimedwait(_SIGNALS, 0):
+            pass  # what was sent to a gateway that has already stopped
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _prepare(config_path: Path, environ: Mapping[str, str], events: EventLog) -> _Supervisor:
+    """Everything that can go wrong for a reason that a person must mend goes wrong here."""
+    candidate = renewal.read(config_path, environ)
+    settings = candidate.configuration.settings
+    data_dir = settings.gateway.data_dir
+    lock = listeners.lock(data_dir)
+    sockets = listeners.open_all(settings)
+    generation, _ = renewal.publish(data_dir, candidate, "start")
+    control.log_problems(events, candidate.warnings)
+    if settings.secret is None:
+        path = admin_secret.ensure(data_dir)
+        events.info("secret.generated", "no secret is configured; the one to use is in a file", path=path)
+    wanted = SharedCount(settings.gateway.workers or len(os.sched_getaffinity(0)))
+    events.info(
+        "gateway.started", "listening", generation=generation.number, workers=wanted.get(), pid=os.getpid(),
+        address=_address(sockets.main), redirect=sockets.redirect and _address(sockets.redirect),
+        control=_address(sockets.control),
+    )  # fmt: skip
+    plan = control.Plan(config_path, environ, settings, sockets, wanted)
+    return _Supervisor(plan, lock, events)
+
+
+class _Supervisor:
+    def __init__(self, plan: control.Plan, lock: int, events: EventLog) -> None:
+        self._plan = plan
+        self._lock = lock
+        self._events = events
+        self._base = base_context()
+        self._lifeline, self._lifeline_end = os.pipe()
+        self._slots = [Slot(Role.CONTROL, 0), *(Slot(Role.WORKER, n) for n in range(1, plan.workers_wanted.get() + 1))]
+
+    def supervise(self) -> int:
+        """Keep every slot filled until a signal says to stop. Return the exit status."""
+        gc.freeze()  # a collection in a child would write to every page that it shares with the others
+        while True:
+            self._fill_slots()
+            received = _next_signal(min((slot.due for slot in self._slots if not slot.pid), default=None))
+            if received in _STOP:
+                break
+            self._react(received)
+        self._stop(received)
+        os.close(self._lifeline)
+        os.close(self._lifeline_end)
+        os.close(self._lock)
+        return 0
+
+    def _react(self, received: signal.Signals | None) -> None:
+        match received:
+            case signal.SIGCHLD:
+                self._bury()
+            case signal.SIGHUP:
+                self._ask_for_reload()
+            case signal.SIGTTIN:
+                number = max(slot.number for slot in self._slots) + 1
+                self._slots.append(Slot(Role.WORKER, number))
+                self._resized(+1)
+            case signal.SIGTTOU if self._plan.workers_wanted.get() > 1:
+                last = next(slot for slot in reversed(self._slots) if not slot.retiring)
+                self._retire(last, signal.SIGTERM)
+                self._resized(-1)
+
+    def _resized(self, step: int) -> None:
+        wanted = self._plan.workers_wanted
+        wanted.set(wanted.get() + step)
+        self._events.info("workers.resized", "the number of workers changed", workers=wanted.get())
+
+    def _ask_for_reload(self) -> None:
+        """Tell control, if there is one. One that is about to start, or to die, leaves a note for the next."""
+        asked = self._plan.reloads_asked
+        asked.set(asked.get() + 1)
+        if pid := self._slots[0].pid:
+            os.kill(pid, signal.SIGHUP)
+
+    def _fill_slots(self) -> None:
+        now = time.monotonic()
+        for slot in self._slots:
+            if not slot.pid and slot.due <= now:
+                self._fork(slot)
+
+    def _fork(self, slot: Slot) -> None:
+        try:
+            pid = os.fork()
+        except OSError as error:
+            self._events.error("child.not_started", f"cannot start {slot.name}: {error.strerror}")
+            slot.emptied(time.monotonic())
+            return
+        if pid:
+            slot.filled(pid, time.monotonic())
+            return
+        status = 1
+        try:
+            self._be(slot)
+            status = 0
+        finally:
+            os._exit(status)
+
+    def _be(self, slot: Slot) -> None:
+        """Be the child that fills ``slot``, to the end of its life."""
+        os.close(self._lifeline_end)
+        os.close(self._lock)
+        events = EventLog(role=slot.role, worker=slot.number or None, pid=os.getpid())
+        plan = self._plan
+        try:
+            if slot.role is Role.CONTROL:
+                control.run(plan, lifeline=self._lifeline, events=events)
+            else:
+                worker.run(
+                    slot.number,
+                    plan.data_dir,
+                    plan.listeners,
+                    self._base,
+                    lifeline=self._lifeline,
+                    events=events,
+                )
+        except Exception as error:
+            events.error("child.failed", f"{slot.name} failed: {error}", kind=type(error).__name__)
+            raise
+
+    def _bury(self) -> None:
+        """Take note of every child that is dead. As PID 1 also of strangers, which are merely collected."""
+        with contextlib.suppress(ChildProcessError):
+            while (ended := os.waitpid(-1, os.WNOHANG)) != (0, 0):
+                pid, status = ended
+                for slot in [slot for slot in self._slots if slot.pid == pid]:
+                    self._note_death(slot, os.waitstatus_to_exitcode(status))
+
+    def _note_death(self, slot: Slot, status: int) -> None:
+        how, pid = how_it_ended(status), slot.pid
+        delay = slot.emptied(time.monotonic())
+        if slot.retiring:
+            self._slots.remove(slot)
+            self._events.info("child.ended", f"{slot.name} {how}", child=pid)
+        else:
+            soon = f"in {delay:g} s" if delay else "at once"
+            self._events.error("child.died", f"{slot.name} {how}; another one starts {soon}", child=pid)
+
+    def _retire(self, slot: Slot, how: signal.Signals) -> None:
+        slot.retiring = True
+        if slot.pid:
+            os.kill(slot.pid, how)
+        else:
+            self._slots.remove(slot)
+
+    def _stop(self, reason: signal.Signals) -> None:
+        """Let every child finish what it does, within the drain time; kill what is left."""
+        self._events.info("gateway.stopping", "finishing what runs", signal=reason.name)
+        self._plan.listeners.close()
+        for slot in tuple(self._slots):
+            self._retire(slot, signal.SIGTERM)
+        deadline: float | None = time.monotonic() + self._drain_seconds() + _DRAIN_MARGIN_SECONDS
+        while self._slots:
+            received = _next_signal(deadline)
+            if received is signal.SIGCHLD:
+                self._bury()
+            elif received in (signal.SIGINT, None):
+                names = ", ".join(slot.name for slot in self._slots)
+                self._events.warning("gateway.killing", f"not waiting any longer for {names}")
+                for slot in tuple(self._slots):
+                    self._retire(slot, signal.SIGKILL)
+                deadline = None
+        self._events.info("gateway.stopped", "stopped")
+
+    def _drain_seconds(self) -> float:
+        """The drain time that is configured now; a reload may have changed it since the start."""
+        settings = self._plan.settings
+        with (
+            contextlib.suppress(StoreError),
+            contextlib.closing(Store.open(self._plan.data_dir, writable=False)) as store,
+        ):
+            if generation := store.current():
+                settings = generation.configuration.settings
+        return role.drain_seconds(settings)
+
+
+def _next_signal(deadline: float | None) -> signal.Signals | None:
+    """Wait for a signal until a monotonic time, or for ever. None when the time is over."""
+    if deadline is None:
+        return signal.Signals(signal.sigwaitinfo(_SIGNALS).si_signo)
+    received = signal.sigtimedwait(_SIGNALS, max(0.0, deadline - time.monotonic()))
+    return signal.Signals(received.si_signo) if received else None
+
+
+def _address(sock: socket) -> str:
+    host, port = sock.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,120 @@
+"""A worker: serves traffic from one generation at a time, and listens to control beside it.
+
+It reads the store and never writes it. While control is away it serves on; when control is back, its
+``Hello`` says which generation it has, and control sends it the newer one if there is one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+import uvloop
+
+from gateway.errors import StoreError
+from gateway.proxy.server import ProxyServer
+from gateway.routing import snapshot
+from gateway.runtime import role
+from gateway.runtime.listeners import workers_path
+from gateway.runtime.messages import MAX_LINE, Applied, Apply, Counters, Failed, Hello, Ping, decode, encode
+from gateway.store.sqlite import Store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from OpenSSL import SSL
+
+    from gateway.observe.events import EventLog
+    from gateway.runtime.listeners import Listeners
+
+_REDIAL_SECONDS = (0.05, 2.0)
+"""The first and the longest wait before control is dialled again."""
+
+
+def run(
+    number: int, data_dir: Path, listeners: Listeners, base: SSL.Context, *, lifeline: int, events: EventLog
+) -> None:
+    """Be worker ``number`` until SIGTERM. Raises StoreError when there is nothing to serve from."""
+    listeners.control.close()
+    listeners.workers.close()
+    with contextlib.closing(Store.open(data_dir, writable=False)) as store:
+
+        async def serve(stop: asyncio.Event) -> None:
+            await _Worker(number, data_dir, store, base, events).serve(listeners, stop)
+
+        role.run(serve, lifeline=lifeline, events=events, loop_factory=uvloop.new_event_loop)
+
+
+class _Worker:
+    def __init__(self, number: int, data_dir: Path, store: Store, base: SSL.Context, events: EventLog) -> None:
+        self._number = number
+        self._data_dir = data_dir
+        self._store = store
+        self._events = events
+        generation = store.current()
+        if generation is None:
+            raise StoreError(f"{data_dir} holds no generation; start the gateway again")
+        self._generation = generation
+        first = snapshot.build(generation.configuration, generation.number)
+        self._server = ProxyServer(base=base, sites=store.find, snapshot=first, events=events)
+
+    async def serve(self, listeners: Listeners, stop: asyncio.Event) -> None:
+        """Serve until ``stop``, then drain."""
+        self._server.listen(listeners.main)
+        if listeners.redirect:
+            self._server.listen(listeners.redirect, redirect=True)
+        conversation = asyncio.create_task(self._keep_in_touch(), name="conversation with control")
+        self._events.info("worker.started", "serving", generation=self._generation.number)
+        await stop.wait()
+        seconds = role.drain_seconds(self._generation.configuration.settings)
+        draining = asyncio.create_task(self._server.drain(seconds), name="drain")
+        await asyncio.sleep(0)  # it stops listening first; after that the kernel shall refuse new connections
+        listeners.close()
+        cut = await draining
+        conversation.cancel()
+        if cut:
+            self._events.warning("worker.cut", "requests were cut at the end of the drain time", requests=cut)
+        self._events.info("worker.stopped", "stopped")
+
+    async def _keep_in_touch(self) -> None:
+        first, longest = _REDIAL_SECONDS
+        delay = first
+        while True:
+            with contextlib.suppress(OSError, ValueError):  # control is away, or died in the middle of a line
+                reader, writer = await asyncio.open_unix_connection(workers_path(self._data_dir), limit=MAX_LINE)
+                delay = first
+                try:
+                    await self._converse(reader, writer)
+                finally:
+                    writer.close()
+            await asyncio.sleep(delay)
+            delay = min(2 * delay, longest)
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(encode(Hello(self._number, os.getpid(), self._generation.number)))
+        async for line in reader:
+            match decode(line):
+                case Apply() as order:
+                    writer.write(encode(self._apply(order)))
+                case Ping():
+                    writer.write(encode(Counters(self._server.counters())))
+                case message:
+                    raise ValueError(f"control does not say {message}")
+
+    def _apply(self, order: Apply) -> Applied | Failed:
+        """Serve the newest generation, which is the one ordered or one that will be ordered next."""
+        try:
+            generation = self._store.current()
+            if generation is None or generation.number < order.generation:
+                raise StoreError(f"generation {order.generation} is not in the store")  # noqa: TRY301
+            changed = None if order.names is None else frozenset(order.names)
+            self._server.apply(snapshot.build(generation.configuration, generation.number), changed)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with the new one, the old one serves on
+            self._events.error(
+                "generation.refused", f"cannot serve the new generation: {error}", generation=order.generation
+            )
+            return Failed(order.generation, str(error))
+        self._generation = generation
+        return Applied(generation.number)

@@ -1,0 +1,13 @@
+"""TLS: who is asked for, what may be negotiated, and why a handshake failed.
+
+* ``versions``      the four versions and their spellings
+* ``ciphers``       one table of cipher suites, and the language in which people choose from it
+* ``policy``        versions + ciphers + preference: what one listener or one upstream may negotiate
+* ``names``         server names as they are compared: A-labels, wildcards, addresses
+* ``client_hello``  the first message of a client, read before TLS starts
+* ``context``       the only file that turns a policy into OpenSSL
+* ``alerts``        OpenSSL's errors in words, and the alert that refuses a connection
+* ``transport``     the encrypted connection on the event loop
+
+The first five decide and do no I/O.
+"""

@@ -1,0 +1,167 @@
+"""The first message of a TLS client, read before TLS starts (RFC 8446 section 4.1.2, RFC 6066 section 3).
+
+``parse`` is given what has arrived so far, from the first byte of the connection, as often as more arrives.
+It reads only what decides which certificate and policy serve the client; whether the message is right in all
+else is for OpenSSL to judge, which reads the same bytes again.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from gateway.tls.names import canonical
+
+# The most bytes a ClientHello may take, record headers included. OpenSSL stops at 128 KiB, far from anything
+# real: a post-quantum hello takes 1.8 kB, one that resumes with client certificates in its ticket some more.
+LIMIT = 16384
+
+_HANDSHAKE, _CLIENT_HELLO = 22, 1
+_SERVER_NAME, _ALPN, _SUPPORTED_VERSIONS = 0, 16, 43
+_HTTP = re.compile(rb"[A-Z][A-Z-]{0,19}( |\Z)")
+_MALFORMED = "client sent a malformed ClientHello"
+_TOO_LONG = f"client sent a ClientHello of more than {LIMIT} bytes"
+
+
+class ClientHelloError(ValueError):
+    """These bytes can never become a ClientHello; ``alert`` answers them (RFC 8446 section 6.2)."""
+
+    def __init__(self, reason: str, alert: int = 50) -> None:
+        self.alert = alert
+        super().__init__(reason)
+
+
+class PlainHttpError(ClientHelloError):
+    """The client speaks HTTP where HTTPS is spoken, so it can be told in HTTP."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientHello:
+    """What a client asks for.
+
+    ``server_name`` is canonical; None when absent. A name that is no name comes with its odd characters
+    escaped: it can be logged and equals no canonical name. ``versions`` are numbers on the wire; a client of
+    TLS 1.2 or below states only its highest. ``size`` is the bytes the message takes, record headers
+    included.
+    """
+
+    server_name: str | None
+    alpn: tuple[bytes, ...]
+    versions: tuple[int, ...]
+    size: int
+
+
+def parse(data: bytes) -> ClientHello | None:
+    """Read a ClientHello from the beginning of ``data``; None when more bytes are needed.
+
+    The message may be spread over any number of records. Raises ClientHelloError as soon as the bytes cannot
+    become one, or are LIMIT and not a whole one yet.
+    """
+    if http := _HTTP.match(data):
+        if http[1]:
+            raise PlainHttpError("client sent plain HTTP to the HTTPS port")
+        return None
+    message = bytearray()
+    position = 0
+    while position < len(data):
+        if data[position] != _HANDSHAKE or data[position + 1 : position + 2] not in (b"", b"\x03"):
+            raise ClientHelloError(_MALFORMED if position else "client sent something that is not TLS")
+        if position + 5 > len(data):
+            break
+        length = data[position + 3] << 8 | data[position + 4]
+        if not 0 < length <= 16384:  # RFC 8446 section 5.1
+            raise ClientHelloError(_MALFORMED)
+        message += data[position + 5 : position + 5 + length]
+        position += 5 + length
+        if message and message[0] != _CLIENT_HELLO:
+            raise ClientHelloError("client began with another message than a ClientHello", alert=10)
+        if len(message) >= 4:
+            end = 4 + int.from_bytes(message[1:4])
+            if end > LIMIT:
+                raise ClientHelloError(_TOO_LONG)
+            if end <= len(message):
+                return _read(_Reader(bytes(message[4:end])), position)
+    if len(data) >= LIMIT:
+        raise ClientHelloError(_TOO_LONG)
+    return None
+
+
+class _Reader:
+    """Takes bytes apart from the front; a step beyond their end raises ClientHelloError."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._position = 0
+
+    def __bool__(self) -> bool:
+        return self._position < len(self._data)
+
+    def take(self, count: int) -> bytes:
+        start, self._position = self._position, self._position + count
+        if self._position > len(self._data):
+            raise ClientHelloError(_MALFORMED)
+        return self._data[start : self._position]
+
+    def number(self, width: int) -> int:
+        return int.from_bytes(self.take(width))
+
+    def vector(self, width: int) -> bytes:
+        """What stands behind its own length, a number of ``width`` bytes (RFC 8446 section 3.4)."""
+        return self.take(self.number(width))
+
+    def last_vector(self, width: int) -> _Reader:
+        """A vector with nothing behind it."""
+        inner = _Reader(self.vector(width))
+        if self:
+            raise ClientHelloError(_MALFORMED)
+        return inner
+
+
+def _read(message: _Reader, size: int) -> ClientHello:
+    version = message.number(2)
+    message.take(32)  # the random
+    for width in (1, 2, 1):  # session id, cipher suites, compression methods
+        message.vector(width)
+    extensions: dict[int, bytes] = {}
+    rest = message.last_vector(2) if message else message  # a client of TLS 1.0 may send none at all
+    while rest:
+        kind = rest.number(2)
+        if kind in extensions:
+            raise ClientHelloError("client sent a ClientHello with an extension twice", alert=47)
+        extensions[kind] = rest.vector(2)
+    return ClientHello(
+        server_name=_server_name(extensions[_SERVER_NAME]) if _SERVER_NAME in extensions else None,
+        alpn=_protocols(extensions[_ALPN]) if _ALPN in extensions else (),
+        versions=_versions(extensions.get(_SUPPORTED_VERSIONS, b"\0")) or (version,),
+        size=size,
+    )
+
+
+def _server_name(content: bytes) -> str:
+    """The only entry of the list; like OpenSSL, this knows no other kind of entry than host names."""
+    entries = _Reader(content).last_vector(2)
+    kind = entries.number(1)
+    name = entries.vector(2)
+    if kind != 0 or not name or entries:
+        raise ClientHelloError(_MALFORMED)
+    try:
+        return canonical(name.decode())
+    except ValueError:
+        return name.decode("latin-1").encode("unicode_escape").decode().lower()
+
+
+def _protocols(content: bytes) -> tuple[bytes, ...]:
+    entries = _Reader(content).last_vector(2)
+    protocols = []
+    while entries:
+        protocols.append(entries.vector(1))
+    return tuple(protocols)
+
+
+def _versions(content: bytes) -> tuple[int, ...]:
+    """The versions that are versions: values of the form 0x?a?a are there to be ignored (RFC 8701)."""
+    entries = _Reader(content).last_vector(1)
+    versions = []
+    while entries:
+        versions.append(entries.number(2))
+    return tuple(version for version in versions if version & 0x0F0F != 0x0A0A)

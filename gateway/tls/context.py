@@ -1,0 +1,217 @@
+"""From policy and certificates to OpenSSL: the only file that does this.
+
+Theory of operation. A context holds a site's certificates; SSL_set_SSL_CTX switches a connection to it before
+the handshake. Measured with OpenSSL 4.0, each fact with a test, that call carries over
+
+* the certificates with their keys and chains, the cipher list with the TLS 1.3 suites, the DH parameters, the
+  security level, the ALPN callback and the session id context,
+
+but not the options, the modes, the groups and the version bounds, which a connection copies from the context
+it is opened on. So every connection is opened on one base context that allows every version, and then gets
+the site's context, options (which bound the versions) and, if they differ, groups.
+
+The base context also keeps the keys of the session tickets. It is made once, before the workers are forked: a
+session resumes on every worker and after a certificate swap, until the gateway restarts. It never resumes at
+another site or under another policy, because both are in the session id context.
+
+A peer that closes without close_notify is not forgiven (no SSL_OP_IGNORE_UNEXPECTED_EOF): the truth costs
+nothing, and whoever reads bodies of unknown length can tell a whole one from a truncated one.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+import sys
+import tempfile
+import warnings
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from OpenSSL import SSL
+from OpenSSL._util import lib
+
+from gateway.errors import CertificateError
+from gateway.tls.policy import GROUPS, TlsPolicy
+from gateway.tls.versions import TlsVersion
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Iterator, Sequence
+
+    from gateway.certs.pem import CertificatePair
+
+# RFC 7919: who announces groups of this kind, as nmap does with the small one, gets one of those announced or no
+# DHE at all. Who announces none gets the parameters of the file, which are ffdhe3072's.
+_DHE_GROUPS = ("ffdhe3072", "ffdhe2048")
+_DH_PARAMETERS = Path(__file__).with_name("ffdhe3072.pem")
+
+# SSL_MODE_ENABLE_PARTIAL_WRITE, which pyOpenSSL switches on and does not name.
+_PARTIAL_WRITE = 1
+_WITHOUT = {
+    TlsVersion.TLS1_0: SSL.OP_NO_TLSv1,
+    TlsVersion.TLS1_1: SSL.OP_NO_TLSv1_1,
+    TlsVersion.TLS1_2: SSL.OP_NO_TLSv1_2,
+    TlsVersion.TLS1_3: SSL.OP_NO_TLSv1_3,
+}
+
+
+class NoApplicationProtocolError(SSL.Error):
+    """The client speaks only protocols (ALPN) that are not served here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What a connection needs to serve ``name``: a canonical name, ``*.parent``, or "" for the default.
+
+    ``options`` are OpenSSL's, to be added to the connection's; ``groups`` replace the base context's, unless
+    empty.
+    """
+
+    name: str
+    context: SSL.Context
+    options: int
+    policy: TlsPolicy
+    groups: tuple[str, ...]
+
+
+def base_context() -> SSL.Context:
+    """Return a context on which connections of every site are opened. Make it once, before forking."""
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    context.set_min_proto_version(SSL.TLS1_VERSION)
+    context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION)
+    # Idle connections keep no buffers. A send is whole or has to wait: partial ones cost twice the CPU.
+    context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+    context.clear_mode(_PARTIAL_WRITE)
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)  # tickets, which clients keep, are enough
+    context.set_session_id(b"base")
+    _set_groups(context, GROUPS)
+    return context
+
+
+def build_site(
+    name: str,
+    pairs: Sequence[CertificatePair],
+    policy: TlsPolicy,
+    *,
+    protocols: tuple[bytes, ...] = (b"http/1.1",),
+) -> Site:
+    """Return the site ``name`` with its certificates, at most one of each key type.
+
+    ``protocols`` are what is spoken, the preferred one first (ALPN). A client that offers only others is
+    refused, as RFC 7301 section 3.2 demands: leniency would let it take our answers for another protocol's.
+    Raises CertificateError when OpenSSL does not take a pair.
+    """
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    context.set_cipher_list(f"{':'.join(policy.ciphers)}:@SECLEVEL={policy.security_level}".encode())
+    context.set_tls13_ciphersuites(":".join(policy.suites).encode())
+    for pair in pairs:
+        _use(context, pair, name)
+    if policy.uses_dhe:
+        context.load_tmp_dh(_DH_PARAMETERS)
+    # At most 32 bytes. The policy is in it so that no session outlives the rules under which it was made.
+    context.set_session_id(sha256(f"{name} {policy}".encode()).digest())
+    context.set_alpn_select_callback(_selector(protocols))
+    options = SSL.OP_CIPHER_SERVER_PREFERENCE if policy.server_preference else 0
+    for version, without in _WITHOUT.items():
+        if not policy.minimum <= version <= policy.maximum:
+            options |= without
+    return Site(name, context, options, policy, (*GROUPS, *_DHE_GROUPS) if policy.uses_dhe else ())
+
+
+def accept(base: SSL.Context, site: Site, sock: socket.socket) -> SSL.Connection:
+    """Return a connection that is ready to shake hands as ``site``; ``base`` comes from base_context."""
+    connection = SSL.Connection(base, sock)
+    connection.set_context(site.context)
+    connection.set_options(site.options)
+    if site.groups:
+        _set_groups(connection, site.groups)
+    connection.set_accept_state()
+    return connection
+
+
+def upstream_context(policy: TlsPolicy, *, verify: bool) -> ssl.SSLContext:
+    """Return the stdlib's context for connections to upstreams.
+
+    With ``verify`` the upstream's certificate must come from one of the system's authorities and name the
+    host in a subject alternative name (RFC 9525 section 6.3). Reading the authorities takes tens of
+    milliseconds: keep it.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if verify:
+        context.load_default_certs()
+        context.hostname_checks_common_name = False
+    else:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    level = ":@SECLEVEL=0" if policy.security_level == 0 else ""
+    context.set_ciphers(":".join(policy.ciphers) + level)
+    context.set_alpn_protocols(["http/1.1"])
+    with warnings.catch_warnings():  # TLS 1.0 and 1.1 are deprecated, and asked for
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = ssl.TLSVersion(policy.minimum)
+        context.maximum_version = ssl.TLSVersion(policy.maximum)
+    return context
+
+
+def _use(context: SSL.Context, pair: CertificatePair, name: str) -> None:
+    """Add ``pair`` to the pairs of other key types.
+
+    Only OpenSSL's loader of chain files attaches a chain to one pair; add_extra_chain_cert would to all of
+    them.
+    """
+    try:
+        with _path_of(pair.chain_pem) as path:
+            context.use_certificate_chain_file(path)
+        context.use_privatekey(pair.key)
+        context.check_privatekey()
+    except SSL.Error as error:
+        reasons = ", ".join(text for *_, text in error.args[0])
+        raise CertificateError(
+            f"OpenSSL refuses the {pair.key_type} certificate for {name or 'the default site'}: {reasons};"
+            " use an RSA key of at least 2048 bits or an EC key, signed with SHA-256 or better"
+        ) from error
+
+
+@contextmanager
+def _path_of(public: bytes) -> Iterator[str]:
+    """A path that reads as ``public``, for as long as the context lasts; on Linux without touching a disk."""
+    if sys.platform == "linux":
+        with os.fdopen(os.memfd_create("chain"), "wb", buffering=0) as file:
+            file.write(public)
+            yield f"/proc/self/fd/{file.fileno()}"
+    else:
+        with tempfile.NamedTemporaryFile(buffering=0) as file:
+            file.write(public)
+            yield file.name
+
+
+def _selector(protocols: tuple[bytes, ...]) -> Callable[[SSL.Connection, list[bytes]], bytes]:
+    def select(_: SSL.Connection, offered: list[bytes]) -> bytes:
+        for protocol in protocols:
+            if protocol in offered:
+                return protocol
+        names = b", ".join(offered).decode("ascii", "backslashreplace")
+        raise NoApplicationProtocolError(f"no application protocol supported by both: client offers {names}")
+
+    return select
+
+
+def _set_groups(target: SSL.Context | SSL.Connection, groups: Sequence[str]) -> None:
+    """Set the key exchange groups, in order of preference.
+
+    pyOpenSSL has a method for a single curve only, so this one function reaches below it.
+    """
+    names = ":".join(groups).encode()
+    if isinstance(target, SSL.Context):
+        done = lib.SSL_CTX_set1_curves_list(target._context, names)  # noqa: SLF001
+    else:
+        done = lib.SSL_set1_curves_list(target._ssl, names)  # noqa: SLF001
+    if done != 1:
+        raise RuntimeError(
+            f"{SSL.OpenSSL_version(0).decode()} does not know all of {names.decode()}; install pyOpenSSL and"
+            " cryptography as wheels, which bring OpenSSL 3.5 or newer"
+        )

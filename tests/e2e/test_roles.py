@@ -1,0 +1,490 @@
+"""The three roles as real processes: start, reload, death of each of them, drain and stop."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import queue
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from gateway.certs.self_signed import Authority
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+PATIENCE = 20.0
+"""Seconds until a test gives up on something that takes far less."""
+
+
+def until(ask: Callable[[], bool]) -> None:
+    """Ask again and again until the answer is true."""
+    deadline = time.monotonic() + PATIENCE
+    while not ask():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+class Upstream(ThreadingHTTPServer):
+    """Answers with its name; on ``/slow`` only when the test lets it."""
+
+    daemon_threads = True
+
+    def __init__(self, name: str) -> None:
+        self.name, self.entered, self.go_on = name, threading.Event(), threading.Event()
+        super().__init__(("127.0.0.1", 0), _Answer)
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class _Answer(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Upstream
+
+    def do_GET(self) -> None:
+        if self.path == "/slow":
+            self.server.entered.set()
+            self.server.go_on.wait(PATIENCE)
+        body = self.server.name.encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [sock.getsockname()[1] for sock in sockets]
+    for sock in sockets:
+        sock.close()
+    return ports
+
+
+class Gateway:
+    """A gateway with two workers in a directory, its configuration, its event log, and clients for it."""
+
+    def __init__(self, directory: Path, authority: Authority, upstream: Upstream) -> None:
+        self.directory, self.authority = directory, authority
+        self.port, self.control_port = free_ports(2)
+        self.events: list[dict[str, str]] = []
+        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._trust = ssl.create_default_context(cadata=authority.pair.chain_pem.decode())
+        self.certify("a.test")
+        self.settings: dict[str, Any] = {
+            "listen_address": "127.0.0.1",
+            "listen_port": self.port,
+            "control_api_port": self.control_port,
+            "http_server_options": {"use_ssl": True, "ssl_certificates": ["a.test.pem"]},
+            "gateway": {"workers": 2, "access_log": "off"},
+            "apis": [self.api("a.test", upstream)],
+        }
+        self.configure()
+
+    def api(self, domain: str, upstream: Upstream) -> dict[str, Any]:
+        proxy = {"listen_path": "/", "target_url": upstream.url}
+        return {"api_id": domain, "domain": domain, "use_keyless": True, "proxy": proxy}
+
+    def certify(self, name: str) -> str:
+        """Issue a certificate for ``name``; return its serial number as clients see it."""
+        pair = self.authority.leaf(name)
+        path = self.directory / f"{name}.pem"
+        path.touch(mode=0o600)
+        path.write_bytes(pair.chain_pem + pair.key_pem)
+        return f"{pair.leaf.serial_number:X}"
+
+    def configure(self) -> None:
+        (self.directory / "gateway.yaml").write_text(yaml.safe_dump(self.settings))
+
+    def start(self) -> None:
+        environ = {key: value for key, value in os.environ.items() if not key.startswith("TYK_GW_")}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "gateway", "serve", "--config", str(self.directory / "gateway.yaml")],
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environ,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        with self.process.stderr as lines:
+            for line in lines:
+                self._lines.put(line)
+        self._lines.put(None)
+
+    def hear(self, event: str, **fields: str) -> str:
+        """Wait for the next line of that event with these fields."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            line = self._lines.get(timeout=max(0.0, deadline - time.monotonic()))
+            assert line is not None, f"the gateway ended without {event}"
+            if f"event={event} " in line and all(f" {key}={value}" in line for key, value in fields.items()):
+                return line
+
+    def rest(self) -> str:
+        """Wait for the end of the event log, when nobody can write to it any more; return what was left of it."""
+        lines = []
+        while (line := self._lines.get(timeout=PATIENCE)) is not None:
+            lines.append(line)
+        return "".join(lines)
+
+    def started(self) -> None:
+        self.start()
+        until(self.ready)
+        assert self.health()["details"]["workers"]["status"] == "pass"
+
+    def children(self) -> list[int]:
+        pid = self.process.pid
+        with open(f"/proc/{pid}/task/{pid}/children") as file:  # noqa: PTH123
+            return [int(child) for child in file.read().split()]
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def connect(self, name: str = "a.test") -> Connection:
+        return Connection(self.port, name, self._trust)
+
+    def get(self, name: str = "a.test", path: str = "/") -> str:
+        with contextlib.closing(self.connect(name)) as connection:
+            return connection.get(path)
+
+    def ask_control(self, path: str) -> tuple[int, dict[str, Any]]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.control_port, timeout=PATIENCE)
+        with contextlib.closing(connection):
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return response.status, json.loads(response.read())
+
+    def ready(self) -> bool:
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            return self.ask_control("/ready")[0] == 200 and self.health()["details"]["workers"]["status"] == "pass"
+        return False
+
+    def health(self) -> dict[str, Any]:
+        status, body = self.ask_control("/hello")
+        assert status == 200
+        return body
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(PATIENCE)
+        self._reader.join(PATIENCE)
+
+
+class Connection:
+    """One TLS connection that lasts for as many requests as the test makes."""
+
+    def __init__(self, port: int, name: str, trust: ssl.SSLContext) -> None:
+        self._name = name
+        sock = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+        self.tls = trust.wrap_socket(sock, server_hostname=name)
+        self._http = http.client.HTTPConnection("127.0.0.1", port)
+        self._http.sock = self.tls
+
+    @property
+    def serial(self) -> str:
+        return str((self.tls.getpeercert() or {})["serialNumber"]).lstrip("0")
+
+    def get(self, path: str = "/") -> str:
+        self.send(path)
+        return self.receive()
+
+    def send(self, path: str) -> None:
+        self._http.request("GET", path, headers={"Host": self._name})
+
+    def receive(self) -> str:
+        response = self._http.getresponse()
+        assert response.status == 200
+        return response.read().decode()
+
+    def close(self) -> None:
+        self.tls.close()
+
+
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    return Authority.create()
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Upstream]:
+    with Upstream("first") as server:
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def other_upstream() -> Iterator[Upstream]:
+    with Upstream("second") as server:
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture
+def prepared(tmp_path: Path, authority: Authority, upstream: Upstream) -> Gateway:
+    return Gateway(tmp_path, authority, upstream)
+
+
+@pytest.fixture
+def gateway(prepared: Gateway) -> Iterator[Gateway]:
+    prepared.started()
+    yield prepared
+    prepared.end()
+
+
+def test_it_serves_and_tells_how_it_is(gateway: Gateway) -> None:
+    line = gateway.hear("gateway.started")
+    assert f"address=127.0.0.1:{gateway.port} " in line
+    assert "workers=2" in line
+    assert gateway.get() == "first"
+    body = gateway.health()
+    assert body["status"] == "pass"
+    assert {name: part["status"] for name, part in body["details"].items()} == dict.fromkeys(
+        ("workers", "store", "configuration", "certificates"), "pass"
+    )
+
+
+def test_a_first_start_makes_a_secret_and_tells_only_where(gateway: Gateway) -> None:
+    secret = gateway.directory / "data" / "admin.secret"
+    gateway.signal(signal.SIGTERM)
+    log = gateway.rest()
+    assert f"path={secret}" in log
+    assert secret.stat().st_mode & 0o777 == 0o600
+    assert secret.read_text().strip() not in log
+
+
+def test_a_reload_applies_apis_and_certificates_and_drops_nobody(gateway: Gateway, other_upstream: Upstream) -> None:
+    with contextlib.closing(gateway.connect()) as before:
+        old = before.serial
+        assert before.get() == "first"
+        new = gateway.certify("a.test")
+        added = gateway.certify("b.test")
+        gateway.settings["http_server_options"]["ssl_certificates"].append("b.test.pem")
+        gateway.settings["apis"] = [gateway.api(name, other_upstream) for name in ("a.test", "b.test")]
+        gateway.configure()
+        gateway.signal(signal.SIGHUP)
+        line = gateway.hear("reload.applied")
+        assert 'generation=2 certificates_changed="(default), a.test, b.test" workers=2' in line
+        assert (before.get(), before.serial) == ("second", old)
+    for name, serial in (("a.test", new), ("b.test", added)) * 4:
+        with contextlib.closing(gateway.connect(name)) as connection:
+            assert (connection.serial, connection.get()) == (serial, "second")
+
+
+@pytest.mark.parametrize("broken", ["gateway.yaml", "a.test.pem"])
+def test_a_reload_of_something_broken_keeps_what_runs_and_says_why(gateway: Gateway, broken: str) -> None:
+    file = gateway.directory / broken
+    good = file.read_text()
+    file.write_text("listen_prot: 1\n" if broken.endswith("yaml") else "garbage")
+    gateway.signal(signal.SIGHUP)
+    assert broken in gateway.hear("configuration.problem")
+    assert "generation 1 keeps serving" in gateway.hear("reload.refused")
+    assert gateway.get() == "first"
+    body = gateway.health()
+    assert (body["status"], body["details"]["configuration"]["status"]) == ("warn", "warn")
+    assert broken in body["details"]["configuration"]["output"]
+    assert gateway.ask_control("/ready")[0] == 200
+    file.write_text(good)
+    gateway.signal(signal.SIGHUP)
+    gateway.hear("reload.applied", generation="2")
+    assert gateway.health()["status"] == "pass"
+
+
+def test_a_setting_that_needs_a_restart_is_told_and_the_rest_applied(
+    gateway: Gateway, other_upstream: Upstream
+) -> None:
+    gateway.settings["gateway"]["workers"] = 1
+    gateway.settings["apis"] = [gateway.api("a.test", other_upstream)]
+    gateway.configure()
+    gateway.signal(signal.SIGHUP)
+    assert "gateway.workers changed" in gateway.hear("reload.restart_needed")
+    gateway.hear("reload.applied")
+    assert gateway.get() == "second"
+
+
+def test_a_killed_worker_is_replaced_while_the_others_serve(gateway: Gateway) -> None:
+    victim = gateway.hear("worker.started", worker="1").split(" pid=")[1].split()[0]
+    os.kill(int(victim), signal.SIGKILL)
+    assert "worker 1 was killed by SIGKILL; another one starts at once" in gateway.hear("child.died", child=victim)
+    for _ in range(20):
+        assert gateway.get() == "first"
+    assert f"pid={victim} " not in gateway.hear("worker.started", worker="1")
+    until(gateway.ready)
+
+
+def test_a_killed_control_is_replaced_and_traffic_never_notices(gateway: Gateway, other_upstream: Upstream) -> None:
+    victim = gateway.hear("control.started").split(" pid=")[1].split()[0]
+    with contextlib.closing(gateway.connect()) as connection:
+        os.kill(int(victim), signal.SIGKILL)
+        for _ in range(20):
+            assert connection.get() == gateway.get() == "first"
+        gateway.hear("control.started")
+        until(gateway.ready)
+        gateway.settings["apis"] = [gateway.api("a.test", other_upstream)]
+        gateway.configure()
+        gateway.signal(signal.SIGHUP)
+        gateway.hear("reload.applied", generation="2")
+        assert connection.get() == "second"
+
+
+def test_a_reload_asked_for_while_control_is_dead_is_not_forgotten(gateway: Gateway) -> None:
+    victim = gateway.hear("control.started").split(" pid=")[1].split()[0]
+    gateway.signal(signal.SIGSTOP)
+    os.kill(int(victim), signal.SIGKILL)
+    gateway.signal(signal.SIGHUP)
+    gateway.signal(signal.SIGCONT)
+    gateway.hear("control.started")
+    gateway.hear("reload.applied", generation="2")
+
+
+def test_workers_are_added_and_taken_away_by_signals(gateway: Gateway) -> None:
+    gateway.signal(signal.SIGTTIN)
+    gateway.hear("workers.resized", workers="3")
+    gateway.hear("worker.started", worker="3")
+    until(gateway.ready)
+    assert len(gateway.children()) == 4
+    for left in (2, 1):
+        gateway.signal(signal.SIGTTOU)
+        gateway.hear("child.ended")
+        assert len(gateway.children()) == left + 1
+    gateway.signal(signal.SIGTTOU)
+    until(gateway.ready)
+    assert gateway.get() == "first"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+def test_a_stop_finishes_what_runs_and_leaves_nothing_behind(
+    gateway: Gateway, upstream: Upstream, number: signal.Signals
+) -> None:
+    upstream.entered.clear()
+    upstream.go_on.clear()
+    with contextlib.closing(gateway.connect()) as running:
+        running.send("/slow")
+        assert upstream.entered.wait(PATIENCE)
+        gateway.signal(number)
+        gateway.hear("gateway.stopping")
+        until(
+            lambda: gateway.ask_control("/ready") == (503, {"status": "error", "message": "Gateway is shutting down"})
+        )
+        until(lambda: refuses(gateway.port))
+        upstream.go_on.set()
+        assert running.receive() == "first"
+    assert "worker.cut" not in gateway.rest()
+    assert gateway.process.wait(PATIENCE) == 0
+    assert refuses(gateway.control_port)
+
+
+def refuses(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def test_a_request_that_outlasts_the_drain_time_is_cut_and_counted(prepared: Gateway, upstream: Upstream) -> None:
+    prepared.settings["gateway"]["limits"] = {"drain_timeout": 0.3}
+    prepared.configure()
+    prepared.started()
+    upstream.entered.clear()
+    upstream.go_on.clear()
+    try:
+        with contextlib.closing(prepared.connect()) as running:
+            running.send("/slow")
+            assert upstream.entered.wait(PATIENCE)
+            prepared.signal(signal.SIGTERM)
+            prepared.hear("worker.cut", requests="1")
+            assert prepared.process.wait(PATIENCE) == 0
+    finally:
+        upstream.go_on.set()
+        prepared.end()
+
+
+def test_a_second_interrupt_stops_at_once(gateway: Gateway, upstream: Upstream) -> None:
+    upstream.entered.clear()
+    upstream.go_on.clear()
+    with contextlib.closing(gateway.connect()) as running:
+        running.send("/slow")
+        assert upstream.entered.wait(PATIENCE)
+        gateway.signal(signal.SIGINT)
+        gateway.hear("gateway.stopping")
+        gateway.signal(signal.SIGINT)
+        gateway.hear("gateway.killing")
+        assert gateway.process.wait(PATIENCE) == 0
+    upstream.go_on.set()
+
+
+def test_when_the_supervisor_is_killed_its_children_end_and_another_gateway_can_start(gateway: Gateway) -> None:
+    gateway.signal(signal.SIGKILL)
+    assert gateway.process.wait(PATIENCE) == -signal.SIGKILL
+    assert "event=supervisor.gone" in gateway.rest()
+    gateway.started()
+    assert gateway.get() == "first"
+
+
+def refused_start(gateway: Gateway) -> str:
+    """Start a gateway that shall refuse to; return what it says."""
+    gateway.start()
+    said = gateway.rest()
+    assert gateway.process.wait(PATIENCE) == 2
+    return said
+
+
+def test_a_broken_configuration_is_refused_with_every_problem(prepared: Gateway) -> None:
+    prepared.settings["listen_port"] = "many"
+    prepared.settings["gateway"]["wokers"] = 2
+    prepared.configure()
+    said = refused_start(prepared)
+    assert "listen_port" in said
+    assert "wokers" in said
+    assert "Traceback" not in said
+
+
+def test_certificates_that_cannot_be_used_are_refused_at_start(prepared: Gateway) -> None:
+    prepared.settings["http_server_options"]["ssl_certificates"] += ["missing.pem", "gateway.yaml"]
+    prepared.configure()
+    said = refused_start(prepared)
+    assert "ssl_certificates[1]" in said
+    assert "ssl_certificates[2]" in said
+    assert not (prepared.directory / "data").exists()
+
+
+def test_a_port_in_use_is_refused_at_start(prepared: Gateway) -> None:
+    with socket.create_server(("127.0.0.1", prepared.port)):
+        said = refused_start(prepared)
+    assert f"error: listen_port: cannot listen on 127.0.0.1 port {prepared.port}: Address already in use" in said
+
+
+def test_a_data_directory_in_use_is_refused_at_start(
+    gateway: Gateway, authority: Authority, upstream: Upstream
+) -> None:
+    second = Gateway(gateway.directory, authority, upstream)
+    assert "in use by another gateway" in refused_start(second)
+    assert gateway.get() == "first"
+
+
+def test_a_damaged_database_is_refused_at_start_with_the_cure(prepared: Gateway) -> None:
+    (prepared.directory / "data").mkdir()
+    (prepared.directory / "data" / "gateway.db").write_bytes(b"damaged" * 1000)
+    assert "gateway.db: file is not a database; restore a backup, or move it away" in refused_start(prepared)

@@ -1,0 +1,240 @@
+"""Certificates that a configuration names: what is served under which name, and what is said about bad ones."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
+
+from gateway.certs.self_signed import Authority
+from gateway.config.definitions import ApiDefinition, Proxy
+from gateway.config.load import Configuration
+from gateway.config.settings import CertificateFiles, HttpServerOptions, Settings
+from gateway.store.file_sources import Collected, collect
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gateway.certs.pem import CertificatePair
+
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    return Authority.create()
+
+
+class Files:
+    """Writes certificates into a directory and collects what a configuration makes of them."""
+
+    def __init__(self, directory: Path, authority: Authority) -> None:
+        self.directory = directory
+        self._authority = authority
+
+    def issue(self, *names: str, days: int = 90, key: str = "ec", now: datetime = NOW) -> CertificatePair:
+        return self._authority.leaf(*names, days=days, key=key, now=now)  # type: ignore[arg-type]
+
+    def bundle(self, name: str, pair: CertificatePair, mode: int = 0o600) -> str:
+        path = self.directory / name
+        path.write_bytes(pair.chain_pem + pair.key_pem)
+        path.chmod(mode)
+        return str(path)
+
+    def pair(self, name: str, pair: CertificatePair, domain: str = "", **more: object) -> CertificateFiles:
+        certificate, key = self.directory / f"{name}.crt", self.directory / f"{name}.key"
+        certificate.write_bytes(pair.chain_pem)
+        key.touch(mode=0o600)
+        key.write_bytes(pair.key_pem)
+        return CertificateFiles(cert_file=certificate, key_file=key, domain_name=domain, **more)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def files(tmp_path: Path, authority: Authority) -> Files:
+    return Files(tmp_path, authority)
+
+
+def api(domain: str = "", *certificates: str, **more: bool) -> ApiDefinition:
+    proxy = Proxy(listen_path="/", target_url="http://127.0.0.1/")
+    return ApiDefinition(api_id="one", domain=domain, certificates=certificates, use_keyless=True, proxy=proxy, **more)
+
+
+def collected(*apis: ApiDefinition, **options: object) -> Collected:
+    options.setdefault("use_ssl", True)
+    settings = Settings(http_server_options=HttpServerOptions(**options))  # type: ignore[arg-type]
+    return collect(Configuration(settings=settings, apis=apis, warnings=(), files=()), NOW)
+
+
+def served(result: Collected, name: str) -> list[str]:
+    return [entry.pair.fingerprint for entry in result.entries if entry.name == name]
+
+
+def told(result: Collected) -> list[str]:
+    return [str(problem) for problem in result.problems]
+
+
+def test_every_name_of_a_bundle_is_served(files: Files) -> None:
+    pair = files.issue("a.test", "*.b.test", "192.0.2.7")
+    path = files.bundle("a.pem", pair)
+    result = collected(ssl_certificates=(path,))
+    assert [(entry.name, entry.source) for entry in result.entries] == [
+        ("a.test", path), ("*.b.test", path), ("192.0.2.7", path),
+    ]  # fmt: skip
+    assert result.default == "a.test"
+    assert told(result) == []
+
+
+def test_higher_sources_win_a_name_whatever_the_order(files: Files) -> None:
+    lowest, low, high, highest = (files.issue("a.test", f"{n}.test") for n in range(4))
+    pairs = (files.pair("high", high, "a.test"), files.pair("lowest", lowest))
+    bundle, of_api = files.bundle("low.pem", low), files.bundle("highest.pem", highest)
+    everything = collected(api("", of_api), certificates=pairs, ssl_certificates=(bundle,))
+    assert served(everything, "a.test") == [highest.fingerprint]
+    assert [served(everything, f"{n}.test") for n in range(4)] == [
+        [lowest.fingerprint], [low.fingerprint], [high.fingerprint], [highest.fingerprint],
+    ]  # fmt: skip
+    assert served(collected(certificates=pairs, ssl_certificates=(bundle,)), "a.test") == [high.fingerprint]
+    assert served(collected(certificates=pairs[1:], ssl_certificates=(bundle,)), "a.test") == [low.fingerprint]
+    assert served(collected(certificates=pairs[1:]), "a.test") == [lowest.fingerprint]
+
+
+def test_within_a_source_key_types_stand_side_by_side_and_the_last_of_each_counts(files: Files) -> None:
+    first, last, rsa = files.issue("a.test"), files.issue("a.test"), files.issue("a.test", key="rsa2048")
+    paths = [files.bundle(f"{n}.pem", pair) for n, pair in enumerate((first, rsa, last))]
+    assert set(served(collected(ssl_certificates=paths and tuple(paths)), "a.test")) == {
+        last.fingerprint, rsa.fingerprint,
+    }  # fmt: skip
+
+
+def test_a_higher_source_takes_the_name_with_all_key_types(files: Files) -> None:
+    rsa, ec = files.issue("a.test", key="rsa2048"), files.issue("a.test")
+    result = collected(api("", files.bundle("ec.pem", ec)), ssl_certificates=(files.bundle("rsa.pem", rsa),))
+    assert served(result, "a.test") == [ec.fingerprint]
+
+
+def test_a_domain_name_is_served_with_its_pair_even_when_it_is_not_in_it(files: Files) -> None:
+    pair = files.issue("other.test")
+    result = collected(certificates=(files.pair("a", pair, "Bücher.test"),))
+    assert {entry.name for entry in result.entries} == {"xn--bcher-kva.test", "other.test"}
+    assert result.default == "xn--bcher-kva.test"
+    (problem,) = result.problems
+    assert (problem.severity, problem.path) == ("warning", "http_server_options.certificates[0]")
+    assert "does not cover xn--bcher-kva.test, only other.test" in problem.message
+
+
+def test_inline_pem_is_served_and_never_quoted(files: Files) -> None:
+    pair, other = files.issue("a.test"), files.issue("b.test")
+    good = (pair.chain_pem + pair.key_pem).decode()
+    bad = (pair.chain_pem + other.key_pem).decode()
+    result = collected(api("", good), ssl_certificates=(bad,))
+    assert [entry.source for entry in result.entries] == ["apis[one].certificates[0]"]
+    (problem,) = result.problems
+    assert (problem.path, problem.source) == ("http_server_options.ssl_certificates[0]", "inline PEM")
+    assert "BEGIN" not in str(problem)
+
+
+def test_one_file_named_by_many_apis_is_read_and_complained_about_once(files: Files) -> None:
+    path = files.bundle("a.pem", files.issue("a.test"), mode=0o644)
+    result = collected(api("a.test", path), api("a.test", path))
+    assert told(result) == [
+        (
+            f"warning: apis[one].certificates[0] @ {path}: every user of this host can read the private key"
+            f" (chmod o= {path})"
+        )
+    ]
+
+
+@pytest.mark.parametrize("out", [{"active": False}, {"internal": True}, {"domain_disabled": True}])
+def test_certificates_of_apis_that_are_not_served_on_their_domain_are_not_read(
+    files: Files, out: dict[str, bool]
+) -> None:
+    path = files.bundle("a.pem", files.issue("a.test"))
+    assert collected(api("a.test", path, **out), use_ssl=False) == Collected((), None, ())
+
+
+def test_the_default_site_is_the_configured_one(files: Files) -> None:
+    paths = tuple(files.bundle(f"{n}.pem", files.issue(name)) for n, name in enumerate(("a.test", "*.b.test")))
+    assert collected(ssl_certificates=paths).default == "a.test"
+    assert collected(ssl_certificates=paths, server_name="WWW.b.test").default == "*.b.test"
+    result = collected(ssl_certificates=paths, server_name="c.test")
+    assert result.default == "a.test"
+    assert told(result) == [
+        (
+            "warning: http_server_options.server_name: no certificate covers c.test, so the first certificate is the "
+            "default (name a certificate that does)"
+        )
+    ]
+
+
+def test_passphrases_open_encrypted_keys(files: Files) -> None:
+    pair = files.issue("a.test")
+    given = files.pair("a", pair)
+    given.key_file.write_bytes(
+        pair.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"open sesame"))
+    )
+    (files.directory / "phrase").write_text("open sesame\nsecond line\n")
+    for opener in ({"passphrase": "open sesame"}, {"passphrase_file": files.directory / "phrase"}):
+        opened = CertificateFiles(cert_file=given.cert_file, key_file=given.key_file, **opener)  # type: ignore[arg-type]
+        assert served(collected(certificates=(opened,)), "a.test") == [pair.fingerprint]
+    (problem,) = collected(certificates=(given,)).problems[:1]
+    assert problem.severity == "error"
+    assert "encrypted" in problem.message
+
+
+def test_a_bad_chain_file_is_told(files: Files) -> None:
+    pair = files.issue("a.test")
+    (files.directory / "chain.pem").write_bytes(b"not PEM at all")
+    result = collected(certificates=(files.pair("a", pair, chain_file=files.directory / "chain.pem"),))
+    assert result.problems[0].severity == "error"
+
+
+def test_all_files_that_cannot_be_used_are_told_at_once(files: Files) -> None:
+    a, b = files.issue("a.test"), files.issue("b.test")
+    wrong = files.pair("wrong", a)
+    wrong.key_file.write_bytes(b.key_pem)
+    missing = files.pair("missing", a)
+    missing.key_file.unlink()
+    garbage = files.directory / "garbage.pem"
+    garbage.write_text("hello")
+    result = collected(api("", str(files.directory)), certificates=(wrong, missing), ssl_certificates=(str(garbage),))
+    assert result.entries == ()
+    errors = [problem for problem in result.problems if problem.severity == "error"]
+    assert [(problem.path, problem.source) for problem in errors] == [
+        ("http_server_options.certificates[0]", str(wrong.cert_file)),
+        ("http_server_options.certificates[1]", str(missing.key_file)),
+        ("http_server_options.ssl_certificates[0]", str(garbage)),
+        ("apis[one].certificates[0]", str(files.directory)),
+    ]
+    assert "does not belong" in errors[0].message
+    assert errors[1].message == "cannot be read: No such file or directory"
+
+
+def test_an_expired_certificate_is_served_with_a_warning(files: Files) -> None:
+    pair = files.issue("a.test", days=10, now=NOW - timedelta(days=60))
+    result = collected(ssl_certificates=(files.bundle("a.pem", pair),))
+    assert served(result, "a.test") == [pair.fingerprint]
+    (problem,) = result.problems
+    assert (problem.severity, "expired on" in problem.message) == ("warning", True)
+
+
+def test_a_domain_without_a_certificate_is_told(files: Files) -> None:
+    path = files.bundle("a.pem", files.issue("a.test", "*.b.test"))
+    apis = [api(domain) for domain in ("a.test", "x.b.test", "c.test", "{any}.d.test", "")]
+    assert told(collected(*apis, ssl_certificates=(path,))) == [
+        (
+            "warning: apis[one].domain: no certificate covers c.test, so its clients get the default certificate "
+            "(name one in ssl_certificates or certificates)"
+        )
+    ]
+
+
+def test_tls_without_any_certificate_is_told() -> None:
+    assert told(collected(api("a.test"))) == [
+        (
+            "warning: http_server_options.use_ssl: there is no certificate, so every TLS handshake will be refused "
+            "(name one in ssl_certificates or certificates)"
+        )
+    ]
+    assert told(collected(api("a.test"), use_ssl=False)) == []
