@@ -1,8 +1,7 @@
-"""The application on the control port: ``/hello`` and ``/ready``, with the paths and shapes that Tyk's
-clients know.
+"""The application on the control port: ``/hello`` and ``/ready``, with the paths and shapes that Tyk's clients know.
 
-``/hello`` answers 200 as long as anybody answers, and tells component by component how things are. ``/ready``
-says with its status whether this node should get traffic.
+``/hello`` answers 200 as long as anybody answers, and tells component by component how things are. ``/ready`` says
+with its status whether this node should get traffic.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """How one part of the gateway is. ``kind`` is Tyk's componentType; ``output`` says what is wrong."""
+    """How one part of the gateway is. ``kind`` is Tyk's componentType; ``output`` says more in words."""
 
     status: Status
     kind: str
@@ -53,8 +52,8 @@ class Health(Protocol):
         """Why this node should get no traffic, or None when it should."""
 
 
-def build(health: Health, *, hello: str = "hello", ready: str = "ready") -> Starlette:
-    """Return the application; ``hello`` and ``ready`` are the names of the two paths."""
+def build(health: Health) -> Starlette:
+    """Return the application."""
 
     def report(description: str) -> JSONResponse:
         components = health.components()
@@ -73,12 +72,12 @@ def build(health: Health, *, hello: str = "hello", ready: str = "ready") -> Star
         return report("Gateway ready") if reason is None else _error(503, reason)
 
     async def refuse(_: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, HTTPException)  # noqa: S101 - what Starlette promises a handler for a status
+        assert isinstance(error, HTTPException)  # Starlette promises it to the handler of a status
         message = "Method not supported" if error.status_code == 405 else "Not found"
         return _error(error.status_code, message, error.headers)
 
     return Starlette(
-        routes=[Route(f"/{hello}", say_hello), Route(f"/{ready}", say_ready)],
+        routes=[Route("/hello", say_hello), Route("/ready", say_ready)],
         exception_handlers={404: refuse, 405: refuse},
     )
 

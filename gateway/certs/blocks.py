@@ -67,9 +67,7 @@ def read_blocks(text: bytes) -> list[Block]:
         pem = b"-----BEGIN %b-----\n%b%b\n-----END %b-----\n" % (label, preamble, content, label)
         blocks.append(Block(label.decode(), pem, encrypted=bool(headers) or label.startswith(b"ENCRYPTED")))
     if text.count(b"-----BEGIN ") != len(blocks):
-        raise CertificateError(
-            "a PEM block begins but does not end properly; give the file whole and unedited"
-        )
+        raise CertificateError("a PEM block begins but does not end properly; give the file whole and unedited")
     if text.strip() and not blocks:
         raise CertificateError(f"this is not PEM text but {_name_binary(text)}")
     return blocks

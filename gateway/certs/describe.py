@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
 _SIGNATURES = {
-    oid: name.lower()
-    for name, oid in vars(SignatureAlgorithmOID).items()
-    if isinstance(oid, x509.ObjectIdentifier)
+    oid: name.lower() for name, oid in vars(SignatureAlgorithmOID).items() if isinstance(oid, x509.ObjectIdentifier)
 }
 # A-labels, the underscore of internal names, and a wildcard as the whole left-most label (RFC 9525, 6.3).
 _DNS_NAME = re.compile(r"(\*\.)?[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*", re.ASCII)

@@ -136,18 +136,21 @@ def parse_pair(
             _refuse_weak(certificate)
         _judge(leaf, names, warnings)
     except _UNREADABLE as error:
-        raise CertificateError(
-            "a certificate has fields that cannot be read; ask its issuer for a new one"
-        ) from error
+        raise CertificateError("a certificate has fields that cannot be read; ask its issuer for a new one") from error
     return CertificatePair(chain, key, names), tuple(warnings)
 
 
 def check_dates(pair: CertificatePair, now: datetime) -> tuple[Problem, ...]:
-    """What is wrong with the dates at ``now``: expired is an error, too early or nearly over a warning.
+    """What is wrong with the dates at ``now``: an expired leaf is an error, one too early or nearly over a warning.
 
-    Nearly over is 30 days, or a quarter of a lifetime that is shorter than 120 days.
-    Whoever asks decides what an error stops, and says where the pair came from.
+    Nearly over is 30 days, or a quarter of a lifetime that is shorter than 120 days. So is an expired issuer a
+    warning: clients may know another way to a root. Whoever asks decides what an error stops, and adds the source.
     """
+    problems = [
+        Problem(Severity.WARNING, "", "", f"{_subject(issuer)} in the chain has expired", "append the CA's current one")
+        for issuer in pair.chain[1:]
+        if now > issuer.not_valid_after_utc
+    ]
     soon = min(timedelta(days=30), (pair.not_after - pair.not_before) / 4)
     if now < pair.not_before:
         severity, verb, moment = Severity.WARNING, "is not valid before", pair.not_before
@@ -156,9 +159,9 @@ def check_dates(pair: CertificatePair, now: datetime) -> tuple[Problem, ...]:
     elif pair.not_after - now < soon:
         severity, verb, moment = Severity.WARNING, "expires on", pair.not_after
     else:
-        return ()
+        return tuple(problems)
     message = f"the certificate {verb} {moment:%Y-%m-%d %H:%M} UTC"
-    return (Problem(severity, "", "", message, "renew it, or check the clock"),)
+    return (Problem(severity, "", "", message, "renew it, or check the clock"), *problems)
 
 
 def check_names(pair: CertificatePair, domain: str) -> tuple[Problem, ...]:
@@ -166,15 +169,14 @@ def check_names(pair: CertificatePair, domain: str) -> tuple[Problem, ...]:
     parent = domain.partition(".")[2]
     if domain in pair.names or f"*.{parent}" in pair.names:
         return ()
-    message = f"the certificate does not cover {domain}, only {', '.join(pair.names) or 'no name at all'}"
+    covered = ", ".join(pair.names[:5]) + (", ..." if pair.names[5:] else "") or "no name at all"
+    message = f"the certificate does not cover {domain}, only {covered}"
     return (Problem(Severity.WARNING, "", "", message, "use a certificate that names it"),)
 
 
 def _certificates(blocks: Iterable[Block]) -> list[x509.Certificate]:
     """The certificates in the order given, each once."""
-    texts = list(
-        dict.fromkeys(block.pem for block in blocks if block.label in ("CERTIFICATE", "X509 CERTIFICATE"))
-    )
+    texts = list(dict.fromkeys(block.pem for block in blocks if block.label in ("CERTIFICATE", "X509 CERTIFICATE")))
     if not texts:
         raise CertificateError(f"no certificate was given{instead(blocks)}")
     if len(texts) > MAX_CERTIFICATES:
@@ -198,9 +200,7 @@ def _private_key(blocks: Sequence[Block], passphrase: bytes | None, warnings: li
         raise CertificateError(f"{len(found)} private keys were given; give only the one of the certificate")
     (block,) = found.values()
     if block.encrypted and not passphrase:
-        raise CertificateError(
-            "the private key is encrypted and no passphrase was given; set one, or decrypt the key"
-        )
+        raise CertificateError("the private key is encrypted and no passphrase was given; set one, or decrypt the key")
     if passphrase and not block.encrypted:
         warnings.append("a passphrase was given but the private key is not encrypted")
     try:
@@ -212,23 +212,17 @@ def _private_key(blocks: Sequence[Block], passphrase: bytes | None, warnings: li
             key.public_key().verify(key.sign(b"", PKCS1v15(), SHA256()), b"", PKCS1v15(), SHA256())
     except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature) as error:
         if block.encrypted:
-            raise CertificateError(
-                "the passphrase of the private key is wrong, or the key is damaged"
-            ) from error
+            raise CertificateError("the passphrase of the private key is wrong, or the key is damaged") from error
         raise CertificateError("the private key is damaged, or of a kind that TLS does not use") from error
     match key:
         case ec.EllipticCurvePrivateKey(curve=ec.SECP256R1() | ec.SECP384R1() | ec.SECP521R1()):
             return key
         case ed25519.Ed25519PrivateKey():
-            warnings.append(
-                "the key is Ed25519, which browsers do not accept; serve an RSA or EC P-256 one as well"
-            )
+            warnings.append("the key is Ed25519, which browsers do not accept; serve an RSA or EC P-256 one as well")
             return key
         case rsa.RSAPrivateKey():
             return key
-    raise CertificateError(
-        "the private key is of a kind that is not served; use RSA, or EC on P-256, P-384 or P-521"
-    )
+    raise CertificateError("the private key is of a kind that is not served; use RSA, or EC on P-256, P-384 or P-521")
 
 
 def _leaf(certificates: Sequence[x509.Certificate], key: PrivateKey) -> x509.Certificate:
@@ -237,7 +231,7 @@ def _leaf(certificates: Sequence[x509.Certificate], key: PrivateKey) -> x509.Cer
     for certificate in certificates:
         if certificate.public_key() == public:
             return certificate
-    first = ", ".join(describe.names(certificates[0])) or certificates[0].subject.rfc4514_string()
+    first = next(iter(describe.names(certificates[0])), _subject(certificates[0]))
     raise CertificateError(
         f"the private key does not belong to the certificate (of {first}); give the key of its request"
     )
@@ -254,12 +248,9 @@ def _chain(
         chain.append(min(issuers, key=_self_issued))
         rest.remove(chain[-1])
     if [entry for entry in certificates if entry in chain] != chain:
-        warnings.append(
-            "the certificates were not in order (leaf first, each followed by its issuer); put in order"
-        )
+        warnings.append("the certificates were not in order (leaf first, each followed by its issuer); put in order")
     if rest:
-        subjects = "; ".join(entry.subject.rfc4514_string() for entry in rest)
-        warnings.append(f"certificates that do not belong to the chain were left out: {subjects}")
+        warnings.append(f"certificates that do not belong to the chain were left out: {'; '.join(map(_subject, rest))}")
     if len(chain) > 1 and _self_issued(chain[-1]):
         chain.pop()
     elif len(chain) == 1 and _names_issuer_address(leaf):
@@ -278,6 +269,10 @@ def _issued(issuer: x509.Certificate, subject: x509.Certificate) -> bool:
     return True
 
 
+def _subject(certificate: x509.Certificate) -> str:
+    return certificate.subject.rfc4514_string()
+
+
 def _self_issued(certificate: x509.Certificate) -> bool:
     return certificate.issuer == certificate.subject
 
@@ -285,23 +280,17 @@ def _self_issued(certificate: x509.Certificate) -> bool:
 def _names_issuer_address(certificate: x509.Certificate) -> bool:
     """Whether it says where to fetch its issuer's certificate, as public CAs do and private ones rarely."""
     access = describe.extension(certificate, x509.AuthorityInformationAccess)
-    return access is not None and any(
-        e.access_method == AuthorityInformationAccessOID.CA_ISSUERS for e in access
-    )
+    return access is not None and any(e.access_method == AuthorityInformationAccessOID.CA_ISSUERS for e in access)
 
 
 def _refuse_weak(certificate: x509.Certificate) -> None:
     """Refuse what browsers, and other clients with an OpenSSL of today, refuse."""
     kind, bits = describe.key_size(certificate.public_key())
-    subject = certificate.subject.rfc4514_string()
+    subject = _subject(certificate)
     if kind == "rsa" and bits < MIN_RSA_BITS:
-        raise CertificateError(
-            f"the RSA key of {subject} has {bits} bits; at least {MIN_RSA_BITS} are needed"
-        )
+        raise CertificateError(f"the RSA key of {subject} has {bits} bits; at least {MIN_RSA_BITS} are needed")
     if not _self_issued(certificate) and isinstance(certificate.signature_hash_algorithm, MD5 | SHA1):
-        raise CertificateError(
-            f"{subject} is signed with SHA-1 or MD5, which clients refuse; have it issued anew"
-        )
+        raise CertificateError(f"{subject} is signed with SHA-1 or MD5, which clients refuse; have it issued anew")
 
 
 def _judge(leaf: x509.Certificate, names: tuple[str, ...], warnings: list[str]) -> None:
@@ -313,9 +302,7 @@ def _judge(leaf: x509.Certificate, names: tuple[str, ...], warnings: list[str]) 
     } & {*usage}:
         raise CertificateError("the certificate is not for servers (no serverAuth in its extended key usage)")
     if leaf.public_key_algorithm_oid == PublicKeyAlgorithmOID.RSASSA_PSS:
-        raise CertificateError(
-            "the certificate is for an RSA-PSS key, which browsers refuse; use a plain RSA key"
-        )
+        raise CertificateError("the certificate is for an RSA-PSS key, which browsers refuse; use a plain RSA key")
     bits = describe.extension(leaf, x509.KeyUsage)
     if bits is not None and not bits.digital_signature:
         warnings.append("the certificate's key usage forbids signatures, so modern clients will refuse it")
@@ -324,6 +311,4 @@ def _judge(leaf: x509.Certificate, names: tuple[str, ...], warnings: list[str]) 
     if not names:
         warnings.append("the certificate names no host, so every client will refuse it")
     elif describe.extension(leaf, x509.SubjectAlternativeName) is None:
-        warnings.append(
-            "the certificate has no subject alternative name, only a common name, which browsers ignore"
-        )
+        warnings.append("the certificate has no subject alternative name, only a common name, which browsers ignore")

@@ -64,18 +64,14 @@ class Sealer:
             has_data_keys = keys_file.exists()
             if not root_file.exists():
                 if has_data_keys:
-                    raise StoreError(
-                        f"{root_file} is missing but {keys_file} needs it; restore it from a backup"
-                    )
+                    raise StoreError(f"{root_file} is missing but {keys_file} needs it; restore it from a backup")
                 _create(root_file, token_bytes(_KEY_BYTES))
             root = cls({_ROOT_ID: AESGCM(_read_root(root_file))}, _ROOT_ID)
             if not keys_file.exists():
                 _create(keys_file, _first_data_key(root))
             return _open_data_keys(root, keys_file)
         except OSError as error:
-            raise StoreError(
-                f"the keys in {data_dir} cannot be used: {error.strerror}; check its owner"
-            ) from error
+            raise StoreError(f"the keys in {data_dir} cannot be used: {error.strerror}; check its owner") from error
 
     def seal(self, plain: bytes, context: bytes) -> bytes:
         """Encrypt ``plain``; it opens only with the same ``context``, such as what the text is and whose."""
@@ -96,9 +92,7 @@ class Sealer:
         try:
             return key.decrypt(nonce, sealed[len(header) + _NONCE_BYTES :], header + context)
         except InvalidTag as error:
-            raise StoreError(
-                "a sealed key was changed, or belongs to another entry or another root.key"
-            ) from error
+            raise StoreError("a sealed key was changed, or belongs to another entry or another root.key") from error
 
 
 def _first_data_key(root: Sealer) -> bytes:
@@ -125,9 +119,7 @@ def _read_root(path: Path) -> bytes:
     # The group may read it: a container platform that mounts volumes for a group gives it that right unasked
     # (Kubernetes fsGroup), and a mounted secret belongs to root.
     if path.stat().st_mode & 0o007:
-        raise StoreError(
-            f"{path} can be read by every user of this machine; make it yours alone: chmod 600 {path}"
-        )
+        raise StoreError(f"{path} can be read by every user of this machine; make it yours alone: chmod 600 {path}")
     root = path.read_bytes()
     if len(root) != _KEY_BYTES:
         raise StoreError(f"{path} is not a root key of {_KEY_BYTES} bytes; restore it from a backup")

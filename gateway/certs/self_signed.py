@@ -31,9 +31,7 @@ class Authority:
     pair: CertificatePair
 
     @classmethod
-    def create(
-        cls, name: str = "Throw-away CA", *, days: int = 365, now: datetime | None = None
-    ) -> Authority:
+    def create(cls, name: str = "Throw-away CA", *, days: int = 365, now: datetime | None = None) -> Authority:
         """Make an authority with an EC P-256 key and that common name."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = _common_name(name)
@@ -44,9 +42,7 @@ class Authority:
         )
         return cls(CertificatePair((builder.sign(key, SHA256()),), key, ()))
 
-    def leaf(
-        self, *names: str, days: int = 90, key: NewKey = "ec", now: datetime | None = None
-    ) -> CertificatePair:
+    def leaf(self, *names: str, days: int = 90, key: NewKey = "ec", now: datetime | None = None) -> CertificatePair:
         """Make a server certificate for DNS names (A-labels, wildcards) and IP addresses.
 
         It is valid from an hour before ``now`` (default: the clock) for ``days`` days.
@@ -54,9 +50,7 @@ class Authority:
         return _server(names, key, _validity(days, now), self.pair)
 
 
-def self_signed(
-    *names: str, days: int = 90, key: NewKey = "ec", now: datetime | None = None
-) -> CertificatePair:
+def self_signed(*names: str, days: int = 90, key: NewKey = "ec", now: datetime | None = None) -> CertificatePair:
     """Make a server certificate like `Authority.leaf`, but one that nobody vouches for."""
     return _server(names, key, _validity(days, now), None)
 

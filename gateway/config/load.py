@@ -57,7 +57,7 @@ class _Load:
         root = self._read(self._path, str(self._path))
         if root is None:
             raise ConfigurationError(self._problems())
-        root, inline = _without_apis(root)
+        root, inline = self._without_apis(root)
         root = environment.overlay(root, self._environ, self._found)
         refusals.check_main_file(root, self._found)
         main = read(Settings, root, self._found)
@@ -91,6 +91,15 @@ class _Load:
         app_path = settings.app_path or (beside if beside.is_dir() and not alone else None)
         return settings.model_copy(update={"gateway": gateway, "app_path": app_path})
 
+    def _without_apis(self, root: Node) -> tuple[Node, Node | None]:
+        """Split the inline API definitions off the main file."""
+        members = root.value if isinstance(root.value, dict) else {}
+        inline = [(key, value) for key, value in members.items() if key.lower() == "apis"]
+        for key, value in inline[1:]:
+            self._found.error(Place(key, value.source), "the key stands twice", "put all APIs into one list")
+        rest = {key: value for key, value in members.items() if key.lower() != "apis"}
+        return (Node(rest, root.source, root.base), inline[0][1]) if inline else (root, None)
+
     def _inline(self, inline: Node | None) -> Iterator[Reading[ApiDefinition]]:
         if inline is None or inline.value is None:
             return
@@ -104,22 +113,16 @@ class _Load:
         if directory is None:
             return
         try:
-            entries = sorted(directory.iterdir())
+            files = sorted(entry for entry in directory.iterdir() if _holds_definition(entry))
         except FileNotFoundError:
             tell = self._found.warning if directory in _TYK_APP_PATHS else self._found.error
-            tell(
-                place,
-                f"the directory {directory} does not exist",
-                "create it, correct it, or remove app_path",
-            )
+            tell(place, f"the directory {directory} does not exist", "create it, correct it, or remove app_path")
             return
         except OSError as error:
             self._found.error(place, f"{directory} cannot be listed: {error.strerror}", "name a readable directory")
             return
-        for entry in entries:
-            if entry.suffix.lower() not in _SUFFIXES or entry.stem.endswith(_COMPANIONS) or entry.is_dir():
-                continue
-            if (node := self._read(entry, self._shown(entry))) is not None:
+        for file in files:
+            if (node := self._read(file, self._shown(file))) is not None:
                 yield from self._definition(node, ())
 
     def _shown(self, file: Path) -> str:
@@ -175,13 +178,8 @@ def _outer(path: str) -> list[str]:
     return [".".join(parts[:end]) for end in range(len(parts), 0, -1)]
 
 
-def _without_apis(root: Node) -> tuple[Node, Node | None]:
-    """Split the inline API definitions off the main file."""
-    if not isinstance(root.value, dict):
-        return root, None
-    inline = next((value for key, value in root.value.items() if key.lower() == "apis"), None)
-    rest = {key: value for key, value in root.value.items() if key.lower() != "apis"}
-    return Node(rest, root.source, root.base), inline
+def _holds_definition(entry: Path) -> bool:
+    return entry.suffix.lower() in _SUFFIXES and not entry.stem.endswith(_COMPANIONS) and not entry.is_dir()
 
 
 def _complete(definition: ApiDefinition) -> ApiDefinition:

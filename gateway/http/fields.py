@@ -30,11 +30,16 @@ class Kind(IntEnum):
 
 
 class Field(NamedTuple):
-    """A checked field line: what it is for, its lower-case name, its value without surrounding whitespace."""
+    """A checked field line: what it is for, its lower-case name, its value without surrounding whitespace.
+
+    ``options`` are those of a Connection field, in lower case; ``number`` is what a Content-Length says.
+    """
 
     kind: Kind
     name: bytes
     value: bytes
+    options: tuple[bytes, ...] = ()
+    number: int = 0
 
 
 _LINE = re.compile(
@@ -43,6 +48,9 @@ _LINE = re.compile(
 
 # RFC 3986 section 3.2.2, without user information; empty where a target has no authority (RFC 9112 section 3.2).
 HOST = re.compile(rb"(?:[0-9A-Za-z._~%!$&'()*+,;=\-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])?(?::[0-9]{1,5})?")
+
+# Eighteen digits are less than 2**63: no parser behind us can overflow.
+_LENGTH = re.compile(rb"[0-9]{1,18}")
 
 # RFC 9110 section 7.6.1, and the two Proxy-Auth fields that are for the next hop alone (section 11.7). Te is hop-by-hop;
 # trailers are forwarded without it, for a recipient may always drop them (section 6.5.1).
@@ -101,15 +109,14 @@ class FieldTable:
 
         Raises:
             MessageError: 400, for whatever RFC 9112 section 5 does not allow: a space before the colon, obsolete
-                folding, a bare CR or LF, a control character.
+                folding, a bare CR or LF, a control character; and for a Host, Content-Length, Transfer-Encoding
+                or Expect that is malformed in itself (501 and 417 where it only asks for too much).
         """
         match = _LINE.fullmatch(line)
         if match is None:
             raise MessageError(400, "malformed field line")
         name = match[1].lower()
-        field = Field(self._kind(name), name, match[2])
-        if field.kind is Kind.HOST and HOST.fullmatch(field.value) is None:
-            raise MessageError(400, "malformed Host field")
+        field = _understood(Field(self._kind(name), name, match[2]))
         if len(line) <= _TABLE_LINE_BYTES and name not in _CREDENTIALS:
             if len(self.known) >= _TABLE_LINES:
                 self.known.clear()
@@ -123,6 +130,25 @@ class FieldTable:
         # CGI and WSGI fold "_", and some servers ".", into "-": X_Forwarded_For would pass for ours.
         alias = name.replace(b"_", b"-").replace(b".", b"-")
         return Kind.DROPPED if alias != name and alias in self._kinds else Kind.END_TO_END
+
+
+def _understood(field: Field) -> Field:
+    """Check a value that the gateway acts on, and read what it says."""
+    value = field.value
+    match field.kind:
+        case Kind.HOST if HOST.fullmatch(value) is None:
+            raise MessageError(400, "malformed Host field")
+        case Kind.CONTENT_LENGTH:
+            if _LENGTH.fullmatch(value) is None:
+                raise MessageError(400, "Content-Length must be one number")
+            return field._replace(number=int(value))
+        case Kind.CONNECTION:
+            return field._replace(options=tuple(option.strip(b" \t") for option in value.lower().split(b",")))
+        case Kind.TRANSFER_ENCODING if value.lower() != b"chunked":
+            raise MessageError(501, "the only transfer coding served is chunked")
+        case Kind.EXPECT if value.lower() != b"100-continue":
+            raise MessageError(417, "the only expectation served is 100-continue")
+    return field
 
 
 def request_fields() -> FieldTable:

@@ -52,6 +52,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_keep_alive",
         "_left",
         "_method",
+        "_paused",
         "_receiver",
         "_release",
         "_table",
@@ -72,7 +73,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._buffer = self._method = b""
         self._left = _NO_HEAD_YET
         self._interims = 0
-        self._keep_alive = self.closed = self.request_ended = False
+        self._keep_alive = self._paused = self.closed = self.request_ended = False
         self.served = 0
         self.idle_until = 0.0
 
@@ -93,6 +94,16 @@ class UpstreamConnection(asyncio.Protocol):
     def release(self) -> None:
         """Give the connection back: it can take another request."""
         self._release(self)
+
+    def pause(self) -> None:
+        """Read no more of the response until ``resume``."""
+        self._paused = True
+        self.transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read on."""
+        self._paused = False
+        self.transport.resume_reading()
 
     def close(self) -> None:
         """Close at once; the receiver, if any, hears nothing more."""
@@ -125,6 +136,10 @@ class UpstreamConnection(asyncio.Protocol):
         self._buffer = b""
         self._keep_alive = head.keep_alive
         self._left = head.length
+        if head.length == len(data):  # all of a small response in one read: the usual case
+            self._complete()
+            receiver.response_head(head, data, ended=True)
+            return
         if head.length == CHUNKED:
             self._decoder = ChunkedDecoder()
         body, ended, trailers = self._decode(data)
@@ -161,6 +176,8 @@ class UpstreamConnection(asyncio.Protocol):
     def _complete(self) -> None:
         self._receiver = self._decoder = None
         self.served += 1
+        if self._paused:
+            self.resume()
         if self._keep_alive and self.request_ended and not self.closed:
             self._release(self)
         else:

@@ -54,13 +54,13 @@ _METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}")
 _ORIGIN_FORM = re.compile(rb"/[\x21\x22\x24-\x7e]*")
 _ABSOLUTE_FORM = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?#@\x00-\x20\x7f-\xff]+)(/?[\x21\x22\x24-\x7e]*)")
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?")
-_LENGTH = re.compile(rb"[0-9]{1,18}")
+_BODILESS = (204, 304)
 
 _NO_FORWARDED: list[Field] = []
 
 # An enum's members are looked up through its metaclass: on the path of every request, plain names are cheaper.
 _HOST, _CONNECTION, _FORWARDED, _REQUEST_ID = Kind.HOST, Kind.CONNECTION, Kind.FORWARDED, Kind.REQUEST_ID
-_CONTENT_LENGTH, _TRANSFER_ENCODING, _EXPECT = Kind.CONTENT_LENGTH, Kind.TRANSFER_ENCODING, Kind.EXPECT
+_CONTENT_LENGTH, _EXPECT, _DROPPED = Kind.CONTENT_LENGTH, Kind.EXPECT, Kind.DROPPED
 
 _FIRST_LINES = 1024
 _FIRST_LINE_BYTES = 256
@@ -78,57 +78,77 @@ def parse_request(head: bytes, table: FieldTable, max_fields: int) -> RequestHea
     if len(raw_lines) > max_fields:
         raise MessageError(431, f"more than {max_fields} header fields")
     method, target, minor = _request_lines.get(first) or _request_line(first)
-    known = table.known
-    lines = []
-    forwarded = _NO_FORWARDED
-    host = length = request_id = None
+    lines, ours = _sorted(raw_lines, table)
+    host = length = None
+    request_id = b""
     chunked = expects_continue = False
     keep_alive = minor == 1
-    nominated: tuple[bytes, ...] = ()
-    for line in raw_lines:
-        field = known.get(line) or table.learn(line)
+    forwarded = _NO_FORWARDED
+    for field in ours:
         kind = field[0]
-        if not kind:
-            lines.append(line)
-        elif kind is _HOST:
+        if kind is _HOST:
             if host is not None:
                 raise MessageError(400, "more than one Host field")
             host = field[2]
         elif kind is _CONNECTION:
-            keep_alive, options = _connection(field[2], keep_alive=keep_alive)
-            nominated += options
+            keep_alive = _keeps_alive(field, keep_alive=keep_alive)
         elif kind is _FORWARDED:
             forwarded = [*forwarded, field]
-        elif kind is _CONTENT_LENGTH:
-            length = _content_length(field[2], length)
-        elif kind is _TRANSFER_ENCODING:
-            chunked = _transfer_encoding(field[2], repeated=chunked, minor=minor)
-        elif kind is _EXPECT:
-            expects_continue = _expectation(field[2], minor)
         elif kind is _REQUEST_ID:
             request_id = field[2]
-    if chunked and length is not None:
-        raise MessageError(400, "both Transfer-Encoding and Content-Length")
-    if nominated:
-        lines = _without(lines, nominated, table)
+        elif kind is _EXPECT:
+            expects_continue = minor == 1
+        else:
+            length, chunked = _framing(field, length, chunked=chunked, minor=minor)
     if host is None:
         if minor == 1:
             raise MessageError(400, "no Host field")
         host = b""
     if target[0] != 0x2F:
         host, target = _not_origin_form(method, target, host)
-    return RequestHead(
-        method,
-        target,
-        minor,
-        host,
-        lines,
-        forwarded,
-        CHUNKED if chunked else length or 0,
-        keep_alive,
-        expects_continue,
-        request_id or b"",
-    )
+    length = CHUNKED if chunked else length or 0
+    return RequestHead(method, target, minor, host, lines, forwarded, length, keep_alive, expects_continue, request_id)
+
+
+def _sorted(raw_lines: list[bytes], table: FieldTable) -> tuple[list[bytes], list[Field]]:
+    """Part field lines into those that pass, as they came, and those that concern the gateway itself."""
+    known = table.known
+    lines = []
+    ours = []
+    nominated: tuple[bytes, ...] = ()
+    for line in raw_lines:
+        field = known.get(line) or table.learn(line)
+        kind = field[0]
+        if not kind:
+            lines.append(line)
+        elif kind is not _DROPPED:
+            ours.append(field)
+            if kind is _CONNECTION and field[2] != b"keep-alive":
+                nominated += field[3]
+    if nominated:  # RFC 9110 section 7.6.1: what a Connection field names ends here
+        names = set(nominated)
+        lines = [line for line in lines if (known.get(line) or table.learn(line)).name not in names]
+    return lines, ours
+
+
+def _keeps_alive(field: Field, *, keep_alive: bool) -> bool:
+    if b"close" in field.options:
+        return False
+    return keep_alive or b"keep-alive" in field.options
+
+
+def _framing(field: Field, length: int | None, *, chunked: bool, minor: int) -> tuple[int | None, bool]:
+    """Take a Content-Length or Transfer-Encoding into account; the second of any of them is one too many.
+
+    RFC 9112 section 6.3 lets a recipient repair some of these messages. Two recipients could repair them differently.
+    """
+    if chunked or length is not None:
+        raise MessageError(400, "more than one Content-Length or Transfer-Encoding")
+    if field.kind is _CONTENT_LENGTH:
+        return field.number, False
+    if minor == 0:
+        raise MessageError(400, "Transfer-Encoding in HTTP/1.0")
+    return None, True
 
 
 def _request_line(line: bytes) -> tuple[bytes, bytes, int]:
@@ -171,43 +191,6 @@ def _not_origin_form(method: bytes, target: bytes, host: bytes) -> tuple[bytes, 
     return match[1], path if path.startswith(b"/") else b"/" + path
 
 
-def _connection(value: bytes, *, keep_alive: bool) -> tuple[bool, tuple[bytes, ...]]:
-    if value == b"keep-alive":
-        return True, ()
-    options = tuple(option.strip(b" \t") for option in value.lower().split(b","))
-    if b"close" in options:
-        return False, options
-    return keep_alive or b"keep-alive" in options, options
-
-
-def _without(lines: list[bytes], nominated: tuple[bytes, ...], table: FieldTable) -> list[bytes]:
-    """Leave out the fields that a Connection field names (RFC 9110 section 7.6.1)."""
-    names = {name for name in nominated if name not in (b"", b"close", b"keep-alive")}
-    if not names:
-        return lines
-    return [line for line in lines if (table.known.get(line) or table.learn(line)).name not in names]
-
-
-def _content_length(value: bytes, earlier: int | None) -> int:
-    if earlier is not None or _LENGTH.fullmatch(value) is None:
-        raise MessageError(400, "Content-Length must be one number, given once")
-    return int(value)
-
-
-def _transfer_encoding(value: bytes, *, repeated: bool, minor: int) -> bool:
-    if minor == 0 or repeated:
-        raise MessageError(400, "Transfer-Encoding given twice, or in HTTP/1.0")
-    if value.lower() != b"chunked":
-        raise MessageError(501, "the only transfer coding served is chunked")
-    return True
-
-
-def _expectation(value: bytes, minor: int) -> bool:
-    if value.lower() != b"100-continue":
-        raise MessageError(417, "the only expectation served is 100-continue")
-    return minor == 1
-
-
 def _status_line(line: bytes) -> tuple[int, int, bytes]:
     """Read a status line as (status, minor version, the line as the gateway says it)."""
     match = _STATUS_LINE.fullmatch(line)
@@ -232,37 +215,26 @@ def parse_response(head: bytes, table: FieldTable, method: bytes, max_fields: in
         raise MessageError(502, f"more than {max_fields} header fields")
     status, minor, status_line = _status_lines.get(first) or _status_line(first)
     keep_alive = minor == 1
-    known = table.known
-    lines = []
     length = None
     chunked = False
-    nominated: tuple[bytes, ...] = ()
     try:
-        for line in raw_lines:
-            field = known.get(line) or table.learn(line)
-            kind = field[0]
-            if not kind:
-                lines.append(line)
-            elif kind is _CONTENT_LENGTH:
-                length = _content_length(field[2], length)
-            elif kind is _TRANSFER_ENCODING:
-                chunked = _transfer_encoding(field[2], repeated=chunked, minor=minor)
-            elif kind is _CONNECTION:
-                keep_alive, options = _connection(field[2], keep_alive=keep_alive)
-                nominated += options
+        lines, ours = _sorted(raw_lines, table)
+        for field in ours:
+            if field[0] is _CONNECTION:
+                keep_alive = _keeps_alive(field, keep_alive=keep_alive)
+            else:
+                length, chunked = _framing(field, length, chunked=chunked, minor=minor)
     except MessageError as error:
         raise MessageError(502, str(error)) from error
-    if chunked and length is not None:
-        raise MessageError(502, "both Transfer-Encoding and Content-Length")
-    if nominated:
-        lines = _without(lines, nominated, table)
-    if method == b"HEAD" or status < 200 or status in (204, 304):
+    if method == b"HEAD" or status < 200 or status in _BODILESS:
         if length is not None and status >= 200 and status != 204:
             lines.append(b"Content-Length: %d" % length)  # what a GET would have got (RFC 9110 section 8.6)
-        length, chunked = 0, False
+        length = 0
+    elif chunked:
+        length = CHUNKED
     elif length is None:
         length = UNTIL_CLOSE
-        keep_alive = keep_alive and chunked
+        keep_alive = False
     elif length == 0:
         lines.append(b"Content-Length: 0")
-    return ResponseHead(status, status_line, lines, CHUNKED if chunked else length, keep_alive)
+    return ResponseHead(status, status_line, lines, length, keep_alive)

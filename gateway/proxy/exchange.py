@@ -281,13 +281,13 @@ class Exchange:
     def pause_response(self) -> None:
         """The client does not read: neither do we."""
         if self._upstream is not None:
-            self._upstream.transport.pause_reading()
+            self._upstream.pause()
             self.deadline = inf
 
     def resume_response(self) -> None:
         """The client reads again."""
         if self._upstream is not None:
-            self._upstream.transport.resume_reading()
+            self._upstream.resume()
             self.deadline = self._server.now + self._snapshot.limits.upstream_idle_timeout
 
     # end

@@ -89,7 +89,6 @@ class Pool:
         elif self._retired or len(self._idle) >= self.upstream.max_idle:
             connection.close()
         else:
-            connection.transport.resume_reading()
             connection.idle_until = self._clock() + self.upstream.idle_timeout
             self._idle.append(connection)
 

@@ -85,4 +85,8 @@ def _stripped(route: Route, path: bytes) -> bytes:
         length = found.end() if found else len(route.prefix)
         octets = _OCTET.findall(plain)
         rest = b"".join(octets[length:]) + mark + query
-    return rest if rest.startswith(b"/") else b"/" + rest
+    if rest.startswith(b"/"):
+        return rest
+    # What was no dot segment in /app../x would be one in /../x, and climb out of the target's own path.
+    rest = b"/" + rest
+    return clean_path(rest) or rest

@@ -1,9 +1,7 @@
-"""Control: the only writer of the store after start. It reloads, tells the workers, and serves the control
-port.
+"""Control: the only writer of the store after start. It reloads, tells the workers, and serves the control port.
 
-A reload reads and checks everything before it changes anything; whatever is wrong, the generation that runs
-keeps serving and the event log says why. Reading and writing happen in a thread, so ``/hello`` answers
-meanwhile.
+A reload reads and checks everything before it changes anything; whatever is wrong, the generation that runs keeps
+serving and the event log says why. Reading and writing happen in a thread, so ``/hello`` answers meanwhile.
 """
 
 from __future__ import annotations
@@ -11,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -22,18 +19,15 @@ from gateway.admin import app
 from gateway.admin.app import Component, Status
 from gateway.errors import ConfigurationError, StoreError
 from gateway.runtime import renewal, role
-from gateway.runtime.children import SharedCount
 from gateway.runtime.roster import Roster
 from gateway.store.sqlite import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Set
+    from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
-    from gateway.config.problems import Problem
-    from gateway.config.settings import Settings
     from gateway.observe.events import EventLog
-    from gateway.runtime.listeners import Listeners
+    from gateway.runtime.role import Inherited
 
 APPLY_SECONDS = 10.0
 """How long a reload waits for the workers to confirm."""
@@ -43,34 +37,13 @@ _PATIENCE_SECONDS = 30.0
 _NAMES_LOGGED = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What control is started with. Sockets and processes follow ``settings``, those of the start.
-
-    A reload that was asked for and has not begun is begun by the next control, should this one die first.
-    """
-
-    config_path: Path
-    environ: Mapping[str, str]
-    settings: Settings
-    listeners: Listeners
-    workers_wanted: SharedCount
-    reloads_asked: SharedCount = field(default_factory=SharedCount)
-    reloads_begun: SharedCount = field(default_factory=SharedCount)
-
-    @property
-    def data_dir(self) -> Path:
-        """Where the store is, whatever a reloaded configuration says."""
-        return self.settings.gateway.data_dir
-
-
-def run(plan: Plan, *, lifeline: int, events: EventLog) -> None:
+def run(inherited: Inherited, events: EventLog) -> None:
     """Be control until SIGTERM. Raises StoreError when there is no generation to begin with."""
-    plan.listeners.main.close()
-    if plan.listeners.redirect:
-        plan.listeners.redirect.close()
-    control = _Control(plan, events)
-    role.run(control.serve, lifeline=lifeline, events=events, hangup=control.ask_for_reload)
+    inherited.listeners.main.close()
+    if inherited.listeners.redirect:
+        inherited.listeners.redirect.close()
+    control = _Control(inherited, events)
+    role.run(control.serve, lifeline=inherited.lifeline, events=events, hangup=control.ask_for_reload)
 
 
 class _HttpServer(uvicorn.Server):
@@ -85,24 +58,22 @@ class _HttpServer(uvicorn.Server):
 class _Control:
     """The state of control; also the ``Health`` that the application asks."""
 
-    def __init__(self, plan: Plan, events: EventLog) -> None:
-        self._plan = plan
+    def __init__(self, inherited: Inherited, events: EventLog) -> None:
+        self._inherited = inherited
         self._events = events
         self._reload_asked = asyncio.Event()
-        if plan.reloads_begun.get() != plan.reloads_asked.get():
+        if inherited.reloads_begun.get() != inherited.reloads_asked.get():
             self.ask_for_reload()
         self._draining = False
         self._refusal = ""
         self._store_trouble = ""
         self._expired: tuple[str, ...] = ()
-        with contextlib.closing(Store.open(plan.data_dir, writable=False)) as store:
-            generation = store.current()
-        if generation is None:
-            raise StoreError(f"{plan.data_dir} holds no generation; start the gateway again")
+        with contextlib.closing(Store.open(inherited.data_dir, writable=False)) as store:
+            generation = store.newest()
         self._settings = generation.configuration.settings
         self._renewed = generation.created
         self._looked = datetime.now(UTC)
-        self._roster = Roster(generation.number, plan.workers_wanted.get, events)
+        self._roster = Roster(generation.number, inherited.workers_wanted.get, events)
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Be control until ``stop``; then answer that the node is not ready until the workers are gone."""
@@ -111,9 +82,9 @@ class _Control:
             server_header=False, timeout_graceful_shutdown=1,
         )  # fmt: skip
         server = _HttpServer(config)
-        conversations = await self._roster.listen(self._plan.listeners.workers)
+        conversations = await self._roster.listen(self._inherited.listeners.workers)
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(server.serve([self._plan.listeners.control]), name="control port")
+            tasks.create_task(server.serve([self._inherited.listeners.control]), name="control port")
             chores = [
                 tasks.create_task(self._reload_when_asked(), name="reloads"),
                 tasks.create_task(self._look_around(), name="looks around"),
@@ -136,17 +107,17 @@ class _Control:
     async def reload(self, cause: str) -> None:
         """Read everything again and have the workers serve it, or keep what runs and say why."""
         began = time.monotonic()
-        plan = self._plan
+        inherited = self._inherited
         try:
-            candidate = await asyncio.to_thread(renewal.read, plan.config_path, plan.environ)
-            generation, changed = await asyncio.to_thread(renewal.publish, plan.data_dir, candidate, cause)
+            candidate = await asyncio.to_thread(renewal.read, inherited.config_path, inherited.environ)
+            generation, changed = await asyncio.to_thread(renewal.publish, inherited.data_dir, candidate, cause)
         except Exception as error:  # noqa: BLE001 - no new configuration, however odd, may take control down
             self._refuse(error)
             return
         self._refusal, self._renewed = "", generation.created
         self._settings = generation.configuration.settings
-        log_problems(self._events, candidate.warnings)
-        for key in renewal.needs_restart(plan.settings, self._settings):
+        renewal.log_problems(self._events, candidate.warnings)
+        for key in renewal.needs_restart(inherited.settings, self._settings):
             self._events.warning("reload.restart_needed", f"{key} changed; that takes effect at the next start")
         shortfalls = await self._roster.apply(generation.number, changed, APPLY_SECONDS)
         for shortfall in shortfalls:
@@ -159,12 +130,16 @@ class _Control:
 
     def components(self) -> Mapping[str, Component]:
         """Tell how workers, store, configuration and certificates are."""
-        short = self._roster.shortfalls()
-        workers = Status.PASS if not short else Status.WARN if self._roster.serving() else Status.FAIL
+        short, serving = self._roster.shortfalls(), self._roster.serving()
+        workers = Status.PASS if not short else Status.WARN if serving else Status.FAIL
+        said = "; ".join(short) or (
+            f"{serving} workers serve generation {self._roster.generation},"
+            f" {self._roster.counters().get('connections_open', 0)} connections are open"
+        )
         expired = f"expired: {_listed(self._expired)}" if self._expired else ""
         now = datetime.now(UTC)
         return {
-            "workers": Component(workers, "system", now, "; ".join(short)),
+            "workers": Component(workers, "system", now, said),
             "store": _component("datastore", self._looked, self._store_trouble, Status.FAIL),
             "configuration": _component("component", self._renewed, self._refusal, Status.WARN),
             "certificates": _component("component", self._looked, expired, Status.WARN),
@@ -181,7 +156,7 @@ class _Control:
     def _refuse(self, error: Exception) -> None:
         serving = f"generation {self._roster.generation} keeps serving"
         if isinstance(error, ConfigurationError):
-            log_problems(self._events, error.problems)
+            renewal.log_problems(self._events, error.problems)
             reason = f"{len(error.problems)} problems, the first: {error.problems[0]}"
         else:
             reason = f"{type(error).__name__}: {error}"
@@ -192,7 +167,7 @@ class _Control:
         while True:
             await self._reload_asked.wait()
             self._reload_asked.clear()
-            self._plan.reloads_begun.set(self._plan.reloads_asked.get())
+            self._inherited.reloads_begun.set(self._inherited.reloads_asked.get())
             await self.reload("SIGHUP")
 
     async def _look_around(self) -> None:
@@ -200,7 +175,7 @@ class _Control:
         while True:
             self._roster.ping(_PATIENCE_SECONDS)
             try:
-                self._expired = await asyncio.to_thread(_expired, self._plan.data_dir)
+                self._expired = await asyncio.to_thread(_expired, self._inherited.data_dir)
                 self._store_trouble = ""
             except StoreError as error:
                 if not self._store_trouble:
@@ -208,13 +183,6 @@ class _Control:
                 self._store_trouble = str(error)
             self._looked = datetime.now(UTC)
             await asyncio.sleep(_LOOK_SECONDS)
-
-
-def log_problems(events: EventLog, problems: tuple[Problem, ...]) -> None:
-    """Write a line for each problem, as loud as it is severe."""
-    for problem in problems:
-        write = {"error": events.error, "warning": events.warning, "note": events.info}[problem.severity]
-        write("configuration.problem", str(problem).partition(": ")[2])
 
 
 def _expired(data_dir: Path) -> tuple[str, ...]:
@@ -226,7 +194,7 @@ def _component(kind: str, time: datetime, trouble: str, severity: Status) -> Com
     return Component(severity if trouble else Status.PASS, kind, time, trouble)
 
 
-def _listed(names: Set[str] | tuple[str, ...]) -> str:
+def _listed(names: Collection[str]) -> str:
     """The first few of ``names``, and how many more there are."""
     shown = ", ".join(name or "(default)" for name in sorted(names)[:_NAMES_LOGGED])
     more = len(names) - _NAMES_LOGGED

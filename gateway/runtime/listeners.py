@@ -1,5 +1,4 @@
-"""The listening sockets, opened once by the supervisor and inherited by its children; and the lock on its
-data.
+"""The listening sockets, opened once by the supervisor and inherited by its children; and the lock on its data.
 
 All workers accept on the same socket, so a connection that waits in its queue belongs to whoever is free: a
 worker that dies takes no waiting client with it.

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.config.settings import Settings
+    from gateway.observe.events import EventLog
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +41,7 @@ def read(config_path: Path, environ: Mapping[str, str]) -> Candidate:
     collected = file_sources.collect(configuration, datetime.now(UTC))
     if any(problem.severity is Severity.ERROR for problem in collected.problems):
         raise ConfigurationError(configuration.warnings + collected.problems)
-    # What no worker could build must not become a generation: the next worker to start would have nothing
-    # else.
+    # What no worker could build must not become a generation: the next worker to start would have nothing else.
     snapshot.build(configuration, 0)
     return Candidate(configuration, collected)
 
@@ -73,3 +73,10 @@ def needs_restart(started: Settings, wanted: Settings) -> tuple[str, ...]:
 
     before, after = fixed(started), fixed(wanted)
     return tuple(key for key in before if before[key] != after[key])
+
+
+def log_problems(events: EventLog, problems: tuple[Problem, ...]) -> None:
+    """Write a line for each problem, as loud as it is severe."""
+    for problem in problems:
+        write = {"error": events.error, "warning": events.warning, "note": events.info}[problem.severity]
+        write("configuration.problem", str(problem).partition(": ")[2])

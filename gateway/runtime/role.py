@@ -11,14 +11,44 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gateway.observe.events import EventLog, LoggingBridge
+from gateway.runtime.children import SharedCount
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Mapping
+    from pathlib import Path
+
+    from OpenSSL import SSL
 
     from gateway.config.settings import Settings
+    from gateway.runtime.listeners import Listeners
+
+
+@dataclass(frozen=True, slots=True)
+class Inherited:
+    """What the supervisor has before the first fork, and every child after it.
+
+    ``settings`` are those of the start, which sockets and processes follow. The TLS ``base`` holds the ticket keys.
+    A reload that was asked for and has not begun is begun by the next control, should the present one die first.
+    """
+
+    config_path: Path
+    environ: Mapping[str, str]
+    settings: Settings
+    listeners: Listeners
+    base: SSL.Context
+    lifeline: int
+    workers_wanted: SharedCount
+    reloads_asked: SharedCount = field(default_factory=SharedCount)
+    reloads_begun: SharedCount = field(default_factory=SharedCount)
+
+    @property
+    def data_dir(self) -> Path:
+        """Where the store is, whatever a reloaded configuration says."""
+        return self.settings.gateway.data_dir
 
 
 def run(

@@ -55,10 +55,10 @@ class _Attendant:
 
 
 class Roster:
-    """The workers that are connected, and the generation they should serve."""
+    """The workers that are connected, and the generation that they should serve by now."""
 
     def __init__(self, generation: int, wanted: Callable[[], int], events: EventLog) -> None:
-        self.generation = generation
+        self.generation = self._ordered = generation
         self._wanted = wanted
         self._events = events
         self._present: dict[int, _Attendant] = {}
@@ -93,7 +93,7 @@ class Roster:
         Returns when each has confirmed or refused, or after ``seconds``: the reasons of those who do not
         serve it.
         """
-        self.generation = generation
+        self._ordered = generation
         message = Apply(generation, tuple(sorted(names)) if len(names) <= MAX_NAMES else None)
         for worker in self._present.values():
             worker.refusal = None
@@ -101,6 +101,7 @@ class Roster:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds), self._changed:
                 await self._changed.wait_for(self._settled)
+        self.generation = generation
         return self.shortfalls()
 
     async def emptied(self) -> None:
@@ -122,7 +123,7 @@ class Roster:
     def _settled(self) -> bool:
         if len(self._present) < self._wanted():
             return False
-        return all(worker.generation >= self.generation or worker.refusal for worker in self._present.values())
+        return all(worker.generation >= self._ordered or worker.refusal for worker in self._present.values())
 
     async def _attend(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Listen to one worker until it leaves."""
@@ -132,8 +133,8 @@ class Roster:
                 message = decode(line)
                 if isinstance(message, Hello):
                     worker = self._present[message.worker] = _Attendant(message, writer)
-                    if worker.generation < self.generation:
-                        worker.say(Apply(self.generation, None))
+                    if worker.generation < self._ordered:
+                        worker.say(Apply(self._ordered, None))
                 elif worker:
                     self._note(worker, message)
                 async with self._changed:

@@ -2,8 +2,8 @@
 
 It has no event loop and no thread, because a process with either cannot be forked safely, and it holds no
 connection to the database while it forks. Its signals are blocked for good and taken one at a time by
-``sigtimedwait``: no handler can interrupt anything, and nothing is lost between a fork and the child's own
-handlers.
+``sigtimedwait``: no handler can interrupt anything, and nothing is lost between a fork and the child's
+own handlers.
 
     SIGTERM, SIGINT, SIGQUIT   drain and stop; SIGINT while draining stops at once
     SIGHUP                     passed on to control, which reloads
@@ -65,28 +65,29 @@ def _prepare(config_path: Path, environ: Mapping[str, str], events: EventLog) ->
     lock = listeners.lock(data_dir)
     sockets = listeners.open_all(settings)
     generation, _ = renewal.publish(data_dir, candidate, "start")
-    control.log_problems(events, candidate.warnings)
+    renewal.log_problems(events, candidate.warnings)
     if settings.secret is None:
         path = admin_secret.ensure(data_dir)
-        events.info("secret.generated", "no secret is configured; the one to use is in a file", path=path)
+        events.info("admin.secret", "no secret is configured; the one to use is in a file", path=path)
     wanted = SharedCount(settings.gateway.workers or len(os.sched_getaffinity(0)))
     events.info(
         "gateway.started", "listening", generation=generation.number, workers=wanted.get(), pid=os.getpid(),
         address=_address(sockets.main), redirect=sockets.redirect and _address(sockets.redirect),
         control=_address(sockets.control),
     )  # fmt: skip
-    plan = control.Plan(config_path, environ, settings, sockets, wanted)
-    return _Supervisor(plan, lock, events)
+    lifeline, end = os.pipe()
+    inherited = role.Inherited(config_path, environ, settings, sockets, base_context(), lifeline, wanted)
+    return _Supervisor(inherited, (end, lock), events)
 
 
 class _Supervisor:
-    def __init__(self, plan: control.Plan, lock: int, events: EventLog) -> None:
-        self._plan = plan
-        self._lock = lock
+    def __init__(self, inherited: role.Inherited, own: tuple[int, ...], events: EventLog) -> None:
+        """``own`` are the descriptors that no child may keep: they say that the supervisor lives."""
+        self._inherited = inherited
+        self._own = own
         self._events = events
-        self._base = base_context()
-        self._lifeline, self._lifeline_end = os.pipe()
-        self._slots = [Slot(Role.CONTROL, 0), *(Slot(Role.WORKER, n) for n in range(1, plan.workers_wanted.get() + 1))]
+        workers = range(1, inherited.workers_wanted.get() + 1)
+        self._slots = [Slot(Role.CONTROL, 0), *(Slot(Role.WORKER, number) for number in workers)]
 
     def supervise(self) -> int:
         """Keep every slot filled until a signal says to stop. Return the exit status."""
@@ -98,9 +99,8 @@ class _Supervisor:
                 break
             self._react(received)
         self._stop(received)
-        os.close(self._lifeline)
-        os.close(self._lifeline_end)
-        os.close(self._lock)
+        for fd in (self._inherited.lifeline, *self._own):
+            os.close(fd)
         return 0
 
     def _react(self, received: signal.Signals | None) -> None:
@@ -113,19 +113,19 @@ class _Supervisor:
                 number = max(slot.number for slot in self._slots) + 1
                 self._slots.append(Slot(Role.WORKER, number))
                 self._resized(+1)
-            case signal.SIGTTOU if self._plan.workers_wanted.get() > 1:
+            case signal.SIGTTOU if self._inherited.workers_wanted.get() > 1:
                 last = next(slot for slot in reversed(self._slots) if not slot.retiring)
                 self._retire(last, signal.SIGTERM)
                 self._resized(-1)
 
     def _resized(self, step: int) -> None:
-        wanted = self._plan.workers_wanted
+        wanted = self._inherited.workers_wanted
         wanted.set(wanted.get() + step)
         self._events.info("workers.resized", "the number of workers changed", workers=wanted.get())
 
     def _ask_for_reload(self) -> None:
         """Tell control, if there is one. One that is about to start, or to die, leaves a note for the next."""
-        asked = self._plan.reloads_asked
+        asked = self._inherited.reloads_asked
         asked.set(asked.get() + 1)
         if pid := self._slots[0].pid:
             os.kill(pid, signal.SIGHUP)
@@ -137,14 +137,16 @@ class _Supervisor:
                 self._fork(slot)
 
     def _fork(self, slot: Slot) -> None:
+        now = time.monotonic()
         try:
             pid = os.fork()
         except OSError as error:
-            self._events.error("child.not_started", f"cannot start {slot.name}: {error.strerror}")
-            slot.emptied(time.monotonic())
+            slot.filled(0, now)
+            delay = slot.emptied(now)
+            self._events.error("child.not_started", f"cannot start {slot.name}: {error.strerror}", next_try_s=delay)
             return
         if pid:
-            slot.filled(pid, time.monotonic())
+            slot.filled(pid, now)
             return
         status = 1
         try:
@@ -155,22 +157,14 @@ class _Supervisor:
 
     def _be(self, slot: Slot) -> None:
         """Be the child that fills ``slot``, to the end of its life."""
-        os.close(self._lifeline_end)
-        os.close(self._lock)
+        for fd in self._own:
+            os.close(fd)
         events = EventLog(role=slot.role, worker=slot.number or None, pid=os.getpid())
-        plan = self._plan
         try:
             if slot.role is Role.CONTROL:
-                control.run(plan, lifeline=self._lifeline, events=events)
+                control.run(self._inherited, events)
             else:
-                worker.run(
-                    slot.number,
-                    plan.data_dir,
-                    plan.listeners,
-                    self._base,
-                    lifeline=self._lifeline,
-                    events=events,
-                )
+                worker.run(slot.number, self._inherited, events)
         except Exception as error:
             events.error("child.failed", f"{slot.name} failed: {error}", kind=type(error).__name__)
             raise
@@ -203,7 +197,7 @@ class _Supervisor:
     def _stop(self, reason: signal.Signals) -> None:
         """Let every child finish what it does, within the drain time; kill what is left."""
         self._events.info("gateway.stopping", "finishing what runs", signal=reason.name)
-        self._plan.listeners.close()
+        self._inherited.listeners.close()
         for slot in tuple(self._slots):
             self._retire(slot, signal.SIGTERM)
         deadline: float | None = time.monotonic() + self._drain_seconds() + _DRAIN_MARGIN_SECONDS
@@ -221,10 +215,10 @@ class _Supervisor:
 
     def _drain_seconds(self) -> float:
         """The drain time that is configured now; a reload may have changed it since the start."""
-        settings = self._plan.settings
+        settings = self._inherited.settings
         with (
             contextlib.suppress(StoreError),
-            contextlib.closing(Store.open(self._plan.data_dir, writable=False)) as store,
+            contextlib.closing(Store.open(self._inherited.data_dir, writable=False)) as store,
         ):
             if generation := store.current():
                 settings = generation.configuration.settings

@@ -28,23 +28,23 @@ if TYPE_CHECKING:
 
     from gateway.observe.events import EventLog
     from gateway.runtime.listeners import Listeners
+    from gateway.runtime.role import Inherited
 
 _REDIAL_SECONDS = (0.05, 2.0)
 """The first and the longest wait before control is dialled again."""
 
 
-def run(
-    number: int, data_dir: Path, listeners: Listeners, base: SSL.Context, *, lifeline: int, events: EventLog
-) -> None:
+def run(number: int, inherited: Inherited, events: EventLog) -> None:
     """Be worker ``number`` until SIGTERM. Raises StoreError when there is nothing to serve from."""
+    listeners, data_dir = inherited.listeners, inherited.data_dir
     listeners.control.close()
     listeners.workers.close()
     with contextlib.closing(Store.open(data_dir, writable=False)) as store:
 
         async def serve(stop: asyncio.Event) -> None:
-            await _Worker(number, data_dir, store, base, events).serve(listeners, stop)
+            await _Worker(number, data_dir, store, inherited.base, events).serve(listeners, stop)
 
-        role.run(serve, lifeline=lifeline, events=events, loop_factory=uvloop.new_event_loop)
+        role.run(serve, lifeline=inherited.lifeline, events=events, loop_factory=uvloop.new_event_loop)
 
 
 class _Worker:
@@ -53,11 +53,8 @@ class _Worker:
         self._data_dir = data_dir
         self._store = store
         self._events = events
-        generation = store.current()
-        if generation is None:
-            raise StoreError(f"{data_dir} holds no generation; start the gateway again")
-        self._generation = generation
-        first = snapshot.build(generation.configuration, generation.number)
+        self._generation = store.newest()
+        first = snapshot.build(self._generation.configuration, self._generation.number)
         self._server = ProxyServer(base=base, sites=store.find, snapshot=first, events=events)
 
     async def serve(self, listeners: Listeners, stop: asyncio.Event) -> None:
@@ -106,8 +103,8 @@ class _Worker:
     def _apply(self, order: Apply) -> Applied | Failed:
         """Serve the newest generation, which is the one ordered or one that will be ordered next."""
         try:
-            generation = self._store.current()
-            if generation is None or generation.number < order.generation:
+            generation = self._store.newest()
+            if generation.number < order.generation:
                 raise StoreError(f"generation {order.generation} is not in the store")  # noqa: TRY301
             changed = None if order.names is None else frozenset(order.names)
             self._server.apply(snapshot.build(generation.configuration, generation.number), changed)

@@ -1,5 +1,4 @@
-"""From the certificates that a configuration names, in files or inline, to the entries that the store shall
-hold.
+"""From the certificates that a configuration names, in files or inline, to the entries that the store shall hold.
 
 Precedence for one name is Tyk's: a certificate of an API, then ``certificates[].domain_name``, then the names
 in ``ssl_certificates``, then the names in the files of ``certificates[]``. Only the highest source that has
@@ -93,10 +92,10 @@ class _Collection:
                 passphrase=passphrase,
             )
             domain = canonical(files.domain_name) if files.domain_name else ""
+            self._examine(path, str(files.cert_file), pair, warnings, keys_in=files.key_file)
         except (OSError, CertificateError, ValueError) as error:
             self._refuse(path, error, str(files.cert_file))
             return
-        self._examine(path, str(files.cert_file), pair, warnings, keys_in=files.key_file)
         if domain:
             self._report(path, str(files.cert_file), check_names(pair, domain))
             self._serve(domain, pair, str(files.cert_file), _Rank.DOMAIN_NAME)
@@ -138,10 +137,10 @@ class _Collection:
     def _bundle(self, path: str, source: str, reference: str, *, inline: bool) -> CertificatePair | None:
         try:
             pair, warnings = parse_pair(reference.encode() if inline else _read(Path(reference)))
+            self._examine(path, source, pair, warnings, keys_in=None if inline else Path(reference))
         except (OSError, CertificateError) as error:
             self._refuse(path, error, source)
             return None
-        self._examine(path, source, pair, warnings, keys_in=None if inline else Path(reference))
         return pair
 
     def _serve_all(self, pair: CertificatePair, source: str, rank: _Rank) -> None:

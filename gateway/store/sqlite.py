@@ -73,8 +73,7 @@ class Store:
             if writable:
                 data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
                 _make_private(path)
-            # Readers open for writing too, and then promise not to: WAL needs its shared-memory file even to
-            # read.
+            # Readers open for writing too, and then promise not to: WAL needs its shared-memory file even to read.
             connection = sqlite3.connect(
                 f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=_BUSY_SECONDS, isolation_level=None
             )
@@ -97,15 +96,18 @@ class Store:
 
     def current(self) -> Generation | None:
         """Return the newest generation, or None before the first. Raises StoreError."""
-        with _explained(self._path):
-            rows = self._connection.execute(
-                "SELECT number, created, cause, configuration FROM generations ORDER BY number DESC LIMIT 1"
-            ).fetchall()
-        for number, created, cause, sealed in rows:
-            plain = self._sealer.unseal(sealed, _generation_context(number))
-            configuration = Configuration.model_validate_json(plain)
-            return Generation(number, datetime.fromisoformat(created), cause, configuration)
-        return None
+        row = self._newest_row()
+        if row is None:
+            return None
+        number, created, cause, plain = row
+        return Generation(number, datetime.fromisoformat(created), cause, Configuration.model_validate_json(plain))
+
+    def newest(self) -> Generation:
+        """Return the newest generation. Raises StoreError, also when there is none."""
+        generation = self.current()
+        if generation is None:
+            raise StoreError(f"{self._path} holds no generation; the gateway writes the first one when it starts")
+        return generation
 
     def find(self, name: str) -> tuple[CertificatePair, ...]:
         """Return the pairs for exactly ``name``, one per key type, or (). Raises StoreError."""
@@ -135,7 +137,7 @@ class Store:
         wanted: dict[tuple[str, str], SiteEntry] = {(entry.name, entry.pair.key_type): entry for entry in entries}
         wanted |= {("", kind): entry for (name, kind), entry in wanted.items() if name == default}
         with _explained(self._path), self._transaction():
-            self._try_seals()
+            self._newest_row()  # raises when other keys sealed it: half of this database could never be read again
             changed = self._replace_names(wanted)
             generation = self._append_generation(configuration, cause)
         return generation, changed
@@ -171,13 +173,14 @@ class Store:
             ).fetchone()
         return known[digest]
 
-    def _try_seals(self) -> None:
-        """Refuse to add to a database that other keys sealed: half of it could never be read again."""
-        rows = self._connection.execute(
-            "SELECT number, configuration FROM generations ORDER BY number DESC LIMIT 1"
-        ).fetchall()
-        for number, sealed in rows:
-            self._sealer.unseal(sealed, _generation_context(number))
+    def _newest_row(self) -> tuple[int, str, str, bytes] | None:
+        with _explained(self._path):
+            rows = self._connection.execute(
+                "SELECT number, created, cause, configuration FROM generations ORDER BY number DESC LIMIT 1"
+            ).fetchall()
+            for number, created, cause, sealed in rows:
+                return number, created, cause, self._sealer.unseal(sealed, _generation_context(number))
+        return None
 
     def _append_generation(self, configuration: Configuration, cause: str) -> Generation:
         execute = self._connection.execute
@@ -193,8 +196,7 @@ class Store:
 
     def _pair(self, digest: str, chain: bytes, sealed: bytes) -> CertificatePair:
         plain = self._sealer.unseal(sealed, _key_context(digest))
-        # The key was checked when it came in and has been sealed since; checking an RSA key again takes 100
-        # ms.
+        # The key was checked when it came in and has been sealed since; checking an RSA key again takes 100 ms.
         key = load_pem_private_key(plain, None, unsafe_skip_rsa_key_validation=True)
         certificates = tuple(x509.load_pem_x509_certificates(chain))
         return CertificatePair(certificates, cast("PrivateKey", key), describe.names(certificates[0]))

@@ -20,13 +20,10 @@ INTERNAL_ERROR = 80
 _CLOSED = "client closed the connection during the handshake"
 _CLIENT_ALERT = re.compile(r"tls\w* alert (.+)")
 _DISTRUST = re.compile(r"unknown ca|(bad|unsupported) certificate|certificate (revoked|expired|unknown)")
-_VERSION_REASONS = {
-    "unsupported protocol",
-    "wrong version number",
-    "version too low",
-    "no protocols available",
-}
+# What OpenSSL reports on top of the reason itself.
+_CONSEQUENCES = {"cipher operation failed", "record layer failure"}
 _REASONS = {
+    "unsupported protocol": "no TLS version supported by both client and server",
     "no shared cipher": "no cipher suite supported by both client and server",
     "no shared groups": "no key exchange group supported by both client and server",
     "no suitable key share": "no key exchange group supported by both client and server",
@@ -59,7 +56,7 @@ def explain(error: BaseException, hello: ClientHello | None = None, policy: TlsP
         case SSL.SysCallError() | ConnectionError():
             return "client reset the connection during the handshake"
         case SSL.Error(args=([*queue],)):
-            reasons = [_reason(text, hello, policy) for _, _, text in queue]
+            reasons = [_reason(text, hello, policy) for _, _, text in queue if text not in _CONSEQUENCES]
             return ", ".join(dict.fromkeys(reasons)) or "unknown TLS error"
     return str(error) or type(error).__name__
 
@@ -68,20 +65,22 @@ def _reason(text: str, hello: ClientHello | None, policy: TlsPolicy | None) -> s
     if match := _CLIENT_ALERT.fullmatch(text):
         verb = "does not trust this certificate" if _DISTRUST.fullmatch(match[1]) else "refused the handshake"
         return f"client {verb} (alert {match[1]})"
-    if text in _VERSION_REASONS:
-        return _versions(hello, policy)
+    if text in ("unsupported protocol", "wrong version number"):
+        if hello is None:
+            return "client sent something that is not TLS"
+        if policy and (mismatch := _mismatch(hello, policy)):
+            return mismatch
     return _REASONS.get(text, text)
 
 
-def _versions(hello: ClientHello | None, policy: TlsPolicy | None) -> str:
-    if hello is None:
-        return "client sent something that is not TLS"
+def _mismatch(hello: ClientHello, policy: TlsPolicy) -> str | None:
+    """How the versions that the client offers miss the policy; None when they do not, or are none that exist."""
     offered = sorted(version for version in hello.versions if 0x300 <= version <= TlsVersion.TLS1_3)
-    if policy and offered and offered[-1] < policy.minimum:
+    if offered and offered[-1] < policy.minimum:
         return f"client offers {_label(offered[-1])} at most, the minimum here is {policy.minimum.label}"
-    if policy and offered and offered[0] > policy.maximum:
+    if offered and offered[0] > policy.maximum:
         return f"client offers {_label(offered[0])} at least, the maximum here is {policy.maximum.label}"
-    return "no TLS version supported by both client and server"
+    return None
 
 
 def _label(version: int) -> str:

@@ -101,9 +101,7 @@ def test_a_missing_certificate_is_an_error(directory: Path) -> None:
 
 
 def test_warnings_fail_the_strict_check_only(directory: Path) -> None:
-    (directory / "gateway.yaml").write_text(
-        GOOD.replace("use_ssl: true", "use_ssl: true\n  ssl_ciphers: [nonsense]")
-    )
+    (directory / "gateway.yaml").write_text(GOOD.replace("use_ssl: true", "use_ssl: true\n  ssl_ciphers: [nonsense]"))
     assert gateway("check", cwd=directory).returncode == 0
     strict = gateway("check", "--strict", cwd=directory)
     assert strict.returncode == 1

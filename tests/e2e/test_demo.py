@@ -85,9 +85,7 @@ def ended(descriptors: list[int]) -> bool:
 
 
 def paste(command: str) -> str:
-    return subprocess.run(
-        command, shell=True, check=True, capture_output=True, text=True, timeout=SECONDS
-    ).stdout
+    return subprocess.run(command, shell=True, check=True, capture_output=True, text=True, timeout=SECONDS).stdout
 
 
 def test_the_three_printed_commands_work_when_pasted(demo: Demo) -> None:
@@ -101,9 +99,7 @@ def test_the_three_printed_commands_work_when_pasted(demo: Demo) -> None:
 
 
 def test_two_domains_have_two_certificates_on_one_port(demo: Demo) -> None:
-    names = [
-        paste(f"{command} --verbose --output /dev/null 2>&1 | grep subject:") for command in demo.commands[:2]
-    ]
+    names = [paste(f"{command} --verbose --output /dev/null 2>&1 | grep subject:") for command in demo.commands[:2]]
     assert names[0] != names[1]
 
 

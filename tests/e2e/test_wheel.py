@@ -5,8 +5,12 @@ The user is another one only when the tests run as root; otherwise nobody could 
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -14,6 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from gateway.certs.self_signed import Authority
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,7 +82,41 @@ def run(command: list[Any], **options: Any) -> str:
     return finished.stdout
 
 
-def test_the_entry_point_runs_as_a_user_who_cannot_write_the_code(
-    gateway: Path, user: dict[str, Any]
-) -> None:
+def health_check() -> list[str]:
+    """The command of the Dockerfile's HEALTHCHECK."""
+    text = (ROOT / "Dockerfile").read_text().replace("\\\n", "")
+    (command,) = re.findall(r"^HEALTHCHECK .*? CMD (\[.*\])$", text, re.MULTILINE)
+    return json.loads(command)
+
+
+def free_port() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return str(sock.getsockname()[1])
+
+
+def test_the_entry_point_runs_as_a_user_who_cannot_write_the_code(gateway: Path, user: dict[str, Any]) -> None:
     assert run([gateway, "--version"], **user).startswith("gateway ")
+
+
+def test_it_serves_passes_the_health_check_and_drains_on_sigterm(
+    room: Path, gateway: Path, user: dict[str, Any]
+) -> None:
+    pair = Authority.create().leaf("localhost")
+    bundle = room / "localhost.pem"
+    bundle.touch(mode=0o600)
+    bundle.write_bytes(pair.key_pem + pair.chain_pem)
+    os.chown(bundle, user.get("user", -1), -1)
+    (room / "gateway.yaml").write_text("http_server_options: {use_ssl: true, ssl_certificates: [localhost.pem]}")
+    ports = {"TYK_GW_LISTENPORT": free_port(), "TYK_GW_CONTROLAPIPORT": free_port()}
+    served = user | {"env": user["env"] | ports}
+    command = [gateway, "serve", "--config", room / "gateway.yaml"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **served) as process:
+        assert process.stderr
+        log = []
+        while "control.started" not in "".join(log[-1:]):
+            log.append(process.stderr.readline())
+            assert log[-1], "".join(log)
+        python, *arguments = health_check()
+        run([gateway.with_name(python), *arguments], **served)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0, "".join(log) + process.stderr.read()

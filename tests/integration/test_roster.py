@@ -129,6 +129,17 @@ async def test_apply_returns_when_every_worker_has_confirmed(tmp_path: Path, log
         assert it.roster.serving() == 2
 
 
+async def test_while_a_generation_is_being_applied_the_one_before_counts(tmp_path: Path, log: int) -> None:
+    async with office(tmp_path, log) as it:
+        worker = await it.enter(1, 5)
+        applying = asyncio.create_task(it.roster.apply(6, set(), 60))
+        assert await worker.hear() == Apply(6, ())
+        assert (it.roster.generation, it.roster.serving(), it.roster.shortfalls()) == (5, 1, ())
+        worker.say(Applied(6))
+        await applying
+        assert (it.roster.generation, it.roster.serving()) == (6, 1)
+
+
 async def test_a_refusal_ends_the_wait_and_is_told(tmp_path: Path, log: int) -> None:
     async with office(tmp_path, log) as it:
         worker = await it.enter(1, 5)

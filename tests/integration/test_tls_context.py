@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 import trustme
 from OpenSSL import SSL
-from support.handshake import AUTHORITY, EC, RSA, shake, site
+from support.handshake import AUTHORITY, BASE, EC, RSA, client_context, shake, site
 
 from gateway.certs.pem import CertificatePair, parse_pair
 from gateway.certs.self_signed import self_signed
 from gateway.errors import CertificateError
 from gateway.tls.ciphers import BY_OPENSSL_NAME, DEFAULT_CIPHERS, DEFAULT_SUITES, SUITES
-from gateway.tls.context import NoApplicationProtocolError, upstream_context
+from gateway.tls.context import NoApplicationProtocolError, accept, upstream_context
 from gateway.tls.policy import upstream_policy
 from gateway.tls.versions import TlsVersion
 
@@ -37,6 +37,28 @@ def test_the_security_level_travels_with_the_site():
     """At level 2 TLS 1.0 stays impossible even when nothing else forbids it."""
     assert shake(replace(site(), options=0), maximum="1.0").version is None
     assert shake(replace(site(minimum="1.0"), options=0), maximum="1.0").version == "1.0"
+
+
+@pytest.mark.parametrize("size", [1, 100])
+def test_a_hello_in_many_small_records_is_served(size):
+    client = SSL.Connection(client_context())
+    client.set_connect_state()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        server = accept(BASE, site(), ours)
+        ours.setblocking(False)
+        with pytest.raises(SSL.WantReadError):
+            client.do_handshake()
+        handshake = client.bio_read(16384)[5:]
+        for at in range(0, len(handshake), size):
+            fragment = handshake[at : at + size]
+            theirs.send(b"\x16\x03\x01" + len(fragment).to_bytes(2) + fragment)
+        with pytest.raises(SSL.WantReadError):
+            server.do_handshake()
+        client.bio_write(theirs.recv(65536))
+        client.do_handshake()
+        theirs.send(client.bio_read(16384))
+        server.do_handshake()
 
 
 @pytest.mark.parametrize("suite", [s for s in SUITES if s.exchange], ids=lambda suite: suite.openssl)

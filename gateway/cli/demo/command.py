@@ -40,7 +40,11 @@ def demo(
     """Start the gateway with two small upstream apps and throw-away certificates, and say what to try."""
     from gateway.cli.demo import certificates
 
-    certificates.prepare(directory, datetime.now(UTC))
+    try:
+        certificates.prepare(directory, datetime.now(UTC))
+    except OSError as error:
+        typer.echo(f"Cannot write {error.filename}: {error.strerror}; choose another place with --dir", err=True)
+        raise typer.Exit(1) from error
     if upstreams_only:
         run_upstreams()
     else:
@@ -54,8 +58,8 @@ def run_upstreams() -> None:
         sockets = [stack.enter_context(listen(port, cure)) for port in UPSTREAM_PORTS]
         child = stack.enter_context(upstreams(sockets))
         typer.echo(
-            f"Upstream apps on the ports {UPSTREAM_PORTS}. Ctrl-C stops them. In another terminal:\n\n"
-            "  gateway serve --config config/gateway.yaml\n"
+            f"Upstream apps on ports {UPSTREAM_PORTS[0]} and {UPSTREAM_PORTS[1]}. In another terminal:\n\n"
+            "  gateway serve --config config/gateway.yaml\n\nCtrl-C stops them."
         )
         child.wait()
 
@@ -76,7 +80,7 @@ def run_all(directory: Path, port: int) -> None:
         alpha.close()
         beta.close()
         typer.echo(introduction(directory, ports))
-        status = supervisor.run(file, os.environ)
+        status = supervisor.run(file, environ={})  # the demo is what its file says, whatever is exported
     raise typer.Exit(status)
 
 

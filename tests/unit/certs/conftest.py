@@ -22,7 +22,7 @@ class Oddities:
 
     authority: Authority
 
-    def issue(self, *extensions, names=(), key=None, common_name="odd.test", issuer=None) -> CertificatePair:
+    def issue(self, *extensions, names=(), key=None, common_name="odd.test", issuer=None, days=365) -> CertificatePair:
         key = key or ec.generate_private_key(ec.SECP256R1())
         issuer = issuer or self.authority.pair
         builder = (
@@ -32,7 +32,7 @@ class Oddities:
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(NOW - timedelta(days=1))
-            .not_valid_after(NOW + timedelta(days=365))
+            .not_valid_after(NOW + timedelta(days=days))
         )
         if names:
             extensions += (x509.SubjectAlternativeName([x509.DNSName(name) for name in names]),)

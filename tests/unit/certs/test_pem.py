@@ -362,6 +362,16 @@ def test_nearly_over_is_a_month_or_a_quarter_of_a_short_life(days, left, warned)
     assert bool(check_dates(pair, pair.not_after - timedelta(days=left))) == warned
 
 
+def test_an_expired_issuer_in_the_chain_is_a_warning(odd, now):
+    upper = odd.intermediate("Upper")
+    leaf = odd.issue(names=["a.test"], issuer=upper, days=800)
+    pair, _ = parse_pair(leaf.chain_pem + upper.chain_pem, leaf.key_pem)
+    assert check_dates(pair, now) == ()
+    (problem,) = check_dates(pair, now + timedelta(days=400))
+    assert problem.severity is Severity.WARNING
+    assert "CN=Upper in the chain has expired" in problem.message
+
+
 @pytest.mark.parametrize("domain", ["www.example.com", "any.example.com", "*.example.com", "127.0.0.1"])
 def test_a_covered_domain_is_no_problem(pair, domain):
     assert check_names(pair, domain) == ()

@@ -49,7 +49,6 @@ def test_values_have_the_types_of_their_keys(workshop: Workshop, monkeypatch: py
         TYK_GW_GATEWAY_TRUSTEDPROXIES="10.0.0.0/8,::1",
         TYK_GW_GATEWAY_HTTPREDIRECT_PORT="80",
         TYK_GW_GATEWAY_ACCESSLOG="common",
-        TYK_GW_HTTPSERVEROPTIONS_USESSL="on",
         TYK_GW_SECRET="0123",
     ).settings
     options = settings.http_server_options

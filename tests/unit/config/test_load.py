@@ -117,12 +117,17 @@ def test_definitions_that_are_not_served_are_notes_whatever_else_they_say(worksh
     ("apis", "words"),
     [
         ({}, "error: apis @ main.json:1: must be a list"),
+        ([{**API, "API_ID": "x"}], "error: apis[0].API_ID @ main.json:1: the key stands twice"),
         ([5], "error: apis[0] @ main.json:1: an API definition must be a section"),
         ([{"openapi": "3.0.3", "info": {}}], "error: apis[0] @ main.json:1: is an OpenAPI definition"),
     ],
 )
 def test_what_is_no_definition_is_an_error(workshop: Workshop, apis: Any, words: str) -> None:
     assert words in workshop.told({"apis": apis})
+
+
+def test_two_lists_of_apis_are_an_error(workshop: Workshop) -> None:
+    assert "error: APIS @ main.json:1: the key stands twice" in workshop.told({"apis": [], "APIS": [API]})
 
 
 def test_all_problems_of_all_files_are_told_at_once_in_order(workshop: Workshop, api: Api) -> None:

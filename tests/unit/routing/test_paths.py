@@ -104,6 +104,12 @@ def test_a_listen_path_is_stripped_however_it_was_written(ask, listen_path, path
     assert ask(listen_path, "http://up", path, strip_listen_path=True) == asked
 
 
+@pytest.mark.parametrize("path", ["/app../x", "/app.%2e/x", "/app%2E%2E%2Fx", "/app./x"])
+def test_stripping_makes_no_dot_segment_that_climbs_out_of_the_target(ask, path):
+    assert clean_path(path.encode()) is None
+    assert ask("/app", "http://up/base/", path, strip_listen_path=True) == "/base/x"
+
+
 @pytest.mark.parametrize("path", ["/app/x?q=1", "/app/", "/%61pp/%20", "/app/?"])
 def test_without_stripping_a_path_goes_as_it_came(ask, path):
     assert ask("/app/", "http://up/", path) == path

@@ -188,6 +188,7 @@ def test_any_domain_wins_over_none_and_the_longest_path_among_the_domains_that_m
         [
             define("none", "/a/very/long/path/"),
             define("exact", "/", "www.example.com"),
+            define("exact-too", "/the/longest/of/all/paths/", "www.example.com"),
             define("wildcard", "/a/", "*.example.com"),
             define("template", "/a/b/", "{x}.example.com"),
         ]
@@ -257,13 +258,14 @@ def test_patterns_that_cannot_be_read_are_all_reported_with_their_api(define):
         define("expression", "/").model_copy(
             update={"proxy": define("x", "/").proxy.model_copy(update={"listen_path": "/{x:(}"})}
         ),
+        define("order", "/").model_copy(update={"domain": "}{x}.test"}),
         define("name", "/").model_copy(update={"domain": "a b"}),
         define("escape", "/{x:\\N{BULLET}}"),
     ]
     with pytest.raises(ConfigurationError) as caught:
         route(apis)
     assert [problem.path for problem in caught.value.problems] == [
-        "apis[brace]", "apis[name]", "apis[expression]", "apis[escape]"
+        "apis[brace]", "apis[order]", "apis[name]", "apis[expression]", "apis[escape]"
     ]  # fmt: skip
     assert all(problem.cure for problem in caught.value.problems)
 

@@ -163,6 +163,16 @@ def test_an_unknown_error_is_told_in_openssls_words():
     assert explain(SSL.Error()) == "Error"
 
 
+def test_a_record_of_a_wrong_version_is_no_matter_of_policy():
+    queue = [("SSL routines", "", "wrong version number"), ("SSL routines", "", "record layer failure")]
+    assert explain(SSL.Error(queue), hello(TLS1_3, TLS1_2), policy()) == "wrong version number"
+
+
+def test_drafts_of_versions_are_no_versions():
+    reason = explain(SSL.Error([("", "", "unsupported protocol")]), hello(0x7F1C), policy())
+    assert reason == "no TLS version supported by both client and server"
+
+
 def test_an_ssl_3_client_is_named_as_such():
     reason = explain(SSL.Error([("", "", "unsupported protocol")]), hello(0x0300), policy())
     assert reason == "client offers SSL 3.0 at most, the minimum here is 1.2"
