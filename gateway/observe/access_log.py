@@ -143,8 +143,8 @@ def _json_line(record: Record, epoch: float) -> str:
         f'{{"time":"{_second_text}.{int((moment - second) * 1000):03d}Z","client":"{client}",'
         f'"server_name":"{_escaped(peer.server_name)}","host":"{host.decode("latin-1")}",'
         f'"method":"{method.decode("latin-1")}","target":"{_escaped(target.decode("latin-1"))}","status":{status},'
-        f'"received":{received},"sent":{sent},"ms":{took * 1000:.2f},"upstream":"{upstream}",'
-        f'"upstream_ms":{waited * 1000:.2f},"tls":"{peer.tls_version}","cipher":"{peer.tls_cipher}",'
+        f'"received":{received},"sent":{sent},"us":{int(took * 1e6)},"upstream":"{upstream}",'
+        f'"upstream_us":{int(waited * 1e6)},"tls":"{peer.tls_version}","cipher":"{peer.tls_cipher}",'
         f'"request_id":"{request_id.decode("latin-1")}"}}\n'
     )
 

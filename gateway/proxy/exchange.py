@@ -49,28 +49,17 @@ _REQUEST_ID = re.compile(rb"[0-9A-Za-z._=+/-]{1,128}")
 class Exchange:
     """A request from ``connection``, until its response is complete or cannot be had."""
 
-    __slots__ = (
-        "_api",
-        "_attempts",
-        "_body_ended",
-        "_connection",
-        "_done",
-        "_first_byte",
-        "_head",
-        "_held",
-        "_pool",
-        "_received",
-        "_responding",
-        "_route",
-        "_sent",
-        "_server",
-        "_snapshot",
-        "_started",
-        "_status",
-        "_upstream",
-        "deadline",
-        "request_id",
-    )
+    # Class attributes, not slots: what an exchange never changes it need not set, on the path of every request.
+    deadline = inf
+    request_id = b""
+    _route: Route | None = None
+    _api: Api | None = None
+    _pool: Pool | None = None
+    _upstream: UpstreamConnection | None = None
+    _held = b""
+    _responding = _done = False
+    _status = _received = _sent = _attempts = 0
+    _first_byte = 0.0
 
     def __init__(self, server: ProxyServer, connection: H1Connection, head: RequestHead) -> None:
         self._server = server
@@ -78,16 +67,7 @@ class Exchange:
         self._connection = connection
         self._head = head
         self._started = monotonic()
-        self._route: Route | None = None
-        self._api: Api | None = None
-        self._pool: Pool | None = None
-        self._upstream: UpstreamConnection | None = None
-        self._held = b""
         self._body_ended = head.length == 0
-        self._responding = self._done = False
-        self._status = self._received = self._sent = self._attempts = 0
-        self._first_byte = 0.0
-        self.deadline = inf
 
     # start, admit, route
 

@@ -9,6 +9,7 @@ byte more than was seen before waiting again; a wake-up that brings no growth is
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from typing import TYPE_CHECKING
 
@@ -43,26 +44,31 @@ class Handshake:
         "_connection",
         "_fd",
         "_hello",
-        "_name",
-        "_peeked",
-        "_server",
         "_policy",
+        "_seen",
+        "_server",
         "_socket",
+        "_step",
+        "_watching",
         "_writing",
+        "port",
         "read_deadline",
+        "server_name",
     )
 
-    def __init__(self, server: ProxyServer, sock: socket.socket, address: str) -> None:
+    def __init__(self, server: ProxyServer, sock: socket.socket, address: str, port: int) -> None:
         self._server = server
         self._socket = sock
         self._fd = sock.fileno()
         self._address = address
         self._hello: ClientHello | None = None
-        self._name = ""
         self._policy: TlsPolicy | None = None
         self._connection: SSL.Connection | None = None
-        self._peeked = 0
-        self._writing = False
+        self._seen = 0
+        self._step = self._peek
+        self._watching = self._writing = False
+        self.port = port
+        self.server_name = ""
         self.read_deadline = server.now + server.limits.tls_handshake_timeout
 
     def __repr__(self) -> str:
@@ -71,8 +77,13 @@ class Handshake:
 
     def start(self) -> None:
         """Look for the ClientHello, which often is there already, else when it comes."""
-        self._server.loop.add_reader(self._fd, self._peek)
-        self._peek()
+        self._step()
+        if self._fd >= 0:
+            self._watching = True
+            self._server.loop.add_reader(self._fd, self._wake)
+
+    def _wake(self) -> None:
+        self._step()
 
     def _peek(self) -> None:
         try:
@@ -82,28 +93,29 @@ class Handshake:
         except OSError as error:
             self._fail(alerts.explain(error))
             return
-        if len(data) <= self._peeked:
+        if len(data) <= self._seen:
             self._fail("client closed before its ClientHello was complete" if data else "")
             return
         try:
             hello = parse(data)
         except ClientHelloError as error:
-            self._refuse(error)
+            self._send(_HTTPS_HERE if isinstance(error, PlainHttpError) else alerts.refusal(error.alert))
+            self._fail(str(error))
             return
         if hello is None:
-            self._peeked = len(data)
+            self._seen = len(data)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, len(data) + 1)
             return
-        if self._peeked:
+        if self._seen:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
         self._hello = hello
-        self._name = hello.server_name or ""
+        self.server_name = hello.server_name or ""
         self._choose()
 
     def _choose(self) -> None:
+        server = self._server
         try:
-            name = self._name or self._socket.getsockname()[0]
-            site = self._server.sites.find(name, self._server.snapshot)
+            site = server.sites.find(self.server_name or self._socket.getsockname()[0], server.snapshot)
         except GatewayError as error:
             self._send(alerts.refusal(alerts.INTERNAL_ERROR))
             self._fail(str(error))
@@ -113,8 +125,8 @@ class Handshake:
             self._fail("no certificate for this server name")
             return
         self._policy = site.policy
-        self._connection = accept(self._server.base, site, self._socket)
-        self._server.loop.add_reader(self._fd, self._shake)
+        self._connection = accept(server.base, site, self._socket)
+        self._step = self._shake
         self._shake()
 
     def _shake(self) -> None:
@@ -122,20 +134,14 @@ class Handshake:
         try:
             self._connection.do_handshake()
         except SSL.WantReadError:
-            if self._writing:
-                self._writing = False
-                self._server.loop.remove_writer(self._fd)
-            return
+            self._watch_writes(wanted=False)
         except SSL.WantWriteError:
-            if not self._writing:
-                self._writing = True
-                self._server.loop.add_writer(self._fd, self._shake)
-            return
+            self._watch_writes(wanted=True)
         except (SSL.Error, OSError) as error:
             self._fail(alerts.explain(error, self._hello, self._policy))
-            return
-        self._stop_watching()
-        self._server.handshaken(self, self._socket, self._connection, self._address, self._name)
+        else:
+            self._let_go()
+            self._server.handshaken(self, self._socket, self._connection, self._address)
 
     def expire(self) -> None:
         """Give up on a client that says nothing, or drips."""
@@ -148,27 +154,31 @@ class Handshake:
     def drain(self) -> None:
         """Go on: the handshake is bounded, and a request may follow."""
 
-    def _refuse(self, error: ClientHelloError) -> None:
-        self._send(_HTTPS_HERE if isinstance(error, PlainHttpError) else alerts.refusal(error.alert))
-        self._fail(str(error))
-
     def _send(self, data: bytes) -> None:
-        try:
+        """Say a last word. What was only peeked at is taken first: closing over it would reset the connection."""
+        with contextlib.suppress(OSError):  # the reason is logged; that the client was not told it is not worth a line
+            self._socket.recv(LIMIT)
             self._socket.send(data)
-        except OSError:
-            pass  # the reason is logged; that the client could not be told it is not worth a line
 
-    def _stop_watching(self) -> None:
-        self._server.loop.remove_reader(self._fd)
-        if self._writing:
-            self._writing = False
-            self._server.loop.remove_writer(self._fd)
+    def _watch_writes(self, *, wanted: bool) -> None:
+        if wanted != self._writing:
+            self._writing = wanted
+            if wanted:
+                self._server.loop.add_writer(self._fd, self._wake)
+            else:
+                self._server.loop.remove_writer(self._fd)
+
+    def _let_go(self) -> None:
+        """Leave the socket to whoever comes next."""
+        self._watch_writes(wanted=False)
+        if self._watching:
+            self._watching = False
+            self._server.loop.remove_reader(self._fd)
+        self._fd = -1
 
     def _fail(self, reason: str) -> None:
         """Close; log why, unless the peer only came and went (a health check's TCP connect, a scan)."""
-        if self._fd < 0:
-            return
-        self._stop_watching()
-        self._fd = -1
-        self._socket.close()
-        self._server.handshake_failed(self, self._address, self._name, reason)
+        if self._fd >= 0:
+            self._let_go()
+            self._socket.close()
+            self._server.handshake_failed(self, self._address, self.server_name, reason)

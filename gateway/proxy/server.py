@@ -141,14 +141,16 @@ class ProxyServer:
     def listen(self, sock: socket.socket, *, redirect: bool = False) -> None:
         """Accept connections from ``sock``; on a redirect port they are only told to come back over https."""
         sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it
+        port = sock.getsockname()[1]
 
         def accept() -> None:
-            self._accept(sock, redirect=redirect)
+            self._accept(sock, port, redirect=redirect)
 
         self._listeners[sock] = accept
         self.loop.add_reader(sock.fileno(), accept)
 
-    def _accept(self, listener: socket.socket, *, redirect: bool) -> None:
+    def _accept(self, listener: socket.socket, port: int, *, redirect: bool) -> None:
         for _ in range(_ACCEPTS_PER_WAKEUP):
             if len(self._connections) >= self.limits.connections_per_worker:
                 self._pause_accepting("this worker has as many connections as connections_per_worker allows")
@@ -160,9 +162,9 @@ class ProxyServer:
             except OSError as error:  # out of file descriptors or memory: what is connected goes on
                 self._pause_accepting(f"cannot accept: {error.strerror}")
                 return
-            self._admit(sock, address[0], redirect=redirect)
+            self._admit(sock, address[0], port, redirect=redirect)
 
-    def _admit(self, sock: socket.socket, address: str, *, redirect: bool) -> None:
+    def _admit(self, sock: socket.socket, address: str, port: int, *, redirect: bool) -> None:
         address = address.removeprefix("::ffff:")
         if self._per_address[address] >= self.limits.connections_per_address:
             sock.close()
@@ -172,11 +174,10 @@ class ProxyServer:
         self._counts["connections"] += 1
         self._per_address[address] += 1
         sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if redirect or self.snapshot.tls is None:
-            self._serve_plain(sock, address, redirect=redirect)
+            self._serve_plain(sock, self._peer(address, port), redirect=redirect)
             return
-        handshake = Handshake(self, sock, address)
+        handshake = Handshake(self, sock, address, port)
         self._connections.add(handshake)
         handshake.start()
 
@@ -191,8 +192,7 @@ class ProxyServer:
         for sock, accept in self._listeners.items():
             self.loop.add_reader(sock.fileno(), accept)
 
-    def _serve_plain(self, sock: socket.socket, address: str, *, redirect: bool) -> None:
-        peer = self._peer(sock, address)
+    def _serve_plain(self, sock: socket.socket, peer: Peer, *, redirect: bool) -> None:
         if redirect:
             peer = replace(peer, redirect_port=self.snapshot.https_port)
         connection = H1Connection(self, peer)
@@ -208,14 +208,11 @@ class ProxyServer:
             sock.close()
             self.closed(connection)
 
-    def handshaken(
-        self, handshake: Handshake, sock: socket.socket, tls: SSL.Connection, address: str, server_name: str
-    ) -> None:
+    def handshaken(self, handshake: Handshake, sock: socket.socket, tls: SSL.Connection, address: str) -> None:
         """Go from a finished handshake to requests."""
         self._counts["handshakes"] += 1
         self._connections.discard(handshake)
-        peer = self._peer(sock, address, tls, server_name)
-        connection = H1Connection(self, peer)
+        connection = H1Connection(self, self._peer(address, handshake.port, tls, handshake.server_name))
         self._connections.add(connection)
         TlsTransport(self.loop, sock, tls, connection, {"peername": address, "socket": sock}).start()
 
@@ -226,8 +223,7 @@ class ProxyServer:
             self._counts["handshakes_failed"] += 1
             self._event("tls.handshake", f"TLS handshake error from {address}: {reason}", server_name=server_name)
 
-    def _peer(self, sock: socket.socket, address: str, tls: SSL.Connection | None = None, name: str = "") -> Peer:
-        port = sock.getsockname()[1]
+    def _peer(self, address: str, port: int, tls: SSL.Connection | None = None, name: str = "") -> Peer:
         return Peer(
             address=address,
             local_port=port,
@@ -310,7 +306,8 @@ class ProxyServer:
     async def drain(self, seconds: float) -> int:
         """Accept nothing more, let what runs finish for at most ``seconds``; return how many requests were cut."""
         self.draining = True
-        for sock in self._listeners:
+        for sock, accept in self._listeners.items():
+            accept()  # who was connected by the kernel, and waits in its queue, is one of ours
             self.loop.remove_reader(sock.fileno())
         self._listeners.clear()
         for connection in tuple(self._connections):

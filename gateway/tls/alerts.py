@@ -18,7 +18,7 @@ UNRECOGNIZED_NAME = 112
 INTERNAL_ERROR = 80
 
 _CLOSED = "client closed the connection during the handshake"
-_CLIENT_ALERT = re.compile(r"tls\w* alert (.+)")
+_CLIENT_ALERT = re.compile(r"\S+ alert (.+)")
 _DISTRUST = re.compile(r"unknown ca|(bad|unsupported) certificate|certificate (revoked|expired|unknown)")
 # What OpenSSL reports on top of the reason itself.
 _CONSEQUENCES = {"cipher operation failed", "record layer failure"}

@@ -67,8 +67,7 @@ class NoApplicationProtocolError(SSL.Error):
 class Site:
     """What a connection needs to serve ``name``: a canonical name, ``*.parent``, or "" for the default.
 
-    ``options`` are OpenSSL's, to be added to the connection's; ``groups`` replace the base context's, unless
-    empty.
+    ``options`` are OpenSSL's, to be added to the connection's; ``groups``, unless empty, replace the base's.
     """
 
     name: str

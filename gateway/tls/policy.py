@@ -59,8 +59,7 @@ class TlsPolicy:
 def server_policy(
     minimum: TlsVersion, maximum: TlsVersion, names: Sequence[str], *, server_preference: bool
 ) -> tuple[TlsPolicy, tuple[str, ...]]:
-    """Return the policy of a listener, and warnings; ``names`` as in gateway.tls.ciphers, none for the
-    default.
+    """Return the policy of a listener, and warnings; ``names`` as in gateway.tls.ciphers, or none.
 
     Raises ValueError when the versions leave nothing.
     """

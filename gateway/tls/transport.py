@@ -31,10 +31,11 @@ from typing import TYPE_CHECKING, Any
 
 from OpenSSL import SSL
 
+from gateway.tls.records import RECORD, receive, send
+
 if TYPE_CHECKING:
     import socket
 
-_RECORD = 16384
 _RECORDS_PER_WAKEUP = 8
 
 
@@ -111,7 +112,7 @@ class TlsTransport(asyncio.Transport):
     def _readable(self) -> None:
         for _ in range(_RECORDS_PER_WAKEUP):
             try:
-                data = self._connection.recv(_RECORD)
+                data = receive(self._connection)
             except SSL.WantReadError:
                 return
             except SSL.WantWriteError:
@@ -125,7 +126,7 @@ class TlsTransport(asyncio.Transport):
                 self._drop(error)
                 return
             self._protocol.data_received(data)
-            if len(data) < _RECORD or not self._watching_reads:
+            if len(data) < RECORD or not self._watching_reads:
                 return
 
     def _end_of_file(self) -> None:
@@ -135,16 +136,16 @@ class TlsTransport(asyncio.Transport):
 
     # writing
 
-    def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
+    def write(self, data: bytes) -> None:  # type: ignore[override]  # every caller has bytes
         if self._closing or not data:
             return
         if self._pending:
-            self._pending.append(bytes(data))
+            self._pending.append(data)
             return
         try:
-            self._connection.send(data)
+            send(self._connection, data)
         except SSL.WantWriteError:
-            self._pending.append(bytes(data))
+            self._pending.append(data)
             self._watch_writes()
             self._protocol.pause_writing()
         except (SSL.Error, OSError) as error:
@@ -165,7 +166,7 @@ class TlsTransport(asyncio.Transport):
         had_pending = bool(self._pending)
         try:
             while self._pending:
-                self._connection.send(self._pending[0])
+                send(self._connection, self._pending[0])
                 self._pending.popleft()
         except SSL.WantWriteError:
             return

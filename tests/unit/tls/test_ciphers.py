@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from OpenSSL import SSL
 
@@ -78,6 +78,7 @@ def commands() -> st.SearchStrategy[str]:
     return st.one_of(operated, operated, operated, operated, st.just("@STRENGTH"))
 
 
+@settings(deadline=None)
 @given(st.lists(commands(), min_size=1, max_size=8), st.sampled_from([":", " ", ",", ";"]), st.booleans())
 @example(["EECDH+AESGCM", "EDH+AESGCM", "AES256+EECDH", "AES256+EDH"], ":", False)
 @example(["AES128-SHA", "AES256-SHA", "-AES", "AES"], ":", False)
@@ -193,6 +194,7 @@ def test_what_openssl_would_ignore_in_silence_is_told(text, warning):
     assert select([text]).warnings == (warning,)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_any_text_is_survived(text):
     select([text])

@@ -4,7 +4,7 @@ import ssl
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from OpenSSL import SSL
 
@@ -73,6 +73,7 @@ def test_what_follows_the_hello_is_left_alone():
     assert parse(FULL + b"\x14\x03\x03\0\1\1").size == len(FULL)
 
 
+@settings(deadline=None)
 @given(size=st.integers(1, 600), cut=st.integers(0, 4000))
 def test_every_prefix_of_a_hello_in_records_of_any_size_asks_for_more(size, cut):
     data = records(FULL[5:], size)
@@ -83,6 +84,7 @@ def test_every_prefix_of_a_hello_in_records_of_any_size_asks_for_more(size, cut)
         assert parse(data).size == len(data)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes_are_read_awaited_or_refused(data):
     for bytes_ in (data, b"\x16\x03\x01" + data, records(b"\x01" + vector(3, data)), hello(data)):
@@ -90,6 +92,7 @@ def test_any_bytes_are_read_awaited_or_refused(data):
             parse(bytes_)
 
 
+@settings(deadline=None)
 @given(st.integers(0, len(FULL) - 1), st.integers(0, 255))
 def test_any_damaged_byte_is_survived(position, value):
     damaged = FULL[:position] + bytes([value]) + FULL[position + 1 :]

@@ -6,7 +6,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.tls.names import candidates, canonical, common_name_matches, covers
@@ -53,6 +53,7 @@ def test_what_is_no_name_is_refused_with_the_cure(name):
         canonical(name)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=80))
 def test_canonical_is_a_fixed_point_and_never_fails_in_another_way(name):
     try:
