@@ -5,6 +5,7 @@
 * ``body``        the chunked coding, and how long a body is
 * ``forwarding``  what an upstream is told about the client
 * ``responses``   the answers that the gateway gives itself
+* ``downstream``  what a client's connection, its exchanges and its worker know of each other
 * ``h1_server``   a connection from a client (downstream)
 * ``h1_client``   a connection to an upstream
 """

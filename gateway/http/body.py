@@ -7,7 +7,7 @@ import re
 from gateway.errors import MessageError
 from gateway.http.fields import trailer_lines
 
-# Sixteen hexadecimal digits would overflow a signed 64-bit length in somebody's parser; extensions are read and dropped.
+# Sixteen hexadecimal digits would overflow somebody's signed 64-bit length; extensions are read and dropped.
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
 _MAX_SIZE_LINE = 256
 _MAX_TRAILERS = 8192

@@ -43,7 +43,8 @@ class Field(NamedTuple):
 
 
 _LINE = re.compile(
-    rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*((?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?)[ \t]*"
+    rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):"
+    rb"[ \t]*((?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?)[ \t]*"
 )
 
 # RFC 3986 section 3.2.2, without user information; empty where a target has no authority (RFC 9112 section 3.2).
@@ -52,8 +53,8 @@ HOST = re.compile(rb"(?:[0-9A-Za-z._~%!$&'()*+,;=\-]{1,255}|\[[0-9A-Fa-f:.]{2,45
 # Eighteen digits are less than 2**63: no parser behind us can overflow.
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 
-# RFC 9110 section 7.6.1, and the two Proxy-Auth fields that are for the next hop alone (section 11.7). Te is hop-by-hop;
-# trailers are forwarded without it, for a recipient may always drop them (section 6.5.1).
+# RFC 9110 section 7.6.1, and the two Proxy-Auth fields that are for the next hop alone (section 11.7). Trailers are
+# forwarded without TE, for a recipient may always drop them (section 6.5.1).
 _HOP_BY_HOP = dict.fromkeys(
     (
         b"keep-alive",

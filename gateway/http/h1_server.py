@@ -17,9 +17,8 @@ what still arrives is thrown away: closing at once would reset the connection, a
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from math import inf
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from gateway.errors import MessageError
 from gateway.http import responses
@@ -27,77 +26,10 @@ from gateway.http.body import ChunkedDecoder, chunk, last_chunk
 from gateway.http.head import CHUNKED, RequestHead, parse_request
 
 if TYPE_CHECKING:
-    from gateway.config.settings import Limits
-    from gateway.http.fields import FieldTable
+    from gateway.http.downstream import Exchange, Front, Peer
 
 _LINGER_SECONDS = 2.0
 _LINGER_BYTES = 1 << 20
-
-
-class Exchange(Protocol):
-    """One request and its response, as the connection sees it."""
-
-    deadline: float
-
-    def start(self) -> None:
-        """Act on the request's head. It may respond before it returns."""
-
-    def request_body(self, data: bytes, *, ended: bool, trailers: list[bytes]) -> None:
-        """Take more of the request's body."""
-
-    def request_failed(self, status: int, reason: str) -> None:
-        """Learn that the rest of the request's body will not come; respond, if nothing was sent yet."""
-
-    def pause_response(self) -> None:
-        """Deliver no more of the response until ``resume_response``: the client does not read it."""
-
-    def resume_response(self) -> None:
-        """Go on delivering the response."""
-
-    def abandoned(self) -> None:
-        """Learn that the client is gone."""
-
-    def expire(self) -> None:
-        """Learn that ``deadline`` has passed."""
-
-
-class Front(Protocol):
-    """What a connection needs of its worker. ``now`` is monotonic time in seconds, as of the last tick."""
-
-    now: float
-    limits: Limits
-    request_table: FieldTable
-    draining: bool
-    read_timeout: float
-    write_timeout: float
-    keep_alive: bool
-
-    def exchange(self, connection: H1Connection, head: RequestHead) -> Exchange:
-        """Make the exchange for a request; the connection starts it."""
-
-    def refused(self, connection: H1Connection, status: int, reason: str) -> None:
-        """Note a request that was too malformed to have an exchange."""
-
-    def closed(self, connection: H1Connection) -> None:
-        """Forget the connection."""
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """What is known of a connection before its first request: what logs and forwarding fields need of it.
-
-    ``forwarded_lines`` are the X-Forwarded lines that are the same for each of its requests; the TLS values are empty
-    where there is no TLS. ``redirect_port`` is where to send each request, on a port that serves none.
-    """
-
-    address: str
-    local_port: int
-    trusted: bool
-    forwarded_lines: bytes
-    server_name: str = ""
-    tls_version: str = ""
-    tls_cipher: str = ""
-    redirect_port: int = 0
 
 
 class H1Connection(asyncio.Protocol):
@@ -164,7 +96,7 @@ class H1Connection(asyncio.Protocol):
                 self.transport.pause_reading()
 
     def _next_requests(self) -> None:
-        """Begin what the buffer holds, one request after the other; a loop, for a pipeline must not become recursion."""
+        """Begin what the buffer holds, one request after the other. A pipeline must not become recursion."""
         self._processing = True
         while self.exchange is None and self._buffer and not (self._lingering or self._blocked):
             if not self._next_request():

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gateway.http.h1_server import Peer
+    from gateway.http.downstream import Peer
 
 Record = tuple[float, str, "Peer", bytes, bytes, bytes, int, int, int, int, float, str, float, bytes]
 """Started (monotonic seconds), client address, connection, host, method, target, minor version, status, body bytes

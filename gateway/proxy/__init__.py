@@ -1,6 +1,7 @@
 """The request path, from accept to the access-log line.
 
-* ``server``     one worker's front: listeners, connections, the tick, what they share
+* ``server``     one worker's front: its connections, the tick, what they share
+* ``listener``   accepting
 * ``handshake``  from an accepted socket to TLS: peek, name, site, handshake
 * ``sites``      the bounded cache of TLS sites
 * ``exchange``   one request and its response, phase by phase

@@ -1,14 +1,14 @@
 """One worker's front: its listeners, its connections, and what they share.
 
-All of it lives in one event loop. Two periodic things happen: a tick twice a second, which moves the coarse clock, looks
-at every deadline and hands the access log on; and, whenever control says so, ``apply``, which swaps the snapshot.
+All of it lives in one event loop. A tick, twice a second, moves the coarse clock, looks at every deadline and writes the
+rest of the access log; ``apply`` swaps the snapshot whenever control says so.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
-import socket
 from collections import Counter
 from dataclasses import replace
 from time import monotonic
@@ -16,15 +16,18 @@ from typing import TYPE_CHECKING
 
 from gateway.errors import UpstreamError
 from gateway.http import fields, forwarding
-from gateway.http.h1_server import H1Connection, Peer
+from gateway.http.downstream import Peer
+from gateway.http.h1_server import H1Connection
 from gateway.observe.access_log import AccessLog
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.handshake import Handshake
+from gateway.proxy.listener import Listener
 from gateway.proxy.pool import Pool
 from gateway.proxy.sites import Sites
 from gateway.tls.transport import TlsTransport
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
     from OpenSSL import SSL
@@ -36,9 +39,6 @@ if TYPE_CHECKING:
     from gateway.routing.snapshot import Snapshot, Upstream
 
 _TICK_SECONDS = 0.5
-# Few at a time: the other workers wait for the same socket, and a burst should be shared.
-_ACCEPTS_PER_WAKEUP = 4
-_ACCEPT_PAUSE_SECONDS = 0.1
 _EVENTS_PER_TICK = 20
 
 
@@ -71,7 +71,7 @@ class ProxyServer:
         self._per_address: Counter[str] = Counter()
         self._pools: dict[str, Pool] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._listeners: dict[socket.socket, Callable[[], None]] = {}
+        self._listeners: list[Listener] = []
         self._request_prefix = secrets.token_hex(6).encode()
         self._request_number = 0
         self._events_left = _EVENTS_PER_TICK
@@ -82,7 +82,7 @@ class ProxyServer:
         self._adopt(snapshot)
         self._tick()
 
-    # what connections ask for (http.h1_server.Front)
+    # what connections ask for (http.downstream.Front)
 
     def exchange(self, connection: H1Connection, head: RequestHead) -> Exchange:
         """Make the exchange of a request."""
@@ -91,7 +91,7 @@ class ProxyServer:
     def refused(self, connection: H1Connection, status: int, reason: str) -> None:
         """Log a request that was too malformed to be one."""
         self._counts["requests_refused"] += 1
-        self._event("request.refused", f"bad request from {connection.peer.address}: {reason}", status=status)
+        self.event("request.refused", f"bad request from {connection.peer.address}: {reason}", status=status)
         if self._access_log is not None:
             peer = connection.peer
             self._access_log.append(
@@ -140,61 +140,31 @@ class ProxyServer:
 
     def listen(self, sock: socket.socket, *, redirect: bool = False) -> None:
         """Accept connections from ``sock``; on a redirect port they are only told to come back over https."""
-        sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it
-        port = sock.getsockname()[1]
+        self._listeners.append(Listener(self, sock, redirect=redirect))
 
-        def accept() -> None:
-            self._accept(sock, port, redirect=redirect)
+    def is_full(self) -> bool:
+        """Whether this worker has all the connections that it may have."""
+        return len(self._connections) >= self.limits.connections_per_worker
 
-        self._listeners[sock] = accept
-        self.loop.add_reader(sock.fileno(), accept)
-
-    def _accept(self, listener: socket.socket, port: int, *, redirect: bool) -> None:
-        for _ in range(_ACCEPTS_PER_WAKEUP):
-            if len(self._connections) >= self.limits.connections_per_worker:
-                self._pause_accepting("this worker has as many connections as connections_per_worker allows")
-                return
-            try:
-                sock, address = listener.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
-            except OSError as error:  # out of file descriptors or memory: what is connected goes on
-                self._pause_accepting(f"cannot accept: {error.strerror}")
-                return
-            self._admit(sock, address[0], port, redirect=redirect)
-
-    def _admit(self, sock: socket.socket, address: str, port: int, *, redirect: bool) -> None:
-        address = address.removeprefix("::ffff:")
+    def admit(self, sock: socket.socket, address: str, listener: Listener) -> None:
+        """Begin to serve an accepted connection, unless its address has too many."""
         if self._per_address[address] >= self.limits.connections_per_address:
             sock.close()
             self._counts["connections_refused"] += 1
-            self._event("connection.refused", f"{address} has as many connections as connections_per_address allows")
+            self.event("connection.refused", f"{address} has as many connections as connections_per_address allows")
             return
         self._counts["connections"] += 1
         self._per_address[address] += 1
-        sock.setblocking(False)
-        if redirect or self.snapshot.tls is None:
-            self._serve_plain(sock, self._peer(address, port), redirect=redirect)
-            return
-        handshake = Handshake(self, sock, address, port)
-        self._connections.add(handshake)
-        handshake.start()
+        if listener.redirect:
+            self._serve_plain(sock, replace(self._peer(address, listener.port), redirect_port=self.snapshot.https_port))
+        elif self.snapshot.tls is None:
+            self._serve_plain(sock, self._peer(address, listener.port))
+        else:
+            handshake = Handshake(self, sock, address, listener.port)
+            self._connections.add(handshake)
+            handshake.start()
 
-    def _pause_accepting(self, reason: str) -> None:
-        """Leave new connections in the kernel's queue, where another worker may take them."""
-        self._event("accept.paused", reason)
-        for sock in self._listeners:
-            self.loop.remove_reader(sock.fileno())
-        self.loop.call_later(_ACCEPT_PAUSE_SECONDS, self._resume_accepting)
-
-    def _resume_accepting(self) -> None:
-        for sock, accept in self._listeners.items():
-            self.loop.add_reader(sock.fileno(), accept)
-
-    def _serve_plain(self, sock: socket.socket, peer: Peer, *, redirect: bool) -> None:
-        if redirect:
-            peer = replace(peer, redirect_port=self.snapshot.https_port)
+    def _serve_plain(self, sock: socket.socket, peer: Peer) -> None:
         connection = H1Connection(self, peer)
         self._connections.add(connection)
         task = self.loop.create_task(self._connect_plain(sock, connection), name="accept")
@@ -221,7 +191,7 @@ class ProxyServer:
         self._forget(handshake, address)
         if reason:
             self._counts["handshakes_failed"] += 1
-            self._event("tls.handshake", f"TLS handshake error from {address}: {reason}", server_name=server_name)
+            self.event("tls.handshake", f"TLS handshake error from {address}: {reason}", server_name=server_name)
 
     def _peer(self, address: str, port: int, tls: SSL.Connection | None = None, name: str = "") -> Peer:
         return Peer(
@@ -261,7 +231,7 @@ class ProxyServer:
             self._access_log.flush()
         self._ticking = self.loop.call_later(_TICK_SECONDS, self._tick)
 
-    def _event(self, event: str, message: str, **details: object) -> None:
+    def event(self, event: str, message: str, **details: object) -> None:
         """Log what strangers can cause, at most twenty lines a tick: a flood of errors must not become one of logs."""
         if self._events_left:
             self._events_left -= 1
@@ -306,18 +276,15 @@ class ProxyServer:
     async def drain(self, seconds: float) -> int:
         """Accept nothing more, let what runs finish for at most ``seconds``; return how many requests were cut."""
         self.draining = True
-        for sock, accept in self._listeners.items():
-            accept()  # who was connected by the kernel, and waits in its queue, is one of ours
-            self.loop.remove_reader(sock.fileno())
+        for listener in self._listeners:
+            listener.stop()
         self._listeners.clear()
         for connection in tuple(self._connections):
             connection.drain()
         if self._connections:
             self._emptied.clear()
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._emptied.wait(), seconds)
-            except TimeoutError:
-                pass
         cut = sum(1 for c in self._connections if isinstance(c, H1Connection) and c.exchange is not None)
         for connection in tuple(self._connections):
             connection.abort()

@@ -8,7 +8,6 @@ from itertools import cycle
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
-from gateway.config.settings import AccessLog, Limits
 from gateway.routing.balancing import Target, targets
 from gateway.routing.paths import clean_path
 from gateway.routing.policies import towards_clients, towards_upstreams
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
     from gateway.config.definitions import ApiDefinition
     from gateway.config.load import Configuration
-    from gateway.config.settings import Settings
+    from gateway.config.settings import AccessLog, Limits, Settings
     from gateway.tls.policy import TlsPolicy
 
 _DEFAULT_MAX_IDLE = 100

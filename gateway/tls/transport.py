@@ -26,6 +26,7 @@ in exactly one ``connection_lost``, never from within the caller's own call.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -200,10 +201,8 @@ class TlsTransport(asyncio.Transport):
         self._drop(None)
 
     def _finish(self) -> None:
-        try:
+        with contextlib.suppress(SSL.Error, OSError):  # the peer is gone, or left no room for 24 bytes
             self._connection.shutdown()
-        except (SSL.Error, OSError):
-            pass  # the peer is gone, or did not leave room for 24 bytes: there is nobody to tell
         self._drop(None)
 
     def _drop(self, error: BaseException | None) -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.http.h1_server import Peer
+from gateway.http.downstream import Peer
 from gateway.observe import access_log
 from gateway.observe.access_log import AccessLog, Record
 

@@ -1,0 +1,78 @@
+"""What a client's connection, the exchanges on it and the worker behind it know of each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from gateway.config.settings import Limits
+    from gateway.http.fields import FieldTable
+    from gateway.http.h1_server import H1Connection
+    from gateway.http.head import RequestHead
+
+
+class Exchange(Protocol):
+    """One request and its response, as the connection sees it."""
+
+    deadline: float
+
+    def start(self) -> None:
+        """Act on the request's head. It may respond before it returns."""
+
+    def request_body(self, data: bytes, *, ended: bool, trailers: list[bytes]) -> None:
+        """Take more of the request's body."""
+
+    def request_failed(self, status: int, reason: str) -> None:
+        """Learn that the rest of the request's body will not come; respond, if nothing was sent yet."""
+
+    def pause_response(self) -> None:
+        """Deliver no more of the response until ``resume_response``: the client does not read it."""
+
+    def resume_response(self) -> None:
+        """Go on delivering the response."""
+
+    def abandoned(self) -> None:
+        """Learn that the client is gone."""
+
+    def expire(self) -> None:
+        """Learn that ``deadline`` has passed."""
+
+
+class Front(Protocol):
+    """What a connection needs of its worker. ``now`` is monotonic time in seconds, as of the last tick."""
+
+    now: float
+    limits: Limits
+    request_table: FieldTable
+    draining: bool
+    read_timeout: float
+    write_timeout: float
+    keep_alive: bool
+
+    def exchange(self, connection: H1Connection, head: RequestHead) -> Exchange:
+        """Make the exchange for a request; the connection starts it."""
+
+    def refused(self, connection: H1Connection, status: int, reason: str) -> None:
+        """Note a request that was too malformed to have an exchange."""
+
+    def closed(self, connection: H1Connection) -> None:
+        """Forget the connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """What is known of a connection before its first request: what logs and forwarding fields need of it.
+
+    ``forwarded_lines`` are the X-Forwarded lines that are the same for each of its requests; the TLS values are empty
+    where there is no TLS. ``redirect_port`` is where to send each request, on a port that serves none.
+    """
+
+    address: str
+    local_port: int
+    trusted: bool
+    forwarded_lines: bytes
+    server_name: str = ""
+    tls_version: str = ""
+    tls_cipher: str = ""
+    redirect_port: int = 0

@@ -1,0 +1,66 @@
+"""A listening socket, shared by all workers: whoever is awake takes the next connection."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gateway.proxy.server import ProxyServer
+
+# Few at a time: the other workers wait for the same socket, and a burst should be shared.
+_ACCEPTS_PER_WAKEUP = 4
+_PAUSE_SECONDS = 0.1
+
+
+class Listener:
+    """Accepts from ``sock`` and hands what it accepts to ``server.admit``.
+
+    With ``redirect`` the connections are only told to come back over https.
+    """
+
+    def __init__(self, server: ProxyServer, sock: socket.socket, *, redirect: bool) -> None:
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it
+        self.port: int = sock.getsockname()[1]
+        self.redirect = redirect
+        self._server = server
+        self._socket = sock
+        self._stopped = False
+        server.loop.add_reader(sock.fileno(), self._accept)
+
+    def __repr__(self) -> str:
+        """Show the port and what it is for."""
+        return f"<Listener port={self.port} {'redirect' if self.redirect else 'main'}>"
+
+    def _accept(self) -> None:
+        server = self._server
+        for _ in range(_ACCEPTS_PER_WAKEUP):
+            if server.is_full():
+                self._pause("this worker has as many connections as connections_per_worker allows")
+                return
+            try:
+                sock, address = self._socket.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:  # out of file descriptors or memory: what is connected goes on
+                self._pause(f"cannot accept: {error.strerror}")
+                return
+            sock.setblocking(False)
+            server.admit(sock, address[0].removeprefix("::ffff:"), self)
+
+    def _pause(self, reason: str) -> None:
+        """Leave new connections in the kernel's queue for a moment, where another worker may take them."""
+        self._server.event("accept.paused", reason)
+        self._server.loop.remove_reader(self._socket.fileno())
+        self._server.loop.call_later(_PAUSE_SECONDS, self._resume)
+
+    def _resume(self) -> None:
+        if not self._stopped:
+            self._server.loop.add_reader(self._socket.fileno(), self._accept)
+
+    def stop(self) -> None:
+        """Accept no more, but first who is connected already and waits in the kernel's queue."""
+        self._accept()
+        self._stopped = True
+        self._server.loop.remove_reader(self._socket.fileno())
