@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 # A chain is a few certificates of about 2 kB each.
 MAX_BYTES = 1 << 20
 
-# The body stops at the next five dashes: a text of many BEGIN lines without an END is read once, not once per
-# line.
-_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----((?:[^-]|-(?!----))*+)-----END \1-----")
+# The body stops at the next five dashes: a text of many BEGIN lines without an END is read once, not once per line.
+# (A possessive quantifier around the whole body would say the same, but Python 3.11 before 3.11.4 never matches it.)
+_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----([^-]*+(?:-(?!----)[^-]*)*)-----END \1-----")
 # RFC 1421 headers, as OpenSSL writes them into keys that are encrypted the traditional way.
 _ENCRYPTED_HEADERS = re.compile(rb"\s*Proc-Type:\s*4,\s*ENCRYPTED\s+DEK-Info:\s*(\S+)\s")
 

@@ -44,15 +44,13 @@ def examine(path: Path, environ: Mapping[str, str]) -> tuple[Sequence[Problem], 
     """Return the problems of a configuration and what it will serve: "" when one of them is an error."""
     from gateway.cli.served import describe
     from gateway.errors import ConfigurationError
-    from gateway.routing import policies
     from gateway.runtime import renewal
 
     try:
         candidate = renewal.read(path, environ)
     except ConfigurationError as error:
         return error.problems, ""
-    problems = (*candidate.warnings, *policies.problems(candidate.configuration))
-    return problems, describe(candidate.configuration, candidate.collected, datetime.now(UTC))
+    return candidate.warnings, describe(candidate.configuration, candidate.collected, datetime.now(UTC))
 
 
 def listing(problems: Sequence[Problem]) -> str:

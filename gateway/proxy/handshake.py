@@ -3,8 +3,8 @@
 The ClientHello is looked at without taking it from the socket (``MSG_PEEK``), so that the site is chosen before OpenSSL
 starts: each policy can be the host's own, floor and suites included, and the choice may read the store.
 
-A half-arrived ClientHello stays in the kernel and would wake the loop for ever. ``SO_RCVLOWAT`` is therefore set to one
-byte more than was seen before waiting again; a wake-up that brings no growth is the peer's close.
+A half-arrived ClientHello stays in the kernel and would wake the loop for ever. ``SO_RCVLOWAT`` is therefore set to
+what must have come before there is more to say; a wake-up that brings no growth is the peer's close.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from OpenSSL import SSL
 from gateway.errors import GatewayError
 from gateway.http import responses
 from gateway.tls import alerts
-from gateway.tls.client_hello import LIMIT, ClientHello, ClientHelloError, PlainHttpError, parse
+from gateway.tls.client_hello import LIMIT, ClientHello, ClientHelloError, PlainHttpError, missing, parse
 from gateway.tls.context import accept
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class Handshake:
             return
         if hello is None:
             self._seen = len(data)
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, len(data) + 1)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, len(data) + missing(data))
             return
         if self._seen:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)

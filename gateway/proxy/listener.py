@@ -20,7 +20,7 @@ class Listener:
     """
 
     def __init__(self, server: ProxyServer, sock: socket.socket, *, redirect: bool) -> None:
-        sock.setblocking(False)
+        sock.settimeout(0)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it
         self.port: int = sock.getsockname()[1]
         self.redirect = redirect
@@ -46,7 +46,7 @@ class Listener:
             except OSError as error:  # out of file descriptors or memory: what is connected goes on
                 self._pause(f"cannot accept: {error.strerror}")
                 return
-            sock.setblocking(False)
+            sock.settimeout(0)
             server.admit(sock, address[0].removeprefix("::ffff:"), self)
 
     def _pause(self, reason: str) -> None:

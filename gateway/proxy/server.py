@@ -1,7 +1,7 @@
 """One worker's front: its listeners, its connections, and what they share.
 
-All of it lives in one event loop. A tick, twice a second, moves the coarse clock, looks at every deadline and writes the
-rest of the access log; ``apply`` swaps the snapshot whenever control says so.
+All of it lives in one event loop. A tick, twice a second, moves the coarse clock, looks at every deadline and writes
+the rest of the access log; ``apply`` swaps the snapshot whenever control says so.
 """
 
 from __future__ import annotations

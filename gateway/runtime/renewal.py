@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from gateway.config.load import Configuration, load
 from gateway.config.problems import Problem, Severity
 from gateway.errors import ConfigurationError
-from gateway.routing import snapshot
+from gateway.routing import policies, snapshot
 from gateway.store import file_sources
 from gateway.store.sqlite import Generation, Store
 
@@ -32,7 +32,7 @@ class Candidate:
     @property
     def warnings(self) -> tuple[Problem, ...]:
         """What should be looked at, and does not stand in the way."""
-        return self.configuration.warnings + self.collected.problems
+        return self.configuration.warnings + self.collected.problems + policies.problems(self.configuration)
 
 
 def read(config_path: Path, environ: Mapping[str, str]) -> Candidate:

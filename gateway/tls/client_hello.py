@@ -86,6 +86,22 @@ def parse(data: bytes) -> ClientHello | None:
     return None
 
 
+def missing(data: bytes) -> int:
+    """Return how many more bytes must come, at the least, before ``parse`` of such a beginning can say more.
+
+    Whoever waits for that many is not woken by each byte of a client that drips.
+    """
+    payload = bytearray()
+    position = 0
+    while len(data) >= position + 5:
+        length = int.from_bytes(data[position + 3 : position + 5])
+        payload += data[position + 5 : position + 5 + length]
+        position += 5 + length
+    open_record = max(position - len(data), 0)
+    open_message = 4 + int.from_bytes(payload[1:4]) - len(payload) if len(payload) >= 4 else 1
+    return max(open_record, open_message, 1)
+
+
 class _Reader:
     """Takes bytes apart from the front; a step beyond their end raises ClientHelloError."""
 

@@ -87,6 +87,8 @@ def base_context() -> SSL.Context:
     context.clear_mode(_PARTIAL_WRITE)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)  # tickets, which clients keep, are enough
     context.set_session_id(b"base")
+    # RFC 6066 section 3: a server that acted on the server name says so, and OpenSSL does if a callback agrees.
+    context.set_tlsext_servername_callback(lambda _: None)
     _set_groups(context, GROUPS)
     return context
 

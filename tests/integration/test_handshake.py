@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from cryptography import x509
-from support.front import AUTHORITY, LOCALHOST, Client, Front, api, client_context, configuration, front
+from support.front import AUTHORITY, LOCALHOST, Client, Front, api, client_context, configuration, front, until
 from support.upstream import upstream
 
 from gateway.routing import snapshot
@@ -75,7 +75,7 @@ async def test_a_name_that_nothing_answers_is_refused_by_name(
     """No certificate at all, or ``strict_sni``: alert unrecognized_name (RFC 6066 section 3)."""
     config = configuration(api(), gateway={"tls": {"strict_sni": bool(sites)}})
     async with front(tmp_path, config, sites) as gate:
-        with pytest.raises(ssl.SSLError, match="(?i)unrecognized.name"):
+        with pytest.raises(ssl.SSLError, match=r"(?i)unrecognized.name"):
             await shown(gate, "unknown.test")
         line = await gate.logged("TLS handshake error.*")
         assert "no certificate for this server name" in line
@@ -118,7 +118,7 @@ async def test_a_changed_floor_holds_for_the_next_handshake(tmp_path: Path) -> N
     async with front(tmp_path, configuration(api()), SITES) as gate:
         await shown(gate, "www.a.test", lenient(ssl.TLSVersion.TLSv1_2))
         gate.server.apply(snapshot.build(configuration(api(), options={"min_version": "1.3"}), 2), frozenset())
-        with pytest.raises(ssl.SSLError, match="(?i)protocol.version"):
+        with pytest.raises(ssl.SSLError, match=r"(?i)protocol.version"):
             await shown(gate, "www.a.test", lenient(ssl.TLSVersion.TLSv1_2))
         await gate.logged("client offers TLS 1.2 at most, the minimum here is 1.3")
 
@@ -135,7 +135,7 @@ async def test_a_site_that_cannot_be_read_harms_only_itself(tmp_path: Path) -> N
     broken = AUTHORITY.leaf("broken.test")
     async with front(tmp_path, configuration(api()), {**SITES, "broken.test": (broken, RSA, broken)}) as gate:
         gate.server.sites._find_pairs = _failing_for("broken.test", gate.server.sites._find_pairs)
-        with pytest.raises(ssl.SSLError, match="(?i)internal.error"):
+        with pytest.raises(ssl.SSLError, match=r"(?i)internal.error"):
             await shown(gate, "broken.test")
         await gate.logged("TLS handshake error.*the disk is on fire")
         assert await shown(gate, "www.a.test") == EXACT.leaf
@@ -181,7 +181,7 @@ async def test_a_connection_that_only_comes_and_goes_is_not_worth_a_line(tmp_pat
     async with front(tmp_path, configuration(api())) as gate:
         client = await raw(gate)
         client.close()
-        await _until(lambda: gate.server.counters()["connections_open"] == 0)
+        await until(lambda: gate.server.counters()["connections_open"] == 0)
         assert gate.log == ""
 
 
@@ -245,13 +245,7 @@ async def test_a_client_without_a_common_cipher_is_explained(tmp_path: Path) -> 
     async with front(tmp_path, configuration(api(), options=options), SITES) as gate:
         other = lenient(ssl.TLSVersion.TLSv1_2)
         other.set_ciphers("ECDHE-ECDSA-AES256-GCM-SHA384")
-        with pytest.raises(ssl.SSLError, match="(?i)handshake.failure"):
+        with pytest.raises(ssl.SSLError, match=r"(?i)handshake.failure"):
             await shown(gate, "www.a.test", other)
         line = await gate.logged("TLS handshake error.*")
         assert re.search("from 127.0.0.1: no cipher suite supported by both client and server", line)
-
-
-async def _until(condition: object) -> None:
-    async with asyncio.timeout(10):
-        while not condition():  # type: ignore[operator]
-            await asyncio.sleep(0.01)

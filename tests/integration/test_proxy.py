@@ -8,8 +8,10 @@ import ssl
 from typing import TYPE_CHECKING
 
 import pytest
-from support.front import LOCALHOST, Client, api, configuration, front
-from support.upstream import Connection, ok, upstream
+from support.front import LOCALHOST, Client, api, configuration, front, until
+from support.upstream import Connection, ok, silent, upstream
+
+from gateway.routing import snapshot
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -255,12 +257,7 @@ async def test_an_unreachable_upstream_is_a_502(tmp_path: Path) -> None:
         assert "127.0.0.1:1" in await gate.logged("upstream http.*")
 
 
-async def silent(connection: Connection) -> None:
-    await connection.reader.read()
-
-
 async def test_an_upstream_that_keeps_silent_is_a_504(tmp_path: Path) -> None:
-    config = configuration(api("http://127.0.0.1:1/"), limits={"upstream_response_timeout": 0.1})
     async with upstream(silent) as up:
         config = configuration(api(up.url), limits={"upstream_response_timeout": 0.1})
         async with front(tmp_path, config) as gate:
@@ -323,177 +320,6 @@ async def test_an_https_upstream_is_verified_unless_asked_otherwise(tmp_path: Pa
             assert (await gate.get()).status == 502
 
 
-# limits
-
-
-@pytest.mark.parametrize(
-    ("raw", "status"),
-    [
-        (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\nHost: a\n\n", 400),
-        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * 101 + b"\r\n", 431),
-        (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"y" * 20000, 431),
-        (b"GET / HTTP/3.0\r\nHost: a\r\n\r\n", 505),
-        (b"TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", 405),
-        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n", 413),
-        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcdefg", 400),
-    ],
-)
-async def test_bad_requests_are_answered_and_closed(tmp_path: Path, raw: bytes, status: int) -> None:
-    async with upstream(silent) as up, front(tmp_path, configuration(api(up.url))) as gate:
-        client = await gate.connect()
-        client.writer.write(raw)
-        response = await client.response()
-        assert response.status == status
-        assert "error" in json.loads(response.body)
-        assert response.field(b"Connection") == [b"close"] or status == 405
-        client.close()
-
-
-async def test_a_chunked_body_over_the_limit_is_413(tmp_path: Path) -> None:
-    async with upstream(silent) as up:
-        async with front(tmp_path, configuration(api(up.url), limits={"body_bytes": 1000})) as gate:
-            client = await gate.connect()
-            client.writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
-            client.writer.write(b"100\r\n" + b"x" * 256 + b"\r\n")
-            client.writer.write((b"100\r\n" + b"x" * 256 + b"\r\n") * 4)
-            assert (await client.response()).status == 413
-            client.close()
-
-
-async def test_max_request_body_size_is_tyks_name_for_the_same_limit(tmp_path: Path) -> None:
-    config = configuration(api(), options={"max_request_body_size": 10})
-    async with front(tmp_path, config) as gate:
-        client = await gate.connect()
-        assert (await client.ask(b"POST / HTTP/1.1", HOST, b"Content-Length: 11")).status == 413
-        client.close()
-
-
-@pytest.mark.parametrize(
-    ("sent", "limit", "answer"),
-    [
-        (b"", "request_head_timeout", b""),
-        (b"GET / HT", "request_head_timeout", b"HTTP/1.1 408"),
-        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n12", "body_idle_timeout", b"HTTP/1.1 408"),
-        (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", "keep_alive_timeout", b"HTTP/1.1 200"),
-    ],
-)
-async def test_whoever_waits_too_long_is_told_and_let_go(
-    tmp_path: Path, sent: bytes, limit: str, answer: bytes
-) -> None:
-    async with upstream() as up, front(tmp_path, configuration(api(up.url), limits={limit: 0.2})) as gate:
-        client = await gate.connect()
-        client.writer.write(sent)
-        assert (await client.ended()).startswith(answer)
-        client.close()
-
-
-async def test_connections_of_one_address_are_bounded(tmp_path: Path) -> None:
-    async with upstream() as up:
-        async with front(tmp_path, configuration(api(up.url), limits={"connections_per_address": 2})) as gate:
-            kept = [await gate.connect() for _ in range(2)]
-            with pytest.raises((ConnectionError, ssl.SSLError)):
-                await gate.connect()
-            kept[0].close()
-            await _until(lambda: gate.server.counters()["connections_open"] == 1)
-            assert (await gate.get()).status == 200
-            kept[1].close()
-
-
-async def test_a_connection_ends_after_its_number_of_requests(tmp_path: Path) -> None:
-    async with upstream() as up:
-        async with front(tmp_path, configuration(api(up.url), limits={"requests_per_connection": 2})) as gate:
-            client = await gate.connect()
-            assert (await client.ask(b"GET / HTTP/1.1", HOST)).field(b"Connection") == []
-            assert (await client.ask(b"GET / HTTP/1.1", HOST)).field(b"Connection") == [b"close"]
-            assert await client.ended() == b""
-
-
-# back-pressure
-
-
-async def test_a_slow_reader_of_a_large_response_holds_little_memory(tmp_path: Path) -> None:
-    size = 64 << 20
-
-    async def pouring(connection: Connection) -> None:
-        await connection.request()
-        await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
-        for _ in range(size >> 16):
-            await connection.send(bytes(1 << 16))
-            poured[0] += 1 << 16
-
-    poured = [0]
-    async with upstream(pouring) as up, front(tmp_path, configuration(api(up.url))) as gate:
-        client = await gate.connect()
-        client.writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-        await client.reader.readuntil(b"\r\n\r\n")
-        client.writer.transport.pause_reading()
-        previous = -1
-        while poured[0] != previous:  # until nothing moves any more
-            previous = poured[0]
-            for _ in range(20):
-                await asyncio.sleep(0.01)
-        assert poured[0] < 24 << 20  # what the buffers of four sockets hold
-        client.writer.transport.resume_reading()
-        left = size
-        while left:
-            left -= len(await client.reader.read(1 << 20))
-        client.close()
-
-
-async def test_a_slow_upstream_slows_the_upload_down(tmp_path: Path) -> None:
-    size = 64 << 20
-    go = asyncio.Event()
-
-    async def sipping(connection: Connection) -> None:
-        await connection.head()
-        await go.wait()
-        left = size
-        while left:
-            left -= len(await connection.reader.read(1 << 20))
-        await connection.send(ok())
-
-    sent = 0
-    async with upstream(sipping) as up:
-        async with front(tmp_path, configuration(api(up.url), limits={"body_bytes": 0})) as gate:
-            client = await gate.connect()
-            client.writer.write(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size)
-            try:
-                async with asyncio.timeout(1):
-                    while sent < size:
-                        client.writer.write(bytes(1 << 16))
-                        sent += 1 << 16
-                        await client.writer.drain()
-            except TimeoutError:
-                pass
-            assert sent < 24 << 20
-            go.set()
-            while sent < size:
-                client.writer.write(bytes(1 << 16))
-                sent += 1 << 16
-                await client.writer.drain()
-            assert (await client.response()).status == 200
-            client.close()
-
-
-async def test_a_client_that_leaves_takes_its_upstream_request_along(tmp_path: Path) -> None:
-    gone = asyncio.Event()
-
-    async def waiting(connection: Connection) -> None:
-        await connection.request()
-        await connection.reader.read()
-        gone.set()
-
-    async with upstream(waiting) as up, front(tmp_path, configuration(api(up.url))) as gate:
-        client = await gate.connect()
-        client.writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-        await _until(lambda: bool(up.requests))
-        client.close()
-        async with asyncio.timeout(10):
-            await gone.wait()
-
-
 # the ports around
 
 
@@ -535,7 +361,7 @@ async def test_drain_lets_a_request_finish_and_refuses_new_connections(tmp_path:
     async with upstream(held) as up, front(tmp_path, configuration(api(up.url))) as gate:
         busy, idle = await gate.connect(), await gate.connect()
         busy.writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-        await _until(lambda: bool(up.requests))
+        await until(lambda: bool(up.requests))
         draining = asyncio.create_task(gate.server.drain(20))
         assert await idle.ended() == b""
         release.set()
@@ -545,8 +371,6 @@ async def test_drain_lets_a_request_finish_and_refuses_new_connections(tmp_path:
 
 
 async def test_an_applied_snapshot_serves_the_next_request_of_the_same_connection(tmp_path: Path) -> None:
-    from gateway.routing import snapshot
-
     async with upstream() as up, front(tmp_path, configuration(api(up.url))) as gate:
         client = await gate.connect()
         assert (await client.ask(b"GET / HTTP/1.1", HOST)).status == 200
@@ -554,9 +378,3 @@ async def test_an_applied_snapshot_serves_the_next_request_of_the_same_connectio
         assert (await client.ask(b"GET / HTTP/1.1", HOST)).status == 404
         assert (await client.ask(b"GET /other/ HTTP/1.1", HOST)).status == 200
         client.close()
-
-
-async def _until(condition: object) -> None:
-    async with asyncio.timeout(10):
-        while not condition():  # type: ignore[operator]
-            await asyncio.sleep(0.01)

@@ -20,7 +20,7 @@ from gateway.routing import snapshot
 from gateway.tls.context import base_context
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from gateway.certs.pem import CertificatePair
@@ -60,6 +60,13 @@ def client_context(*, version: ssl.TLSVersion | None = None) -> ssl.SSLContext:
     return context
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until ``condition`` holds; a test that waits in vain fails after ten seconds."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - what is waited for happens in other code, which sets no event
+            await asyncio.sleep(0.01)
+
+
 class Front:
     """A running front: where it listens, what it logged, and a client for it."""
 
@@ -76,9 +83,9 @@ class Front:
 
     async def logged(self, pattern: str) -> str:
         """Wait until the event log has a line that matches."""
-        async with asyncio.timeout(10):
-            while not (match := re.search(pattern, self.log)):
-                await asyncio.sleep(0.01)
+        await until(lambda: re.search(pattern, self.log) is not None)
+        match = re.search(pattern, self.log)
+        assert match
         return match[0]
 
     async def connect(self, name: str | None = "localhost", context: ssl.SSLContext | None = None) -> Client:

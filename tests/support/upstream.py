@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterator
 
 Script = Callable[["Connection"], Awaitable[None]]
@@ -73,6 +73,11 @@ async def answering(connection: Connection) -> None:
     while True:
         head, body = await connection.request()
         await connection.send(ok(head.split(b"\r\n")[0] + b"|" + body))
+
+
+async def silent(connection: Connection) -> None:
+    """Read everything and say nothing."""
+    await connection.reader.read()
 
 
 @asynccontextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import h11
 import pytest
 from hypothesis import given
@@ -242,15 +244,11 @@ def test_h11_reads_the_same_request(method: bytes, target: bytes, lines: list[by
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_request_or_a_message_error(raw: bytes) -> None:
-    try:
-        request(raw)
-    except MessageError as error:
-        assert 400 <= error.status <= 505
+    with contextlib.suppress(MessageError):
+        assert request(raw).host is not None
 
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_response_or_a_message_error(raw: bytes) -> None:
-    try:
-        response(b"HTTP/1.1 200 OK\r\n" + raw)
-    except MessageError as error:
-        assert error.status == 502
+    with contextlib.suppress(MessageError):
+        assert response(b"HTTP/1.1 200 OK\r\n" + raw).status == 200

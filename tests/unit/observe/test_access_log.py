@@ -8,7 +8,6 @@ import re
 from time import monotonic
 from typing import TYPE_CHECKING
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,6 +17,8 @@ from gateway.observe.access_log import AccessLog, Record
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
 PEER = Peer(
     "192.0.2.1",
@@ -32,7 +33,8 @@ PEER = Peer(
 
 def record(target: bytes = b"/x", status: int = 200) -> Record:
     return (
-        monotonic(), "192.0.2.1", PEER, b"a.test", b"GET", target, 1, status, 3, 97, 0.0123, "http://u:1", 0.01, b"id-1",
+        monotonic(), "192.0.2.1", PEER, b"a.test", b"GET", target, 1,
+        status, 3, 97, 0.0123, "http://u:1", 0.01, b"id-1",
     )  # fmt: skip
 
 

@@ -1,0 +1,283 @@
+"""Every wait has a deadline, every size a bound, and whoever is slow slows only itself down."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import ssl
+from typing import TYPE_CHECKING
+
+import pytest
+from support.front import api, configuration, front, until
+from support.upstream import Connection, ok, silent, upstream
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HOST = b"Host: localhost"
+
+
+@pytest.mark.parametrize(
+    ("raw", "status"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\nHost: a\n\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * 101 + b"\r\n", 431),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"y" * 20000, 431),
+        (b"GET / HTTP/3.0\r\nHost: a\r\n\r\n", 505),
+        (b"TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", 405),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n", 413),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcdefg", 400),
+    ],
+)
+async def test_bad_requests_are_answered_and_closed(tmp_path: Path, raw: bytes, status: int) -> None:
+    async with upstream(silent) as up, front(tmp_path, configuration(api(up.url))) as gate:
+        client = await gate.connect()
+        client.writer.write(raw)
+        response = await client.response()
+        assert response.status == status
+        assert "error" in json.loads(response.body)
+        assert response.field(b"Connection") == [b"close"] or status == 405
+        client.close()
+
+
+async def test_a_chunked_body_over_the_limit_is_413(tmp_path: Path) -> None:
+    async with upstream(silent) as up:
+        async with front(tmp_path, configuration(api(up.url), limits={"body_bytes": 1000})) as gate:
+            client = await gate.connect()
+            client.writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+            client.writer.write(b"100\r\n" + b"x" * 256 + b"\r\n")
+            client.writer.write((b"100\r\n" + b"x" * 256 + b"\r\n") * 4)
+            assert (await client.response()).status == 413
+            client.close()
+
+
+async def test_max_request_body_size_is_tyks_name_for_the_same_limit(tmp_path: Path) -> None:
+    config = configuration(api(), options={"max_request_body_size": 10})
+    async with front(tmp_path, config) as gate:
+        client = await gate.connect()
+        assert (await client.ask(b"POST / HTTP/1.1", HOST, b"Content-Length: 11")).status == 413
+        client.close()
+
+
+@pytest.mark.parametrize(
+    ("sent", "limit", "answer"),
+    [
+        (b"", "request_head_timeout", b""),
+        (b"GET / HT", "request_head_timeout", b"HTTP/1.1 408"),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n12", "body_idle_timeout", b"HTTP/1.1 408"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", "keep_alive_timeout", b"HTTP/1.1 200"),
+    ],
+)
+async def test_whoever_waits_too_long_is_told_and_let_go(
+    tmp_path: Path, sent: bytes, limit: str, answer: bytes
+) -> None:
+    async with upstream() as up, front(tmp_path, configuration(api(up.url), limits={limit: 0.2})) as gate:
+        client = await gate.connect()
+        client.writer.write(sent)
+        assert (await client.ended()).startswith(answer)
+        client.close()
+
+
+async def test_connections_of_one_address_are_bounded(tmp_path: Path) -> None:
+    async with upstream() as up:
+        async with front(tmp_path, configuration(api(up.url), limits={"connections_per_address": 2})) as gate:
+            kept = [await gate.connect() for _ in range(2)]
+            with pytest.raises((ConnectionError, ssl.SSLError)):
+                await gate.connect()
+            kept[0].close()
+            await until(lambda: gate.server.counters()["connections_open"] == 1)
+            assert (await gate.get()).status == 200
+            kept[1].close()
+
+
+async def test_a_connection_ends_after_its_number_of_requests(tmp_path: Path) -> None:
+    async with upstream() as up:
+        async with front(tmp_path, configuration(api(up.url), limits={"requests_per_connection": 2})) as gate:
+            client = await gate.connect()
+            assert (await client.ask(b"GET / HTTP/1.1", HOST)).field(b"Connection") == []
+            assert (await client.ask(b"GET / HTTP/1.1", HOST)).field(b"Connection") == [b"close"]
+            assert await client.ended() == b""
+
+
+async def test_tyks_read_timeout_bounds_a_whole_request_however_it_drips(tmp_path: Path) -> None:
+    async with upstream() as up, front(tmp_path, configuration(api(up.url), options={"read_timeout": 1})) as gate:
+        client = await gate.connect()
+        client.writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n")
+        answer = asyncio.create_task(client.response())
+        while not answer.done():
+            client.writer.write(b"x")
+            await asyncio.sleep(0.05)
+        assert (await answer).status == 408
+        client.close()
+
+
+@pytest.mark.parametrize("limit", ["write_idle_timeout", "write_timeout"])
+async def test_a_client_that_takes_nothing_is_cut(tmp_path: Path, limit: str) -> None:
+    async def pouring(connection: Connection) -> None:
+        await connection.request()
+        await connection.send(b"HTTP/1.1 200 OK\r\n\r\n")
+        while True:
+            await connection.send(bytes(1 << 16))
+
+    limits = {limit: 0.3} if limit == "write_idle_timeout" else {}
+    options = {limit: 1} if limit == "write_timeout" else {}
+    async with (
+        upstream(pouring) as up,
+        front(tmp_path, configuration(api(up.url), limits=limits, options=options)) as gate,
+    ):
+        client = await gate.connect()
+        client.writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        await client.reader.readuntil(b"\r\n\r\n")
+        client.writer.transport.pause_reading()
+        await until(lambda: gate.server.counters()["connections_open"] == 0)
+        client.close()
+
+
+async def test_an_upstream_that_stops_in_the_middle_is_cut(tmp_path: Path) -> None:
+    async def stopping(connection: Connection) -> None:
+        await connection.request()
+        await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
+        await connection.reader.read()
+
+    async with upstream(stopping) as up:
+        async with front(tmp_path, configuration(api(up.url), limits={"upstream_idle_timeout": 0.2})) as gate:
+            client = await gate.connect()
+            client.writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert (await client.ended()).endswith(b"half")
+            await gate.logged("took too long to send its response")
+            client.close()
+
+
+async def test_an_upstream_that_does_not_accept_is_a_504(tmp_path: Path) -> None:
+    full = socket.create_server(("127.0.0.1", 0), backlog=0)
+    fillers = [socket.socket() for _ in range(4)]
+    for filler in fillers:
+        filler.setblocking(False)
+        filler.connect_ex(full.getsockname())
+    config = configuration(api(f"http://127.0.0.1:{full.getsockname()[1]}/"), limits={"upstream_connect_timeout": 0.3})
+    async with front(tmp_path, config) as gate:
+        assert (await gate.get()).status == 504
+    for one in (full, *fillers):
+        one.close()
+
+
+async def test_a_full_worker_leaves_connections_in_the_queue_until_it_has_room(tmp_path: Path) -> None:
+    async with upstream() as up:
+        async with front(tmp_path, configuration(api(up.url), limits={"connections_per_worker": 2})) as gate:
+            kept = [await gate.connect() for _ in range(2)]
+            waiting = asyncio.create_task(gate.get())
+            await gate.logged("connections_per_worker")
+            assert not waiting.done()
+            kept[0].close()
+            assert (await waiting).status == 200
+            kept[1].close()
+
+
+async def test_idle_upstream_connections_are_bounded_in_number_and_in_time(tmp_path: Path) -> None:
+    config = {"max_idle_connections_per_host": 2, "limits": {"upstream_idle_timeout": 1}}
+
+    async def slow(connection: Connection) -> None:
+        while True:
+            await connection.request()
+            await asyncio.sleep(0.1)
+            await connection.send(ok())
+
+    async with upstream(slow) as up, front(tmp_path, configuration(api(up.url), **config)) as gate:
+        await asyncio.gather(*(gate.get() for _ in range(6)))
+        (pool,) = gate.server._pools.values()
+        assert repr(pool).endswith("idle=2>")
+        await until(lambda: repr(pool).endswith("idle=0>"))
+
+
+async def test_close_connections_answers_once_and_closes(tmp_path: Path) -> None:
+    async with upstream() as up, front(tmp_path, configuration(api(up.url), close_connections=True)) as gate:
+        client = await gate.connect()
+        assert (await client.ask(b"GET / HTTP/1.1", HOST)).field(b"Connection") == [b"close"]
+        assert await client.ended() == b""
+
+
+# back-pressure
+
+
+async def test_a_slow_reader_of_a_large_response_holds_little_memory(tmp_path: Path) -> None:
+    size = 64 << 20
+
+    async def pouring(connection: Connection) -> None:
+        await connection.request()
+        await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
+        for _ in range(size >> 16):
+            await connection.send(bytes(1 << 16))
+            poured[0] += 1 << 16
+
+    poured = [0]
+    async with upstream(pouring) as up, front(tmp_path, configuration(api(up.url))) as gate:
+        client = await gate.connect()
+        client.writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        await client.reader.readuntil(b"\r\n\r\n")
+        client.writer.transport.pause_reading()
+        previous = -1
+        while poured[0] != previous:  # until nothing moves any more
+            previous = poured[0]
+            for _ in range(20):
+                await asyncio.sleep(0.01)
+        assert poured[0] < 24 << 20  # what the buffers of four sockets hold
+        client.writer.transport.resume_reading()
+        left = size
+        while left:
+            left -= len(await client.reader.read(1 << 20))
+        client.close()
+
+
+async def test_a_slow_upstream_slows_the_upload_down(tmp_path: Path) -> None:
+    size = 64 << 20
+    go = asyncio.Event()
+
+    async def sipping(connection: Connection) -> None:
+        await connection.head()
+        await go.wait()
+        left = size
+        while left:
+            left -= len(await connection.reader.read(1 << 20))
+        await connection.send(ok())
+
+    sent = 0
+    async with upstream(sipping) as up:
+        async with front(tmp_path, configuration(api(up.url), limits={"body_bytes": 0})) as gate:
+            client = await gate.connect()
+            client.writer.write(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size)
+            try:
+                async with asyncio.timeout(1):
+                    while sent < size:
+                        client.writer.write(bytes(1 << 16))
+                        sent += 1 << 16
+                        await client.writer.drain()
+            except TimeoutError:
+                pass
+            assert sent < 24 << 20
+            go.set()
+            while sent < size:
+                client.writer.write(bytes(1 << 16))
+                sent += 1 << 16
+                await client.writer.drain()
+            assert (await client.response()).status == 200
+            client.close()
+
+
+async def test_a_client_that_leaves_takes_its_upstream_request_along(tmp_path: Path) -> None:
+    gone = asyncio.Event()
+
+    async def waiting(connection: Connection) -> None:
+        await connection.request()
+        await connection.reader.read()
+        gone.set()
+
+    async with upstream(waiting) as up, front(tmp_path, configuration(api(up.url))) as gate:
+        client = await gate.connect()
+        client.writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        await until(lambda: bool(up.requests))
+        client.close()
+        async with asyncio.timeout(10):
+            await gone.wait()
