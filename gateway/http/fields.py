@@ -30,22 +30,21 @@ class Kind(IntEnum):
 
 
 class Field(NamedTuple):
-    """A checked field line: what it is for, its lower-case name, its value without surrounding whitespace.
+    """A checked field line: what it is for, and its lower-case name.
 
+    ``value``, without surrounding white space, is kept of the fields that the gateway acts on and empty for others.
     ``options`` are those of a Connection field, in lower case; ``number`` is what a Content-Length says.
     """
 
     kind: Kind
     name: bytes
-    value: bytes
+    value: bytes = b""
     options: tuple[bytes, ...] = ()
     number: int = 0
 
 
-_LINE = re.compile(
-    rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):"
-    rb"[ \t]*((?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?)[ \t]*"
-)
+_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 
 # RFC 3986 section 3.2.2, without user information; empty where a target has no authority (RFC 9112 section 3.2).
 HOST = re.compile(rb"(?:[0-9A-Za-z._~%!$&'()*+,;=\-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])?(?::[0-9]{1,5})?")
@@ -99,10 +98,11 @@ _TABLE_LINE_BYTES = 160
 class FieldTable:
     """The field lines seen so far in one direction, each with its meaning; at most 4,096 lines of 160 bytes."""
 
-    __slots__ = ("_kinds", "known")
+    __slots__ = ("_kinds", "_names", "known")
 
     def __init__(self, kinds: dict[bytes, Kind]) -> None:
         self._kinds = kinds
+        self._names: dict[bytes, Field] = {}
         self.known: dict[bytes, Field] = {}
 
     def learn(self, line: bytes) -> Field:
@@ -113,15 +113,27 @@ class FieldTable:
                 folding, a bare CR or LF, a control character; and for a Host, Content-Length, Transfer-Encoding
                 or Expect that is malformed in itself (501 and 417 where it only asks for too much).
         """
-        match = _LINE.fullmatch(line)
-        if match is None:
+        name, colon, value = line.partition(b":")
+        field = self._names.get(name) or self._learn_name(name)
+        if not colon or _VALUE.fullmatch(value) is None:
             raise MessageError(400, "malformed field line")
-        name = match[1].lower()
-        field = _understood(Field(self._kind(name), name, match[2]))
-        if len(line) <= _TABLE_LINE_BYTES and name not in _CREDENTIALS:
+        if field.kind > Kind.DROPPED:
+            field = _understood(field._replace(value=value.strip(b" \t")))
+        if len(line) <= _TABLE_LINE_BYTES and field.name not in _CREDENTIALS:
             if len(self.known) >= _TABLE_LINES:
                 self.known.clear()
             self.known[line] = field
+        return field
+
+    def _learn_name(self, name: bytes) -> Field:
+        if _NAME.fullmatch(name) is None:
+            raise MessageError(400, "malformed field line")
+        lower = name.lower()
+        field = Field(self._kind(lower), lower)
+        if len(name) <= _TABLE_LINE_BYTES:
+            if len(self._names) >= _TABLE_LINES:
+                self._names.clear()
+            self._names[name] = field
         return field
 
     def _kind(self, name: bytes) -> Kind:
@@ -179,9 +191,9 @@ def trailer_lines(lines: list[bytes]) -> list[bytes]:
     """
     kept = []
     for line in lines:
-        match = _LINE.fullmatch(line)
-        if match is None:
+        name, colon, value = line.partition(b":")
+        if not colon or _NAME.fullmatch(name) is None or _VALUE.fullmatch(value) is None:
             raise MessageError(400, "malformed trailer field")
-        if match[1].lower().replace(b"_", b"-") not in _NOT_IN_TRAILERS:
+        if name.lower().replace(b"_", b"-") not in _NOT_IN_TRAILERS:
             kept.append(line)
     return kept
