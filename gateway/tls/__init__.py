@@ -6,6 +6,7 @@
 * ``names``         server names as they are compared: A-labels, wildcards, addresses
 * ``client_hello``  the first message of a client, read before TLS starts
 * ``context``       the only file that turns a policy into OpenSSL
+* ``records``       application data through OpenSSL, below pyOpenSSL's costlier wrappers
 * ``alerts``        OpenSSL's errors in words, and the alert that refuses a connection
 * ``transport``     the encrypted connection on the event loop
 
