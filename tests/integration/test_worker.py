@@ -65,7 +65,7 @@ class PlayedControl:
 
     async def close(self) -> None:
         self._server.close()
-        self._path.unlink()
+        self._path.unlink(missing_ok=True)
         self._writer.close()
         await self._writer.wait_closed()
 
