@@ -169,7 +169,6 @@ class H1Connection(asyncio.Protocol):
             try:
                 payload = body.feed(data)
             except MessageError as error:
-                self._body = 0
                 self._request_failed(error.status, str(error))
                 return
             ended, rest, trailers = body.finished, body.rest, body.trailers
@@ -279,7 +278,7 @@ class H1Connection(asyncio.Protocol):
             self._body = 0
             self._linger()
         elif self._close_after or self._front.draining:
-            self.transport.close()
+            self._close()
         else:
             self._whole_request_deadline = inf
             self.read_deadline = self._front.now + self._front.limits.keep_alive_timeout
@@ -308,10 +307,15 @@ class H1Connection(asyncio.Protocol):
         if self._lingering > _LINGER_BYTES:
             self.transport.abort()
 
+    def _close(self) -> None:
+        """Close when what waits is out; a client that never takes it is given up."""
+        self.write_deadline = self._front.now + self._front.limits.write_idle_timeout
+        self.transport.close()
+
     def drain(self) -> None:
         """Close now if idle, else after the response that is under way."""
         if self.exchange is None and not self._buffer and not self._lingering:
-            self.transport.close()
+            self._close()
 
     def eof_received(self) -> bool:
         """Let a client that has said all it will say still get its answer."""
@@ -351,9 +355,10 @@ class H1Connection(asyncio.Protocol):
         now = self._front.now
         if self.write_deadline <= now:
             waiting = self.transport.get_write_buffer_size()
-            if self._blocked > waiting > 0:  # slow, but not stuck
+            if self._blocked > waiting > 0 and self._whole_response_deadline > now:  # slow, but not stuck
                 self._blocked = waiting
-                self.write_deadline = now + self._front.limits.write_idle_timeout
+                idle = now + self._front.limits.write_idle_timeout
+                self.write_deadline = min(idle, self._whole_response_deadline)
             else:
                 self.transport.abort()
         elif self.read_deadline <= now:
@@ -363,4 +368,4 @@ class H1Connection(asyncio.Protocol):
             elif self._buffer and not self._lingering:
                 self.refuse(408, "the request head did not arrive in time")
             else:
-                self.transport.close()
+                self._close()

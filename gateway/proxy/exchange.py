@@ -89,7 +89,7 @@ class Exchange:
         snapshot = self._snapshot
         location = snapshot.cleaned(head.target)
         if location is not None:
-            self._answer(301, "the path is not in its shortest form", [b"Location: " + location])
+            self._redirect(location, "the path is not in its shortest form")
             return
         route = self._route = snapshot.router.match(head.host, head.target)
         if route is None:
@@ -104,9 +104,12 @@ class Exchange:
             self._fail(400, "this port redirects to https, and the request names no host")
             return
         location = responses.redirect_location(head.host, head.target, self._connection.peer.redirect_port)
+        self._redirect(location, "served over https only")
+
+    def _redirect(self, location: bytes, message: str) -> None:
         # 308 keeps the method (RFC 9110 section 15.4.9); for GET the older 301 is understood by everything.
-        status = 301 if head.method in (b"GET", b"HEAD") else 308
-        self._answer(status, "served over https only", [b"Location: " + location])
+        status = 301 if self._head.method in (b"GET", b"HEAD") else 308
+        self._answer(status, message, [b"Location: " + location])
 
     # connect
 
