@@ -6,11 +6,15 @@ import socket
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gateway.proxy.server import ProxyServer
 
 # Few at a time: the other workers wait for the same socket, and a burst should be shared.
 _ACCEPTS_PER_WAKEUP = 4
 _PAUSE_SECONDS = 0.1
+# Long enough for an idle worker to wake, too short to be noticed where all the others are busy.
+_COURTESY_SECONDS = 0.005
 
 
 class Listener:
@@ -27,11 +31,19 @@ class Listener:
         self._server = server
         self._socket = sock
         self._stopped = False
-        server.loop.add_reader(sock.fileno(), self._accept)
+        server.loop.add_reader(sock.fileno(), self._wake)
 
     def __repr__(self) -> str:
         """Show the port and what it is for."""
         return f"<Listener port={self.port} {'redirect' if self.redirect else 'main'}>"
+
+    def _wake(self) -> None:
+        """Accept, unless this worker has more than its share: then the others may go first."""
+        if self._server.share.is_large():
+            self._server.loop.remove_reader(self._socket.fileno())
+            self._server.loop.call_later(_COURTESY_SECONDS, self._resume, self._accept)
+        else:
+            self._accept()
 
     def _accept(self) -> None:
         server = self._server
@@ -55,9 +67,11 @@ class Listener:
         self._server.loop.remove_reader(self._socket.fileno())
         self._server.loop.call_later(_PAUSE_SECONDS, self._resume)
 
-    def _resume(self) -> None:
+    def _resume(self, first: Callable[[], None] | None = None) -> None:
         if not self._stopped:
-            self._server.loop.add_reader(self._socket.fileno(), self._accept)
+            self._server.loop.add_reader(self._socket.fileno(), self._wake)
+            if first is not None:
+                first()
 
     def stop(self) -> None:
         """Accept no more, but first who is connected already and waits in the kernel's queue."""

@@ -23,6 +23,7 @@ from gateway.proxy.exchange import Exchange
 from gateway.proxy.handshake import Handshake
 from gateway.proxy.listener import Listener
 from gateway.proxy.pool import Pool
+from gateway.proxy.shares import Shares
 from gateway.proxy.sites import Sites
 from gateway.tls.transport import TlsTransport
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from gateway.config.settings import Limits
     from gateway.http.head import RequestHead
     from gateway.observe.events import EventLog
+    from gateway.proxy.shares import Share
     from gateway.routing.snapshot import Snapshot, Upstream
 
 _TICK_SECONDS = 0.5
@@ -58,11 +60,13 @@ class ProxyServer:
         sites: Callable[[str], tuple[CertificatePair, ...]],
         snapshot: Snapshot,
         events: EventLog,
+        share: Share | None = None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.base = base
         self.sites = Sites(sites)
         self.events = events
+        self.share = share or Shares().of(0)
         self.now = monotonic()
         self.request_table = fields.request_fields()
         self.draining = False
@@ -162,11 +166,13 @@ class ProxyServer:
         else:
             handshake = Handshake(self, sock, address, listener.port)
             self._connections.add(handshake)
+            self.share.set(len(self._connections))
             handshake.start()
 
     def _serve_plain(self, sock: socket.socket, peer: Peer) -> None:
         connection = H1Connection(self, peer)
         self._connections.add(connection)
+        self.share.set(len(self._connections))
         task = self.loop.create_task(self._connect_plain(sock, connection), name="accept")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -206,6 +212,8 @@ class ProxyServer:
 
     def _forget(self, connection: H1Connection | Handshake, address: str) -> None:
         self._connections.discard(connection)
+        if not self.draining:
+            self.share.set(len(self._connections))
         self._per_address[address] -= 1
         if self._per_address[address] <= 0:
             del self._per_address[address]
@@ -276,6 +284,7 @@ class ProxyServer:
     async def drain(self, seconds: float) -> int:
         """Accept nothing more, let what runs finish for at most ``seconds``; return how many requests were cut."""
         self.draining = True
+        self.share.leave()
         for listener in self._listeners:
             listener.stop()
         self._listeners.clear()

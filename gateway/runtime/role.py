@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gateway.observe.events import EventLog, LoggingBridge
+from gateway.proxy.shares import Shares
 from gateway.runtime.children import SharedCount
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Inherited:
     workers_wanted: SharedCount
     reloads_asked: SharedCount = field(default_factory=SharedCount)
     reloads_begun: SharedCount = field(default_factory=SharedCount)
+    shares: Shares = field(default_factory=Shares)
 
     @property
     def data_dir(self) -> Path:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from OpenSSL import SSL
 
     from gateway.observe.events import EventLog
+    from gateway.proxy.shares import Share
     from gateway.runtime.listeners import Listeners
     from gateway.runtime.role import Inherited
 
@@ -42,20 +43,29 @@ def run(number: int, inherited: Inherited, events: EventLog) -> None:
     with contextlib.closing(Store.open(data_dir, writable=False)) as store:
 
         async def serve(stop: asyncio.Event) -> None:
-            await _Worker(number, data_dir, store, inherited.base, events).serve(listeners, stop)
+            share = inherited.shares.of(number)
+            await _Worker(number, data_dir, store, inherited.base, events, share).serve(listeners, stop)
 
         role.run(serve, lifeline=inherited.lifeline, events=events, loop_factory=uvloop.new_event_loop)
 
 
 class _Worker:
-    def __init__(self, number: int, data_dir: Path, store: Store, base: SSL.Context, events: EventLog) -> None:
+    def __init__(
+        self,
+        number: int,
+        data_dir: Path,
+        store: Store,
+        base: SSL.Context,
+        events: EventLog,
+        share: Share | None = None,
+    ) -> None:
         self._number = number
         self._data_dir = data_dir
         self._store = store
         self._events = events
         self._generation = store.newest()
         first = snapshot.build(self._generation.configuration, self._generation.number)
-        self._server = ProxyServer(base=base, sites=store.find, snapshot=first, events=events)
+        self._server = ProxyServer(base=base, sites=store.find, snapshot=first, events=events, share=share)
 
     async def serve(self, listeners: Listeners, stop: asyncio.Event) -> None:
         """Serve until ``stop``, then drain."""
