@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 
     from gateway.proxy.server import ProxyServer
 
-# Few at a time: the other workers wait for the same socket, and a burst should be shared.
-_ACCEPTS_PER_WAKEUP = 4
+# No more than this can wait in the kernel's queue.
+_BACKLOG = 4096
 _PAUSE_SECONDS = 0.1
 # Long enough for an idle worker to wake, too short to be noticed where all the others are busy.
 _COURTESY_SECONDS = 0.005
@@ -38,28 +38,32 @@ class Listener:
         return f"<Listener port={self.port} {'redirect' if self.redirect else 'main'}>"
 
     def _wake(self) -> None:
-        """Accept, unless this worker has more than its share: then the others may go first."""
+        """Accept one connection, unless this worker has more than its share: then the others may go first.
+
+        One at a time: whoever waits for the same socket gets its turn, and so does what else this worker has to do.
+        """
         if self._server.share.is_large():
             self._server.loop.remove_reader(self._socket.fileno())
             self._server.loop.call_later(_COURTESY_SECONDS, self._resume, self._accept)
         else:
             self._accept()
 
-    def _accept(self) -> None:
+    def _accept(self) -> bool:
+        """Accept a connection, if there is one and room for it; tell whether there may be more."""
         server = self._server
-        for _ in range(_ACCEPTS_PER_WAKEUP):
-            if server.is_full():
-                self._pause("this worker has as many connections as connections_per_worker allows")
-                return
-            try:
-                sock, address = self._socket.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
-            except OSError as error:  # out of file descriptors or memory: what is connected goes on
-                self._pause(f"cannot accept: {error.strerror}")
-                return
-            sock.settimeout(0)
-            server.admit(sock, address[0].removeprefix("::ffff:"), self)
+        if server.is_full():
+            self._pause("this worker has as many connections as connections_per_worker allows")
+            return False
+        try:
+            sock, address = self._socket.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return False
+        except OSError as error:  # out of file descriptors or memory: what is connected goes on
+            self._pause(f"cannot accept: {error.strerror}")
+            return False
+        sock.settimeout(0)
+        server.admit(sock, address[0].removeprefix("::ffff:"), self)
+        return True
 
     def _pause(self, reason: str) -> None:
         """Leave new connections in the kernel's queue for a moment, where another worker may take them."""
@@ -67,7 +71,7 @@ class Listener:
         self._server.loop.remove_reader(self._socket.fileno())
         self._server.loop.call_later(_PAUSE_SECONDS, self._resume)
 
-    def _resume(self, first: Callable[[], None] | None = None) -> None:
+    def _resume(self, first: Callable[[], object] | None = None) -> None:
         if not self._stopped:
             self._server.loop.add_reader(self._socket.fileno(), self._wake)
             if first is not None:
@@ -75,6 +79,8 @@ class Listener:
 
     def stop(self) -> None:
         """Accept no more, but first who is connected already and waits in the kernel's queue."""
-        self._accept()
         self._stopped = True
+        for _ in range(_BACKLOG):
+            if not self._accept():
+                break
         self._server.loop.remove_reader(self._socket.fileno())

@@ -8,6 +8,7 @@ else is for OpenSSL to judge, which reads the same bytes again.
 from __future__ import annotations
 
 import re
+import struct
 from dataclasses import dataclass
 
 from gateway.tls.names import canonical
@@ -18,6 +19,7 @@ LIMIT = 16384
 
 _HANDSHAKE, _CLIENT_HELLO = 22, 1
 _SERVER_NAME, _ALPN, _SUPPORTED_VERSIONS = 0, 16, 43
+_EXTENSION = struct.Struct(">HH").unpack_from
 _HTTP = re.compile(rb"[A-Z][A-Z-]{0,19}( |\Z)")
 _MALFORMED = "client sent a malformed ClientHello"
 _TOO_LONG = f"client sent a ClientHello of more than {LIMIT} bytes"
@@ -80,7 +82,7 @@ def parse(data: bytes) -> ClientHello | None:
             if end > LIMIT:
                 raise ClientHelloError(_TOO_LONG)
             if end <= len(message):
-                return _read(_Reader(bytes(message[4:end])), position)
+                return _read(bytes(message[4:end]), position)
     if len(data) >= LIMIT:
         raise ClientHelloError(_TOO_LONG)
     return None
@@ -133,24 +135,43 @@ class _Reader:
         return inner
 
 
-def _read(message: _Reader, size: int) -> ClientHello:
-    version = message.number(2)
-    message.take(32)  # the random
-    for width in (1, 2, 1):  # session id, cipher suites, compression methods
-        message.vector(width)
-    extensions: dict[int, bytes] = {}
-    rest = message.last_vector(2) if message else message  # a client of TLS 1.0 may send none at all
-    while rest:
-        kind = rest.number(2)
-        if kind in extensions:
-            raise ClientHelloError("client sent a ClientHello with an extension twice", alert=47)
-        extensions[kind] = rest.vector(2)
+def _read(message: bytes, size: int) -> ClientHello:
+    """Take a whole message apart, by position: this is paid for by every connection."""
+    try:
+        version = int.from_bytes(message[:2])
+        at = 34  # behind the version and the random
+        at += 1 + message[at]  # session id
+        at += 2 + int.from_bytes(message[at : at + 2])  # cipher suites
+        at += 1 + message[at]  # compression methods
+    except IndexError:
+        raise ClientHelloError(_MALFORMED) from None
+    extensions = _extensions(message, at) if at != len(message) else {}  # a client of TLS 1.0 may send none at all
     return ClientHello(
         server_name=_server_name(extensions[_SERVER_NAME]) if _SERVER_NAME in extensions else None,
         alpn=_protocols(extensions[_ALPN]) if _ALPN in extensions else (),
         versions=_versions(extensions.get(_SUPPORTED_VERSIONS, b"\0")) or (version,),
         size=size,
     )
+
+
+def _extensions(message: bytes, at: int) -> dict[int, bytes]:
+    end = len(message)
+    if at + 2 + int.from_bytes(message[at : at + 2]) != end:
+        raise ClientHelloError(_MALFORMED)
+    at += 2
+    extensions: dict[int, bytes] = {}
+    while at < end:
+        if at + 4 > end:
+            raise ClientHelloError(_MALFORMED)
+        kind, length = _EXTENSION(message, at)
+        if kind in extensions:
+            raise ClientHelloError("client sent a ClientHello with an extension twice", alert=47)
+        at += 4
+        extensions[kind] = message[at : at + length]
+        at += length
+    if at != end:
+        raise ClientHelloError(_MALFORMED)
+    return extensions
 
 
 def _server_name(content: bytes) -> str:
@@ -176,8 +197,7 @@ def _protocols(content: bytes) -> tuple[bytes, ...]:
 
 def _versions(content: bytes) -> tuple[int, ...]:
     """The versions that are versions: values of the form 0x?a?a are there to be ignored (RFC 8701)."""
-    entries = _Reader(content).last_vector(1)
-    versions = []
-    while entries:
-        versions.append(entries.number(2))
-    return tuple(version for version in versions if version & 0x0F0F != 0x0A0A)
+    if not content or len(content) != 1 + content[0] or content[0] % 2:
+        raise ClientHelloError(_MALFORMED)
+    versions = [int.from_bytes(content[at : at + 2]) for at in range(1, len(content), 2)]
+    return tuple([version for version in versions if version & 0x0F0F != 0x0A0A])
