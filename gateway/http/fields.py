@@ -57,6 +57,7 @@ _LENGTH = re.compile(rb"[0-9]{1,18}")
 _HOP_BY_HOP = dict.fromkeys(
     (
         b"keep-alive",
+        b"proxy",  # no such field exists, but CGI programs take it for a setting: HTTP_PROXY
         b"proxy-authenticate",
         b"proxy-authorization",
         b"proxy-connection",

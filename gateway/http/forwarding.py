@@ -34,15 +34,21 @@ def client_address(peer: str, forwarded: Sequence[Field], networks: Sequence[Net
     """
     address = peer
     for entry in reversed(_values(forwarded, b"x-forwarded-for").split(b",")):
-        candidate = entry.strip().decode("latin-1").strip("[]")
         try:
-            trusted = is_trusted(candidate, networks)
+            address = _plain_address(entry.strip().decode("latin-1"))
         except ValueError:
             break
-        address = candidate
-        if not trusted:
+        if not is_trusted(address, networks):
             break
     return address
+
+
+def _plain_address(text: str) -> str:
+    """Write an address the one way it is logged: no brackets, no zone (which may be any text), IPv4 as itself."""
+    if "%" in text:
+        raise ValueError("an address with a zone")
+    parsed = ip_address(text.removeprefix("[").removesuffix("]"))
+    return str(getattr(parsed, "ipv4_mapped", None) or parsed)
 
 
 def _values(fields: Sequence[Field], name: bytes) -> bytes:

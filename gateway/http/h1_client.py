@@ -47,7 +47,9 @@ class UpstreamConnection(asyncio.Protocol):
 
     __slots__ = (
         "_buffer",
+        "_closed_properly",
         "_decoder",
+        "_heard",
         "_interims",
         "_keep_alive",
         "_left",
@@ -73,6 +75,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._buffer = self._method = b""
         self._left = _NO_HEAD_YET
         self._interims = 0
+        self._closed_properly = self._heard = False
         self._keep_alive = self._paused = self.closed = self.request_ended = False
         self.served = 0
         self.idle_until = 0.0
@@ -88,6 +91,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._method = method
         self._left = _NO_HEAD_YET
         self._interims = 0
+        self._heard = False
         self.request_ended = ended
         self.transport.write(head)
 
@@ -143,10 +147,14 @@ class UpstreamConnection(asyncio.Protocol):
         if head.length == CHUNKED:
             self._decoder = ChunkedDecoder()
         body, ended, trailers = self._decode(data)
-        if ended:
+        if not trailers:
+            if ended:
+                self._complete()
+            receiver.response_head(head, body, ended=ended)
+            return
+        receiver.response_head(head, b"", ended=False)
+        if self._receiver is receiver:
             self._complete()
-        receiver.response_head(head, b"" if trailers else body, ended=ended and not trailers)
-        if trailers:
             receiver.response_body(body, ended=True, trailers=trailers)
 
     def _body_received(self, data: bytes) -> None:
@@ -185,12 +193,11 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _fail(self, error: UpstreamError) -> None:
         receiver = self._receiver
-        began = self._left != _NO_HEAD_YET or bool(self._buffer)
         if not self.closed:
             self.close()
         self._receiver = None
         if receiver is not None:
-            receiver.response_failed(error, began=began)
+            receiver.response_failed(error, began=self._heard)
 
     # what asyncio calls
 
@@ -203,6 +210,7 @@ class UpstreamConnection(asyncio.Protocol):
         if self._receiver is None:
             self.close()  # bytes that nobody asked for: the next response would be read out of step
             return
+        self._heard = True
         try:
             if self._left == _NO_HEAD_YET:
                 self._head_received(self._buffer + data if self._buffer else data)
@@ -217,12 +225,18 @@ class UpstreamConnection(asyncio.Protocol):
         if self._receiver is None:
             self._release(self)
             return
-        if self._left == UNTIL_CLOSE and error is None:
+        # RFC 9112 section 9.8: over TLS, an end without close_notify may be somebody else's work.
+        whole = self._closed_properly or self.transport.get_extra_info("ssl_object") is None
+        if self._left == UNTIL_CLOSE and error is None and whole:
             receiver, self._receiver = self._receiver, None
             receiver.response_body(b"", ended=True, trailers=[])
             return
         reason = "the upstream closed the connection" if error is None else f"the upstream connection broke: {error}"
         self._fail(UpstreamError(502, reason))
+
+    def eof_received(self) -> None:
+        """Note a proper end; uvloop tells of one over TLS only when close_notify came."""
+        self._closed_properly = True
 
     def pause_writing(self) -> None:
         """Pass the upstream's back-pressure on."""

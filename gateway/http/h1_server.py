@@ -17,6 +17,9 @@ what still arrives is thrown away: closing at once would reset the connection, a
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import sys
+import termios
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -42,6 +45,7 @@ class H1Connection(asyncio.Protocol):
         "_chunked_response",
         "_close_after",
         "_front",
+        "_input_ended",
         "_lingering",
         "_paused",
         "_processing",
@@ -66,7 +70,7 @@ class H1Connection(asyncio.Protocol):
         self._buffer = b""
         self._body: int | ChunkedDecoder = 0  # what is still to come of the request's body
         self._requests = self._lingering = self._blocked = 0
-        self._processing = self._close_after = self._chunked_response = self._paused = False
+        self._processing = self._close_after = self._chunked_response = self._paused = self._input_ended = False
         self.read_deadline = front.now + front.limits.request_head_timeout
         self.write_deadline = self._whole_request_deadline = self._whole_response_deadline = inf
 
@@ -102,6 +106,17 @@ class H1Connection(asyncio.Protocol):
             if not self._next_request():
                 break
         self._processing = False
+        self._after_requests()
+
+    def _after_requests(self) -> None:
+        """Nothing runs any more: read on, or close if the client has said its last."""
+        if self.exchange is not None or self._lingering or self._blocked:
+            return
+        if self._input_ended:
+            self._close()
+        elif self._paused:
+            self._paused = False
+            self.transport.resume_reading()
 
     def _next_request(self) -> bool:
         """Begin one request; false when its head is not there yet."""
@@ -111,6 +126,9 @@ class H1Connection(asyncio.Protocol):
         if end < 0:
             return self._await_head(data)
         if data.startswith(b"\r\n"):  # RFC 9112 section 2.2: one empty line before a request is forgiven
+            if data.startswith(b"\r\n\r\n"):
+                self.refuse(400, "more than one empty line before a request")
+                return False
             self._buffer = data[2:]
             return True
         self._buffer = data[end + 4 :]
@@ -278,21 +296,26 @@ class H1Connection(asyncio.Protocol):
             self._body = 0
             self._linger()
         elif self._close_after or self._front.draining:
-            self._close()
+            if self._buffer or self._paused:  # closing over unread bytes would reset what was written
+                self._linger()
+            else:
+                self._close()
         else:
             self._whole_request_deadline = inf
-            self.read_deadline = self._front.now + self._front.limits.keep_alive_timeout
             self._turn_to_buffer()
 
     def _turn_to_buffer(self) -> None:
         """Go on with what was pipelined, once the response before it is out."""
-        if self._blocked or self._processing:
+        if self._blocked:
+            self.read_deadline = inf  # the write deadline counts
             return
-        if self._paused:
-            self._paused = False
-            self.transport.resume_reading()
+        self.read_deadline = self._front.now + self._front.limits.keep_alive_timeout
+        if self._processing:
+            return
         if self._buffer:
             self._next_requests()
+        else:
+            self._after_requests()
 
     # the end
 
@@ -309,6 +332,7 @@ class H1Connection(asyncio.Protocol):
 
     def _close(self) -> None:
         """Close when what waits is out; a client that never takes it is given up."""
+        self._blocked = self._unsent()
         self.write_deadline = self._front.now + self._front.limits.write_idle_timeout
         self.transport.close()
 
@@ -321,7 +345,7 @@ class H1Connection(asyncio.Protocol):
         """Let a client that has said all it will say still get its answer."""
         if self.exchange is None or self._body:
             return False
-        self._close_after = True
+        self._input_ended = True
         return True
 
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature; nobody to tell
@@ -336,10 +360,18 @@ class H1Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The client does not read: stop the response, and give it a while."""
-        self._blocked = self.transport.get_write_buffer_size()
+        self._blocked = self._unsent()
         self.write_deadline = min(self.write_deadline, self._front.now + self._front.limits.write_idle_timeout)
         if self.exchange is not None:
             self.exchange.pause_response()
+
+    def _unsent(self) -> int:
+        """Count what the client has not taken yet, the kernel's part of it included; at least one, to be true."""
+        try:
+            waiting = fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+        except (OSError, ValueError, AttributeError):  # closed already
+            return 1
+        return max(int.from_bytes(waiting, sys.byteorder) + self.transport.get_write_buffer_size(), 1)
 
     def resume_writing(self) -> None:
         """The client reads again."""
@@ -354,8 +386,8 @@ class H1Connection(asyncio.Protocol):
         """Act on a deadline that has passed."""
         now = self._front.now
         if self.write_deadline <= now:
-            waiting = self.transport.get_write_buffer_size()
-            if self._blocked > waiting > 0 and self._whole_response_deadline > now:  # slow, but not stuck
+            waiting = self._unsent()
+            if waiting < self._blocked and self._whole_response_deadline > now:  # slow, but not stuck
                 self._blocked = waiting
                 idle = now + self._front.limits.write_idle_timeout
                 self.write_deadline = min(idle, self._whole_response_deadline)

@@ -56,6 +56,7 @@ _ABSOLUTE_FORM = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?#@\x00-\x20\x7f-\xff
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?")
 _BODILESS = (204, 304)
 
+_KEEP_ALIVE = (b"keep-alive",)
 _NO_FORWARDED: list[Field] = []
 
 # An enum's members are looked up through its metaclass: on the path of every request, plain names are cheaper.
@@ -78,11 +79,10 @@ def parse_request(head: bytes, table: FieldTable, max_fields: int) -> RequestHea
     if len(raw_lines) > max_fields:
         raise MessageError(431, f"more than {max_fields} header fields")
     method, target, minor = _request_lines.get(first) or _request_line(first)
-    lines, ours = _sorted(raw_lines, table)
+    lines, ours, options = _sorted(raw_lines, table)
     host = length = None
     request_id = b""
     chunked = expects_continue = False
-    keep_alive = minor == 1
     forwarded = _NO_FORWARDED
     for field in ours:
         kind = field[0]
@@ -90,8 +90,6 @@ def parse_request(head: bytes, table: FieldTable, max_fields: int) -> RequestHea
             if host is not None:
                 raise MessageError(400, "more than one Host field")
             host = field[2]
-        elif kind is _CONNECTION:
-            keep_alive = _keeps_alive(field, keep_alive=keep_alive)
         elif kind is _FORWARDED:
             forwarded = [*forwarded, field]
         elif kind is _REQUEST_ID:
@@ -107,34 +105,36 @@ def parse_request(head: bytes, table: FieldTable, max_fields: int) -> RequestHea
     if target[0] != 0x2F:
         host, target = _not_origin_form(method, target, host)
     length = CHUNKED if chunked else length or 0
+    keep_alive = _keeps_alive(options, minor)
     return RequestHead(method, target, minor, host, lines, forwarded, length, keep_alive, expects_continue, request_id)
 
 
-def _sorted(raw_lines: list[bytes], table: FieldTable) -> tuple[list[bytes], list[Field]]:
-    """Part field lines into those that pass, as they came, and those that concern the gateway itself."""
+def _sorted(raw_lines: list[bytes], table: FieldTable) -> tuple[list[bytes], list[Field], tuple[bytes, ...]]:
+    """Part field lines into those that pass, as they came, those that concern the gateway, and Connection's options."""
     known = table.known
     lines = []
     ours = []
-    nominated: tuple[bytes, ...] = ()
+    options: tuple[bytes, ...] = ()
     for line in raw_lines:
         field = known.get(line) or table.learn(line)
         kind = field[0]
         if not kind:
             lines.append(line)
+        elif kind is _CONNECTION:
+            options += field[3]
         elif kind is not _DROPPED:
             ours.append(field)
-            if kind is _CONNECTION and field[2] != b"keep-alive":
-                nominated += field[3]
-    if nominated:  # RFC 9110 section 7.6.1: what a Connection field names ends here
-        names = set(nominated)
+    if options and options != _KEEP_ALIVE:  # RFC 9110 section 7.6.1: what a Connection field names ends here
+        names = set(options)
         lines = [line for line in lines if (known.get(line) or table.learn(line)).name not in names]
-    return lines, ours
+    return lines, ours, options
 
 
-def _keeps_alive(field: Field, *, keep_alive: bool) -> bool:
-    if b"close" in field.options:
-        return False
-    return keep_alive or b"keep-alive" in field.options
+def _keeps_alive(options: tuple[bytes, ...], minor: int) -> bool:
+    """RFC 9112 section 9.3: "close" wins, wherever it stands."""
+    if not options:
+        return minor == 1
+    return b"close" not in options and (minor == 1 or b"keep-alive" in options)
 
 
 def _framing(field: Field, length: int | None, *, chunked: bool, minor: int) -> tuple[int | None, bool]:
@@ -185,7 +185,8 @@ def _not_origin_form(method: bytes, target: bytes, host: bytes) -> tuple[bytes, 
     match = _ABSOLUTE_FORM.fullmatch(target)
     if match is None or HOST.fullmatch(match[1]) is None:
         raise MessageError(400, "the request target is neither a path nor an http(s) URL")
-    if host and host.lower() != match[1].lower():
+    port = b":443" if target[4:5] in b"sS" else b":80"
+    if host and host.lower().removesuffix(port) != match[1].lower().removesuffix(port):
         raise MessageError(400, "the request target and the Host field name different hosts")
     path = match[2]
     return match[1], path if path.startswith(b"/") else b"/" + path
@@ -214,18 +215,15 @@ def parse_response(head: bytes, table: FieldTable, method: bytes, max_fields: in
     if len(raw_lines) > max_fields:
         raise MessageError(502, f"more than {max_fields} header fields")
     status, minor, status_line = _status_lines.get(first) or _status_line(first)
-    keep_alive = minor == 1
     length = None
     chunked = False
     try:
-        lines, ours = _sorted(raw_lines, table)
+        lines, ours, options = _sorted(raw_lines, table)
         for field in ours:
-            if field[0] is _CONNECTION:
-                keep_alive = _keeps_alive(field, keep_alive=keep_alive)
-            else:
-                length, chunked = _framing(field, length, chunked=chunked, minor=minor)
+            length, chunked = _framing(field, length, chunked=chunked, minor=minor)
     except MessageError as error:
         raise MessageError(502, str(error)) from error
+    keep_alive = _keeps_alive(options, minor)
     if method == b"HEAD" or status < 200 or status in _BODILESS:
         if length is not None and status >= 200 and status != 204:
             lines.append(b"Content-Length: %d" % length)  # what a GET would have got (RFC 9110 section 8.6)

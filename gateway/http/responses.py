@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from email.utils import formatdate
 from http import HTTPStatus
 
 UPSTREAM_MESSAGES = {
@@ -33,7 +34,8 @@ def error_body(message: str) -> bytes:
 
 def error_lines(status: int) -> list[bytes]:
     """Write the field lines of an error, but for its length and what is particular to it."""
-    lines = [b"Content-Type: application/json", b"Cache-Control: no-store"]
+    date = formatdate(usegmt=True).encode()
+    lines = [b"Content-Type: application/json", b"Cache-Control: no-store", b"Date: " + date]
     if status == 405:  # RFC 9110 section 15.5.6 requires it
         lines.append(b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
     return lines

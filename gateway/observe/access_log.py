@@ -9,6 +9,7 @@ waits, up to 8 MiB; what comes after is dropped and counted: a log must not take
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import select
 import stat
@@ -81,7 +82,7 @@ class AccessLog:
         elif records:
             epoch = time.time() - time.monotonic()
             line = self._format
-            self._waiting += "".join([line(record, epoch) for record in records]).encode("latin-1")
+            self._waiting += "".join([line(record, epoch) for record in records]).encode("latin-1", "backslashreplace")
         try:
             if self._is_file:
                 while self._waiting:
@@ -92,6 +93,16 @@ class AccessLog:
         except OSError:  # a full disk, a closed pipe
             self._lost += self._waiting.count(b"\n")
             self._waiting = b""
+
+
+def trouble(path: str) -> str:
+    """Say why a log at ``path`` could not be opened, or nothing when it could; leaves no trace."""
+    file = Path(path)
+    if path in ("stdout", "stderr"):
+        return ""
+    if file.exists():
+        return "" if file.is_file() and os.access(file, os.W_OK) else "is not a file that this user can write"
+    return "" if os.access(file.parent, os.W_OK | os.X_OK) else "is in no directory that this user can write to"
 
 
 def _open(path: Path) -> int:
@@ -127,10 +138,10 @@ def _turn_to(second: int) -> None:
 
 
 def _escaped(value: str) -> str:
-    """Escape for JSON. The grammar of requests leaves only these two to escape."""
-    if '"' in value or "\\" in value:
-        return value.replace("\\", "\\\\").replace('"', '\\"')
-    return value
+    """Escape for JSON and for a line of text."""
+    if value.isprintable() and '"' not in value and "\\" not in value:
+        return value
+    return json.dumps(value)[1:-1]
 
 
 def _json_line(record: Record, epoch: float) -> str:

@@ -37,11 +37,13 @@ if TYPE_CHECKING:
     from gateway.proxy.pool import Pool
     from gateway.proxy.server import ProxyServer
     from gateway.routing.router import Route
-    from gateway.routing.snapshot import Api
+    from gateway.routing.snapshot import Api, Upstream
 
 # RFC 9110 section 9.2.2: a request that may be sent twice, for once and twice come to the same.
 _IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))
 _SENDS_LENGTH_ZERO = frozenset((b"POST", b"PUT", b"PATCH"))
+# TRACE would show a client what proxies added (RFC 9110 section 9.3.8); CONNECT is for forward proxies.
+_NOT_SERVED = frozenset((b"TRACE", b"CONNECT"))
 _MAX_ATTEMPTS = 3
 _REQUEST_ID = re.compile(rb"[0-9A-Za-z._=+/-]{1,128}")
 
@@ -54,6 +56,7 @@ class Exchange:
     request_id = b""
     _route: Route | None = None
     _api: Api | None = None
+    _target: Upstream | None = None
     _pool: Pool | None = None
     _upstream: UpstreamConnection | None = None
     _held = b""
@@ -80,8 +83,8 @@ class Exchange:
         if head.length > limit > 0:
             self._fail(413, f"the request body is larger than {limit} bytes")
             return
-        if head.method == b"TRACE":  # it would show a client what proxies added (RFC 9110 section 9.3.8)
-            self._fail(405, "TRACE is not served")
+        if head.method in _NOT_SERVED:
+            self._fail(405, f"{head.method.decode()} is not served")
             return
         if self._connection.peer.redirect_port:
             self._to_https()
@@ -116,9 +119,12 @@ class Exchange:
     def _connect(self, *, reuse: bool) -> None:
         assert self._api is not None
         self._attempts += 1
-        pool = self._pool = self._server.pool(next(self._api.turns))
+        self._target = next(self._api.turns)
+        pool = self._pool = self._server.pool(self._target)
         upstream = pool.take() if reuse else None
         if upstream is not None:
+            if self._attempts > 1:  # an earlier attempt waited for a connection, and reading waited with it
+                self._connection.resume_body()
             self._forward(upstream)
             return
         self._connection.pause_body()
@@ -146,20 +152,18 @@ class Exchange:
 
     def _forward(self, upstream: UpstreamConnection) -> None:
         self._upstream = upstream
-        upstream.request(self._head.method, self._upstream_head() + self._held, self, ended=self._body_ended)
-        if self._body_ended:
-            self.deadline = self._server.now + self._snapshot.limits.upstream_response_timeout
-        elif self._upstream is upstream:
-            self._held = b""
-            self.deadline = inf
+        held, self._held = self._held, b""
+        patience = self._snapshot.limits.upstream_response_timeout if self._body_ended else inf
+        self.deadline = self._server.now + patience
+        upstream.request(self._head.method, self._upstream_head() + held, self, ended=self._body_ended)
 
     def _upstream_head(self) -> bytes:
         """Write the request's head as the upstream shall read it."""
-        head, api, route, pool = self._head, self._api, self._route, self._pool
+        head, api, route = self._head, self._api, self._route
         assert api is not None
         assert route is not None
-        assert pool is not None
-        target = pool.upstream.target
+        assert self._target is not None
+        target = self._target.target  # the pool's may have another path: it is shared by all that lead to its address
         peer = self._connection.peer
         host = head.host
         if peer.trusted:
@@ -317,6 +321,8 @@ class Exchange:
         self._status = status
         body = responses.error_body(message)
         lines += responses.error_lines(status)
+        if self._snapshot.hsts is not None and self._connection.peer.tls_version:
+            lines.append(self._snapshot.hsts)
         if self._head.method == b"HEAD":
             lines.append(b"Content-Length: %d" % len(body))
             body = b""

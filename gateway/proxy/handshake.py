@@ -36,6 +36,9 @@ _HTTPS_HERE = b"\r\n".join(
 )
 
 
+_LAST_CALL_SECONDS = 1.0
+
+
 class Handshake:
     """A connection that is not yet one; ``read_deadline`` bounds all of it."""
 
@@ -152,7 +155,9 @@ class Handshake:
         self._fail("")
 
     def drain(self) -> None:
-        """Go on: the handshake is bounded, and a request may follow."""
+        """Go on, for a request may follow; but a client that has said nothing yet must say it now."""
+        if self._connection is None:
+            self.read_deadline = min(self.read_deadline, self._server.now + _LAST_CALL_SECONDS)
 
     def _send(self, data: bytes) -> None:
         """Say a last word. What was only peeked at is taken first: closing over it would reset the connection."""

@@ -30,7 +30,7 @@ class Listener:
         self.redirect = redirect
         self._server = server
         self._socket = sock
-        self._stopped = False
+        self._stopped = self._paused = False
         server.loop.add_reader(sock.fileno(), self._wake)
 
     def __repr__(self) -> str:
@@ -52,7 +52,7 @@ class Listener:
         """Accept a connection, if there is one and room for it; tell whether there may be more."""
         server = self._server
         if server.is_full():
-            self._pause("this worker has as many connections as connections_per_worker allows")
+            self._pause("this worker has as many connections as connections_per_worker or the open-files limit allow")
             return False
         try:
             sock, address = self._socket.accept()
@@ -61,13 +61,16 @@ class Listener:
         except OSError as error:  # out of file descriptors or memory: what is connected goes on
             self._pause(f"cannot accept: {error.strerror}")
             return False
+        self._paused = False
         sock.settimeout(0)
         server.admit(sock, address[0].removeprefix("::ffff:"), self)
         return True
 
     def _pause(self, reason: str) -> None:
         """Leave new connections in the kernel's queue for a moment, where another worker may take them."""
-        self._server.event("accept.paused", reason)
+        if not self._paused:
+            self._paused = True
+            self._server.event("accept.paused", reason)
         self._server.loop.remove_reader(self._socket.fileno())
         self._server.loop.call_later(_PAUSE_SECONDS, self._resume)
 

@@ -73,7 +73,8 @@ class Pool:
             reason = getattr(error, "verify_message", "") or error.reason or str(error)
             raise UpstreamError(502, f"TLS with the upstream failed: {reason}") from error
         except OSError as error:
-            raise UpstreamError(502, f"cannot connect: {error.strerror or error}") from error
+            ended = "the upstream ended the TLS handshake" if self._tls is not None else type(error).__name__
+            raise UpstreamError(502, f"cannot connect: {error.strerror or str(error) or ended}") from error
         if upstream.check_common_name and self._tls is not None:
             certificate = connection.transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
             if certificate is None or not common_name_matches(certificate, upstream.target.host):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 import secrets
 from collections import Counter
 from dataclasses import replace
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 _TICK_SECONDS = 0.5
 _EVENTS_PER_TICK = 20
+_OTHER_FILES = 64
 
 
 class ProxyServer:
@@ -76,6 +78,8 @@ class ProxyServer:
         self._pools: dict[str, Pool] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._listeners: list[Listener] = []
+        # Each connection may need another one to an upstream.
+        self._affordable = max((resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _OTHER_FILES) // 2, 1)
         self._request_prefix = secrets.token_hex(6).encode()
         self._request_number = 0
         self._events_left = _EVENTS_PER_TICK
@@ -131,6 +135,8 @@ class ProxyServer:
             upstream = await pool.dial()
         except UpstreamError as error:
             exchange.connect_failed(error)
+        except Exception as error:  # noqa: BLE001 - whatever is odd about an upstream, its client gets an answer
+            exchange.connect_failed(UpstreamError(502, f"{type(error).__name__}: {error}"))
         else:
             exchange.connected(upstream)
 
@@ -148,7 +154,7 @@ class ProxyServer:
 
     def is_full(self) -> bool:
         """Whether this worker has all the connections that it may have."""
-        return len(self._connections) >= self.limits.connections_per_worker
+        return len(self._connections) >= min(self.limits.connections_per_worker, self._affordable)
 
     def admit(self, sock: socket.socket, address: str, listener: Listener) -> None:
         """Begin to serve an accepted connection, unless its address has too many."""
@@ -223,6 +229,7 @@ class ProxyServer:
     # time
 
     def _tick(self) -> None:
+        self._ticking = self.loop.call_later(_TICK_SECONDS, self._tick)  # first, so that nothing can stop the clock
         now = self.now = monotonic()
         self._events_left = _EVENTS_PER_TICK
         for connection in tuple(self._connections):
@@ -237,7 +244,6 @@ class ProxyServer:
             pool.expire(now)
         if self._access_log is not None:
             self._access_log.flush()
-        self._ticking = self.loop.call_later(_TICK_SECONDS, self._tick)
 
     def event(self, event: str, message: str, **details: object) -> None:
         """Log what strangers can cause, at most twenty lines a tick: a flood of errors must not become one of logs."""
@@ -262,15 +268,17 @@ class ProxyServer:
         self._adopt(snapshot)
 
     def _adopt(self, snapshot: Snapshot) -> None:
-        if self._access_log is not None and snapshot.access_log != self.snapshot.access_log:
-            self._access_log.close()
-            self._access_log = None
+        log = self._access_log
+        if log is None or snapshot.access_log != self.snapshot.access_log:
+            wanted = snapshot.access_log  # opened before anything changes: it may fail
+            log = AccessLog(wanted.format, wanted.path, self._lines_lost) if wanted.format != "off" else None
+            if self._access_log is not None:
+                self._access_log.close()
+            self._access_log = log
         self.snapshot = snapshot
         self.limits = snapshot.limits
         self.keep_alive = not snapshot.close_connections
         self.read_timeout, self.write_timeout = snapshot.read_timeout, snapshot.write_timeout
-        if self._access_log is None and snapshot.access_log.format != "off":
-            self._access_log = AccessLog(snapshot.access_log.format, snapshot.access_log.path, self._lines_lost)
         for key in self._pools.keys() - snapshot.upstream_keys:
             self._pools.pop(key).retire()
 
@@ -288,6 +296,7 @@ class ProxyServer:
         for listener in self._listeners:
             listener.stop()
         self._listeners.clear()
+        await asyncio.gather(*(task for task in self._tasks if task.get_name() == "accept"))
         for connection in tuple(self._connections):
             connection.drain()
         if self._connections:

@@ -72,7 +72,9 @@ class Router:
             for api in apis
             if api.active and not api.internal
         ]
-        served.sort(key=lambda entry: (not entry[0], -effective_length(entry[1].proxy.listen_path)))
+        served.sort(
+            key=lambda entry: (not entry[0], -effective_length(entry[1].proxy.listen_path), _vagueness(entry[0]))
+        )
         groups: dict[str, list[tuple[int, ApiDefinition]]] = {}
         patterns: dict[str, re.Pattern[str]] = {}
         problems = []
@@ -211,6 +213,11 @@ def _routes(api: ApiDefinition, rank: int, *, strict: bool) -> tuple[Route, Rout
     )
     prefix = f"/{api.api_id}/".encode()
     return by_path, replace(by_path, rank=2 * rank + 1, prefix=prefix, pattern=None, strips=False, ends_segment=False)
+
+
+def _vagueness(domain: str) -> int:
+    """Tyk leaves open which of two equally long paths wins; here the domain decides, as it does for certificates."""
+    return 2 if is_template(domain) else int(domain.startswith("*."))
 
 
 def _key(domain: str) -> str:

@@ -28,8 +28,9 @@ _DEFAULT_MAX_IDLE = 100
 class Upstream:
     """One address that requests are forwarded to, and how.
 
-    Two upstreams with the same ``key`` may share connections; ``name`` is what logs call it. ``tls`` is None for http;
-    ``verify`` says whether the certificate must be valid for ``target.host``. Times are seconds.
+    Two upstreams with the same ``key`` share connections, whatever path they ask for; ``name`` is what logs call it.
+    ``tls`` is None for http; ``verify`` says whether the certificate must be valid for ``target.host``. Times are
+    seconds.
     """
 
     key: str
@@ -131,11 +132,12 @@ def _effective_limits(settings: Settings) -> Limits:
 def _api(api: ApiDefinition, settings: Settings, limits: Limits) -> Api:
     transport = api.proxy.transport
     tls = towards_upstreams(settings, transport)[0]
+    max_idle = settings.max_idle_connections_per_host or _DEFAULT_MAX_IDLE
     verify = not (settings.proxy_ssl_insecure_skip_verify or transport.ssl_insecure_skip_verify)
     check_common_name = transport.ssl_force_common_name_check
     upstreams = tuple(
         Upstream(
-            key=f"{target.scheme} {target.host} {target.port} {verify} {check_common_name} {tls} {limits}",
+            key=f"{target.scheme} {target.host} {target.port} {verify} {check_common_name} {tls} {max_idle} {limits}",
             name=f"{target.scheme}://{target.authority.decode()}",
             target=target,
             tls=tls if target.scheme == "https" else None,
@@ -143,7 +145,7 @@ def _api(api: ApiDefinition, settings: Settings, limits: Limits) -> Api:
             check_common_name=check_common_name,
             connect_timeout=limits.upstream_connect_timeout,
             idle_timeout=limits.upstream_idle_timeout,
-            max_idle=settings.max_idle_connections_per_host or _DEFAULT_MAX_IDLE,
+            max_idle=max_idle,
         )
         for target in targets(api.proxy)
     )

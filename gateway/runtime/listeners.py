@@ -138,4 +138,6 @@ def lock(data_dir: Path) -> int:
         raise StoreError(
             f"{data_dir} is in use by another gateway; stop it, or give this one its own gateway.data_dir"
         ) from error
+    os.ftruncate(fd, 0)
+    os.write(fd, b"%d\n" % os.getpid())
     return fd

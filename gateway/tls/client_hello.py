@@ -21,6 +21,7 @@ _HANDSHAKE, _CLIENT_HELLO = 22, 1
 _SERVER_NAME, _ALPN, _SUPPORTED_VERSIONS = 0, 16, 43
 _EXTENSION = struct.Struct(">HH").unpack_from
 _HTTP = re.compile(rb"[A-Z][A-Z-]{0,19}( |\Z)")
+_LONGEST_NAME = 253  # of a real one (RFC 1035 section 2.3.4), so a strange one need not take more room in a cache
 _MALFORMED = "client sent a malformed ClientHello"
 _TOO_LONG = f"client sent a ClientHello of more than {LIMIT} bytes"
 
@@ -184,7 +185,7 @@ def _server_name(content: bytes) -> str:
     try:
         return canonical(name.decode())
     except ValueError:
-        return name.decode("latin-1").encode("unicode_escape").decode().lower()
+        return name.decode("latin-1").encode("unicode_escape").decode().lower()[:_LONGEST_NAME]
 
 
 def _protocols(content: bytes) -> tuple[bytes, ...]:

@@ -23,7 +23,7 @@ def canonical(name: str) -> str:
     """
     host = name[1:-1] if name.startswith("[") and name.endswith("]") else name
     try:
-        if _is_address(host):
+        if _is_address(host) and "%" not in host:  # a zone may be any text, and means nothing to others
             return str(ip_address(host))
         host = (name.lower() if name.isascii() else _to_ascii(name)).removesuffix(".")
         if _NAME.match(host) and not _is_address(host):

@@ -126,14 +126,21 @@ class TlsTransport(asyncio.Transport):
             except (SSL.Error, OSError) as error:
                 self._drop(error)
                 return
-            self._protocol.data_received(data)
+            try:
+                self._protocol.data_received(data)
+            except Exception as error:  # noqa: BLE001 - a fault must end one connection, and no other
+                self._fault(error)
+                return
             if len(data) < RECORD or not self._watching_reads:
                 return
 
     def _end_of_file(self) -> None:
         self._unwatch_reads()
-        if not self._protocol.eof_received():
-            self.close()
+        try:
+            if not self._protocol.eof_received():
+                self.close()
+        except Exception as error:  # noqa: BLE001
+            self._fault(error)
 
     # writing
 
@@ -182,7 +189,10 @@ class TlsTransport(asyncio.Transport):
         if not self._paused:
             self._watch_reads()
         if had_pending:
-            self._protocol.resume_writing()
+            try:
+                self._protocol.resume_writing()
+            except Exception as error:  # noqa: BLE001
+                self._fault(error)
 
     # closing
 
@@ -204,6 +214,12 @@ class TlsTransport(asyncio.Transport):
         with contextlib.suppress(SSL.Error, OSError):  # the peer is gone, or left no room for 24 bytes
             self._connection.shutdown()
         self._drop(None)
+
+    def _fault(self, error: Exception) -> None:
+        """Report what the protocol did not expect, and let the connection go."""
+        context = {"message": "a connection's protocol failed", "exception": error, "transport": self}
+        self._loop.call_exception_handler(context)
+        self._drop(error)
 
     def _drop(self, error: BaseException | None) -> None:
         if self._fd < 0:

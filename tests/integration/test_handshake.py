@@ -249,3 +249,23 @@ async def test_a_client_without_a_common_cipher_is_explained(tmp_path: Path) -> 
             await shown(gate, "www.a.test", other)
         line = await gate.logged("TLS handshake error.*")
         assert re.search("from 127.0.0.1: no cipher suite supported by both client and server", line)
+
+
+async def test_a_server_name_that_is_none_stops_no_clock_and_forges_no_line(tmp_path: Path) -> None:
+    """An IPv6 zone may hold any character; what a client says must not get into a log as it is."""
+    hello = client_hello("fe80.forged.test").replace(b"fe80.forged.test", "fe80::1%€\nFO".encode() + b"RG")
+    log = tmp_path / "access.log"
+    config = configuration(
+        api(), gateway={"access_log": {"format": "json", "path": str(log)}}, limits={"tls_handshake_timeout": 0.3}
+    )
+    async with front(tmp_path, config) as gate:
+        client = await raw(gate)
+        client.writer.write(hello)
+        await client.ended()
+        assert (await gate.get()).status == 502
+        silent = await raw(gate)
+        assert await silent.ended() == b""  # the deadline still works
+        client.close()
+        silent.close()
+    assert "\nFO" not in gate.log
+    assert log.read_text().count("\n") == 1

@@ -378,3 +378,95 @@ async def test_an_applied_snapshot_serves_the_next_request_of_the_same_connectio
         assert (await client.ask(b"GET / HTTP/1.1", HOST)).status == 404
         assert (await client.ask(b"GET /other/ HTTP/1.1", HOST)).status == 200
         client.close()
+
+
+async def test_two_apis_on_one_upstream_address_keep_their_own_paths(tmp_path: Path) -> None:
+    async with upstream() as up:
+        one = api(up.url + "base-a/", "/a/", proxy={"strip_listen_path": True})
+        two = api(up.url + "base-b/?k=1", "/b/", proxy={"strip_listen_path": True})
+        async with front(tmp_path, configuration(one, two)) as gate:
+            client = await gate.connect()
+            assert (await client.ask(b"GET /a/x HTTP/1.1", HOST)).body == b"GET /base-a/x HTTP/1.1|"
+            assert (await client.ask(b"GET /b/x HTTP/1.1", HOST)).body == b"GET /base-b/x?k=1 HTTP/1.1|"
+            moved = api(up.url + "moved/", "/a/", proxy={"strip_listen_path": True})
+            gate.server.apply(snapshot.build(configuration(moved), 2), None)
+            assert (await client.ask(b"GET /a/x HTTP/1.1", HOST)).body == b"GET /moved/x HTTP/1.1|"
+            client.close()
+    assert up.connections == 1
+
+
+async def test_a_body_goes_on_when_the_second_target_is_tried(tmp_path: Path) -> None:
+    async with upstream() as up:
+        definition = api(up.url, proxy={"enable_load_balancing": True, "target_list": [up.url, "127.0.0.1:1"]})
+        async with front(tmp_path, configuration(definition)) as gate:
+            client = await gate.connect()
+            await client.ask(b"GET / HTTP/1.1", HOST)  # leaves an idle connection; the next turn is the dead target's
+            client.writer.write(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\n")
+            await until(lambda: len(up.requests) == 2)
+            client.writer.write(b"body")
+            assert (await client.response()).body == b"POST / HTTP/1.1|body"
+            client.close()
+
+
+async def test_trailers_in_one_read_leave_the_upstream_connection_usable(tmp_path: Path) -> None:
+    async def trailing_at_once(connection: Connection) -> None:
+        while True:
+            await connection.request()
+            await connection.send(
+                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 3\r\n\r\n"
+            )
+
+    async with upstream(trailing_at_once) as up, front(tmp_path, configuration(api(up.url))) as gate:
+        for _ in range(3):
+            response = await gate.get()
+            assert (response.body, response.field(b"X-Sum")) == (b"abc", [b"3"])
+    assert up.connections == 1
+
+
+async def test_a_half_closed_pipeline_is_answered_to_its_end(tmp_path: Path) -> None:
+    async with upstream() as up, front(tmp_path, configuration(api(up.url), options={"use_ssl": False})) as gate:
+        client = await gate.connect(None)
+        client.writer.write(b"".join(b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % number for number in range(3)))
+        client.writer.write_eof()
+        answers = await client.ended()
+        client.close()
+    assert [b"GET /%d HTTP/1.1|" % number in answers for number in range(3)] == [True] * 3
+
+
+@pytest.mark.parametrize("tls", [True, False])
+async def test_every_answer_of_a_pipeline_arrives_when_the_last_request_is_reached(tmp_path: Path, tls: bool) -> None:
+    async def large(connection: Connection) -> None:
+        while True:
+            await connection.request()
+            await connection.send(ok(bytes(20_000)))
+
+    config = {"limits": {"requests_per_connection": 20}, "options": {"use_ssl": tls}}
+    async with upstream(large) as up, front(tmp_path, configuration(api(up.url), **config)) as gate:
+        client = await gate.connect("localhost" if tls else None)
+        client.writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 60)
+        for _ in range(20):
+            assert len((await client.response()).body) == 20_000
+        client.close()
+
+
+async def test_a_fault_in_one_connection_ends_that_connection_alone(tmp_path: Path) -> None:
+    async with upstream() as up, front(tmp_path, configuration(api(up.url))) as gate:
+        loop = asyncio.get_running_loop()
+        faults: list[object] = []
+        loop.set_exception_handler(lambda _, context: faults.append(context["exception"]))
+        client = await gate.connect()
+        gate.server.next_request_id = None  # type: ignore[method-assign,assignment]
+        client.writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert await client.ended() == b""
+        del gate.server.next_request_id
+        assert (await gate.get()).status == 200
+        assert len(faults) == 1
+        client.close()
+
+
+async def test_drain_waits_for_connections_that_were_just_accepted(tmp_path: Path) -> None:
+    async with upstream() as up, front(tmp_path, configuration(api(up.url), options={"use_ssl": False})) as gate:
+        reader, writer = await asyncio.open_connection("127.0.0.1", gate.port)
+        assert await gate.server.drain(5) == 0
+        writer.close()
+        assert await reader.read() == b""

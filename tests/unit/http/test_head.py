@@ -109,6 +109,16 @@ def test_a_target_in_absolute_form_becomes_a_path_and_its_host() -> None:
     assert (head.host, head.target) == (b"a.test:81", b"/?x=1")
 
 
+def test_close_wins_wherever_it_stands() -> None:
+    lines = b"Host: a\r\nConnection: close\r\nConnection: keep-alive"
+    assert not request(GET + lines).keep_alive
+    assert not response(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + lines).keep_alive
+
+
+def test_a_default_port_in_the_target_is_the_same_host() -> None:
+    assert request(b"GET http://a.test:80/ HTTP/1.1\r\nHost: a.test").target == b"/"
+
+
 def test_an_absolute_target_does_not_excuse_a_missing_host() -> None:
     with pytest.raises(MessageError):
         request(b"GET http://a.test/ HTTP/1.1\r\nAccept: x")

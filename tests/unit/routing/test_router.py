@@ -265,7 +265,7 @@ def test_patterns_that_cannot_be_read_are_all_reported_with_their_api(define):
     with pytest.raises(ConfigurationError) as caught:
         route(apis)
     assert [problem.path for problem in caught.value.problems] == [
-        "apis[brace]", "apis[order]", "apis[name]", "apis[expression]", "apis[escape]"
+        "apis[name]", "apis[brace]", "apis[order]", "apis[expression]", "apis[escape]"
     ]  # fmt: skip
     assert all(problem.cure for problem in caught.value.problems)
 
@@ -283,6 +283,10 @@ PATHS = st.lists(st.sampled_from(["a", "b", "ab", "abc", "%61", "%2f", "/", "/"]
 )
 
 
+def vagueness(domain):
+    return 2 if "{" in domain else int(domain.startswith("*."))
+
+
 def scan(apis, host, path, *, hostname, strict):
     """Tyk's way, as its documentation tells it: one after the other."""
 
@@ -294,7 +298,7 @@ def scan(apis, host, path, *, hostname, strict):
         return len(re.sub(r"(?<=/)\{[^/]*\}(?=/|$)", "", listen_path))
 
     name, decoded = host.lower().removesuffix(":1"), unquote_to_bytes(path).decode()
-    for api in sorted(apis, key=lambda api: (not api.domain, -length(api.proxy.listen_path))):
+    for api in sorted(apis, key=lambda api: (not api.domain, -length(api.proxy.listen_path), vagueness(api.domain))):
         domain = api.domain or hostname
         pattern = expression(domain.replace("*.", "{w}."), "[^.]+")
         if domain and (name in ("", "%") or not re.fullmatch(pattern, name)):
