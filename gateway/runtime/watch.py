@@ -37,6 +37,8 @@ STATS = 2000
 
 _LONGEST_SETTLING = 1.5
 _COALESCED = 0.05  # notifications come one by one; this bounds how often they make us look
+_NAMES_LOGGED = 3
+
 # The kernel's clock for files is behind the one that Python reads, by a tick.
 _TICK_NS = 100_000_000
 _NEVER_NS = 1 << 63
