@@ -5,5 +5,6 @@
 * ``upstream`` what stands in for an upstream where nginx is missing
 * ``loads``    what is done to a front: wrk, TLS handshakes, idle connections
 * ``measure``  what a front spent: CPU time and memory of all its processes, out of /proc
+* ``scale``    many domains: `python -m bench.scale`
 * ``report``   medians, ratios, budgets, the table and RESULTS.md
 """

@@ -4,6 +4,10 @@
     ├── ConfigurationError    the files or the environment cannot be served; carries every problem at once
     ├── CertificateError      a certificate, key or chain that a careful person would refuse
     ├── StoreError            the node's database cannot be opened, read or written
+    ├── RefusedError          a change that was asked for does not fit what there is
+    │   ├── NotFoundError         what it names is not there
+    │   ├── ConflictError         it is in use, exists already, or belongs to somebody else
+    │   └── PreconditionError     it is not what the caller took it for
     ├── MessageError          bytes that are not the HTTP they claim to be (from a client or an upstream)
     └── UpstreamError         no answer can be had from an upstream: unreachable, too slow, broken
 
@@ -38,6 +42,22 @@ class CertificateError(GatewayError):
 
 class StoreError(GatewayError):
     """The node's database cannot be opened, read or written."""
+
+
+class RefusedError(GatewayError):
+    """A change that was asked for does not fit what there is; nothing has changed."""
+
+
+class NotFoundError(RefusedError):
+    """What the change names is not there."""
+
+
+class ConflictError(RefusedError):
+    """What the change names is in use, exists already, or is kept where the caller cannot write."""
+
+
+class PreconditionError(RefusedError):
+    """What the change names is not what the caller took it for (RFC 9110 section 13.1)."""
 
 
 class MessageError(GatewayError):

@@ -7,15 +7,23 @@ from typing import Annotated
 import typer
 
 from gateway import __version__
+from gateway.cli import cert, cert_import, domain
 from gateway.cli.check import check
 from gateway.cli.demo.command import demo
+from gateway.cli.reload import reload
 from gateway.cli.serve import serve
+from gateway.cli.status import status
 
 # Plain tracebacks: the pretty ones print local variables, and those may be private keys.
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.command()(serve)
 app.command()(check)
 app.command()(demo)
+app.command()(reload)
+app.command()(status)
+cert.group.command("import")(cert_import.import_)
+app.add_typer(cert.group, name="cert")
+app.add_typer(domain.group, name="domain")
 
 
 def show_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it with the flag

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from cryptography.x509.oid import NameOID
 
+from gateway.cli.layout import expiry, table
 from gateway.routing.policies import towards_clients
 from gateway.tls.names import candidates, canonical
 
@@ -36,7 +37,7 @@ def describe(configuration: Configuration, collected: Collected, now: datetime) 
     for domain, pairs, apis in domains(configuration, collected):
         shown = pairs if policy else []
         floor = [policy.minimum.label] if policy else []
-        expiries = [expiry(pair, now) for pair in shown]
+        expiries = [expiry(pair.not_after, now) for pair in shown]
         upstreams = [upstream(api) for api in apis] or ["none: 404"]
         rows += zip_longest([domain], map(certificate, shown), expiries, floor, upstreams, fillvalue="")
     return "\n".join([listeners(settings), *([tls(policy)] if policy else []), "", *table(rows), ""])
@@ -80,11 +81,6 @@ def certificate(pair: CertificatePair) -> str:
     return f"{pair.key_type} {pair.fingerprint[:12]} by {by}"
 
 
-def expiry(pair: CertificatePair, now: datetime) -> str:
-    """Write the last day of a certificate and how many days are left."""
-    return f"{pair.not_after:%Y-%m-%d} ({(pair.not_after - now).days} days)"
-
-
 def upstream(api: ApiDefinition) -> str:
     """Write where the requests of an API go."""
     proxy = api.proxy
@@ -112,11 +108,3 @@ def tls(policy: TlsPolicy) -> str:
     suites = " ".join((*policy.suites, *policy.ciphers))
     text = f"{versions}, cipher suites in the {order}'s order: {suites}"
     return fill(text, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
-
-
-def table(rows: Iterable[Iterable[str]]) -> list[str]:
-    """Align columns by their widest cell."""
-    columns = list(zip(*rows, strict=True))
-    widths = [max(map(len, column)) for column in columns]
-    padded = [[cell.ljust(width) for cell in column] for column, width in zip(columns, widths, strict=True)]
-    return ["  ".join(row).rstrip() for row in zip(*padded, strict=True)]

@@ -74,7 +74,9 @@ class ApiDefinition(Section):
     )
     domain_disabled: bool = Field(default=False, description="ignore `domain` and `certificates`")
     certificates: tuple[CertificateReference, ...] = Field(
-        (), repr=False, description="certificates of the domain: PEM files with key and chain, or inline PEM"
+        (),
+        repr=False,
+        description="certificates of the domain: PEM files with key and chain, inline PEM, or ids of the store",
     )
     use_keyless: bool = Field(
         default=False, description="must be true: this gateway has no access control for APIs yet"

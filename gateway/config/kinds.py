@@ -18,6 +18,7 @@ VERSIONS = {769: "1.0", 770: "1.1", 771: "1.2", 772: "1.3"}
 LOWEST_DEFAULT, HIGHEST_DEFAULT = 771, 772
 
 _YEAR = 365 * 24 * 3600
+_STORE_ID = re.compile(r"[A-Za-z0-9_-]*[0-9a-fA-F]{64}", re.ASCII)
 _HOST = re.compile(r"(\*\.)?[\w-]+(\.[\w-]+)*\.?")
 
 
@@ -185,11 +186,20 @@ def is_inline_pem(text: str) -> bool:
     return "-----BEGIN " in text
 
 
+def is_store_id(text: str) -> bool:
+    """Whether a certificate reference has the form of an id of the certificate store: organisation and SHA-256."""
+    return _STORE_ID.fullmatch(text) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class PathUnless:
-    """Marks text that is a path unless ``exempt`` says otherwise: the reader makes such paths absolute."""
+    """Marks text that is a path unless ``exempt`` says otherwise: the reader makes such paths absolute.
+
+    Text that ``ambiguous`` accepts is a path only where a file of that name exists.
+    """
 
     exempt: Callable[[str], bool]
+    ambiguous: Callable[[str], bool] = lambda _: False
 
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -212,6 +222,6 @@ LogPath = Annotated[str, Field(min_length=1), PathUnless("stdout".__eq__)]
 CertificateReference = Annotated[
     str,
     Field(min_length=1),
-    PathUnless(is_inline_pem),
+    PathUnless(is_inline_pem, ambiguous=is_store_id),
     PlainSerializer(_without_inline_pem, when_used="json"),
 ]

@@ -81,13 +81,15 @@ class _Load:
         return document.read(path, shown, self._found)
 
     def _with_paths(self, settings: Settings, *, alone: bool) -> Settings:
-        """Settle the two directories whose defaults depend on where the main file is.
+        """Settle the directories whose defaults depend on where the main file is.
 
         A file that defines APIs itself stands alone: the directory beside it is then read only if it is named.
         """
         base = self._path.absolute().parent
         beside = base / "apps"
-        gateway = settings.gateway.model_copy(update={"data_dir": base / settings.gateway.data_dir})
+        certificates = settings.gateway.certificates_dir or (base / "certs" if (base / "certs").is_dir() else None)
+        directories = {"data_dir": base / settings.gateway.data_dir, "certificates_dir": certificates}
+        gateway = settings.gateway.model_copy(update=directories)
         app_path = settings.app_path or (beside if beside.is_dir() and not alone else None)
         return settings.model_copy(update={"gateway": gateway, "app_path": app_path})
 

@@ -188,7 +188,7 @@ class _Walk:
         if isinstance(node.value, str) and node.value:
             if kind is Path:
                 return node.base / node.value
-            if any(isinstance(mark, PathUnless) and not mark.exempt(node.value) for mark in marks):
+            if any(isinstance(mark, PathUnless) and _is_path(node.value, node.base, mark) for mark in marks):
                 return str(node.base / node.value)
         return _settled(node.value, kind) if isinstance(node.value, Word) else _bare(node)
 
@@ -249,3 +249,7 @@ def _settled(word: Word, kind: Any) -> str | int | float | bool:
 def _bare(node: Node) -> Any:
     """The value without nodes; of a container only its type, all that an error about it tells."""
     return type(node.value)() if isinstance(node.value, dict | list) else node.value
+
+
+def _is_path(text: str, base: Path, mark: PathUnless) -> bool:
+    return not mark.exempt(text) and (not mark.ambiguous(text) or (base / text).exists())

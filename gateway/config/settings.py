@@ -57,7 +57,7 @@ class HttpServerOptions(Section):
     ssl_certificates: tuple[CertificateReference, ...] = Field(
         (),
         repr=False,
-        description="certificates as PEM bundles with key and chain: a file each, or inline PEM",
+        description="certificates as PEM bundles with key and chain: a file each, inline PEM, or an id of the store",
     )
     ssl_ciphers: tuple[str, ...] = Field(
         (),
@@ -127,6 +127,10 @@ class GatewaySection(Section):
 
     workers: Count = Field(0, description="worker processes; 0: one per core")
     data_dir: Path = Field(Path("data"), description="directory of the gateway's own state")
+    certificates_dir: Path | None = Field(
+        None,
+        description="directory of `*.pem` bundles and `name.crt` + `name.key`; empty: `certs` beside the main file",
+    )
     control_address: BindAddress = Field("127.0.0.1", description="address of the control port")
     limits: Limits = Field(Limits(), description="what a client, an upstream or a worker may take")
     trusted_proxies: tuple[Network, ...] = Field(

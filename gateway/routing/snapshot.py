@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from itertools import cycle
 from types import SimpleNamespace
@@ -76,6 +76,11 @@ class Snapshot:
     def cleaned(self, target: bytes) -> bytes | None:
         """Return where a path that is not in its shortest form should be asked for instead; None when it is."""
         return None if self.skip_url_cleaning else clean_path(target)
+
+
+def renumbered(snapshot: Snapshot, generation: int) -> Snapshot:
+    """Return the snapshot of a generation with the same configuration; everything in it is shared."""
+    return replace(snapshot, generation=generation)
 
 
 def build(configuration: Configuration, generation: int) -> Snapshot:

@@ -4,7 +4,11 @@
 * ``children``    what the supervisor knows of its children: slots, and how long to wait before the next try
 * ``listeners``   the listening sockets, and the lock on the data directory
 * ``renewal``     files → the next generation in the store; used at start and at every reload
-* ``control``     the only writer of the store after start; reloads, and serves the control port
+* ``control``     the only writer of the store after start; serves the control port, watches files
+* ``operations``  what the admin API may ask for: each change is written, then confirmed by every worker
+* ``reloads``     what the files said when they were last read; makes what they say now the next generation
+* ``naming``      which API of a configuration names a domain, and what refers to a stored certificate
+* ``definition_files``  API definitions written to and removed from ``app_path``
 * ``roster``      control's side of its conversation with the workers
 * ``messages``    the closed vocabulary of that conversation
 * ``worker``      serves traffic from one generation at a time

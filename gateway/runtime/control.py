@@ -1,40 +1,45 @@
-"""Control: the only writer of the store after start. It reloads, tells the workers, and serves the control port.
+"""Control: the only writer of the store after start. It serves the control port and watches the files.
 
-A reload reads and checks everything before it changes anything; whatever is wrong, the generation that runs keeps
-serving and the event log says why. Reading and writing happen in a thread, so ``/hello`` answers meanwhile.
+What it changes, at the request of the admin API, of a signal or of a file that is not what it was, is in
+``operations``; here is what keeps it alive and what it knows of the health of the whole.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
+import socket
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 import uvicorn
 from typing_extensions import override
 
 from gateway.admin import app
-from gateway.admin.app import Component, Status
-from gateway.errors import ConfigurationError, StoreError
-from gateway.runtime import renewal, role
+from gateway.admin.authentication import Guard
+from gateway.admin.health import Component, Status
+from gateway.admin.operations import Actor
+from gateway.errors import StoreError
+from gateway.runtime import role
+from gateway.runtime.operations import LiveOperations
+from gateway.runtime.reloads import Reloads, listed
 from gateway.runtime.roster import Roster
+from gateway.runtime.watch import watch
 from gateway.store.sqlite import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from gateway.observe.events import EventLog
     from gateway.runtime.role import Inherited
 
-APPLY_SECONDS = 10.0
-"""How long a reload waits for the workers to confirm."""
-
 _LOOK_SECONDS = 5.0
 _PATIENCE_SECONDS = 30.0
-_NAMES_LOGGED = 10
+_SIGNAL = Actor("SIGHUP", "")
+_WATCH = Actor("watched files", "")
+_PROBLEMS_SHOWN = 10
 
 
 def run(inherited: Inherited, events: EventLog) -> None:
@@ -62,71 +67,55 @@ class _Control:
         self._inherited = inherited
         self._events = events
         self._reload_asked = asyncio.Event()
+        self._asker = _SIGNAL
         if inherited.reloads_begun.get() != inherited.reloads_asked.get():
             self.ask_for_reload()
         self._draining = False
-        self._refusal = ""
         self._store_trouble = ""
-        self._expired: tuple[str, ...] = ()
+        self._certificate_troubles = ""
         with contextlib.closing(Store.open(inherited.data_dir, writable=False)) as store:
             generation = store.newest()
-        self._settings = generation.configuration.settings
-        self._renewed = generation.created
+        self._files_read = generation.files_read
         self._looked = datetime.now(UTC)
         self._roster = Roster(generation.number, inherited.workers_wanted.get, events)
+        self._reloads = Reloads(inherited, generation, self._roster, events)
+        self._operations = LiveOperations(inherited.data_dir, self._reloads, self._roster, self.ask_for_reload, events)
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Be control until ``stop``; then answer that the node is not ready until the workers are gone."""
+        listener = self._inherited.listeners.control
+        # Accepted sockets inherit it; asyncio only sets it where the protocol number was named when they were made.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        address = listener.getsockname()[0]
+        guard = Guard(lambda: self._reloads.secret_digest, self._events, loopback=ip_address(address).is_loopback)
         config = uvicorn.Config(
-            app.build(self), http="h11", ws="none", lifespan="off", log_config=None, access_log=False,
-            server_header=False, timeout_graceful_shutdown=1,
+            app.build(self, self._operations, guard), http="h11", ws="none", lifespan="off", log_config=None,
+            access_log=False, server_header=False, timeout_graceful_shutdown=1,
         )  # fmt: skip
         server = _HttpServer(config)
         conversations = await self._roster.listen(self._inherited.listeners.workers)
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(server.serve([self._inherited.listeners.control]), name="control port")
+            tasks.create_task(server.serve([listener]), name="control port")
             chores = [
                 tasks.create_task(self._reload_when_asked(), name="reloads"),
                 tasks.create_task(self._look_around(), name="looks around"),
+                tasks.create_task(self._watch(), name="watches files"),
             ]
             self._events.info("control.started", "attending to the workers", generation=self._roster.generation)
             await stop.wait()
             self._draining = True
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(role.drain_seconds(self._settings)):
+                async with asyncio.timeout(role.drain_seconds(self._reloads.current.settings)):
                     await self._roster.emptied()
             for chore in chores:
                 chore.cancel()
             server.should_exit = True
         conversations.close()
 
-    def ask_for_reload(self) -> None:
+    def ask_for_reload(self, asker: Actor = _SIGNAL) -> None:
         """Reload soon. Asking again before it has begun changes nothing."""
+        self._asker = asker
         self._reload_asked.set()
-
-    async def reload(self, cause: str) -> None:
-        """Read everything again and have the workers serve it, or keep what runs and say why."""
-        began = time.monotonic()
-        inherited = self._inherited
-        try:
-            candidate = await asyncio.to_thread(renewal.read, inherited.config_path, inherited.environ)
-            generation, changed = await asyncio.to_thread(renewal.publish, inherited.data_dir, candidate, cause)
-        except Exception as error:  # noqa: BLE001 - no new configuration, however odd, may take control down
-            self._refuse(error)
-            return
-        self._refusal, self._renewed = "", generation.created
-        self._settings = generation.configuration.settings
-        renewal.log_problems(self._events, candidate.warnings)
-        for key in renewal.needs_restart(inherited.settings, self._settings):
-            self._events.warning("reload.restart_needed", f"{key} changed; that takes effect at the next start")
-        shortfalls = await self._roster.apply(generation.number, changed, APPLY_SECONDS)
-        for shortfall in shortfalls:
-            self._events.error("reload.incomplete", shortfall, generation=generation.number)
-        self._events.info(
-            "reload.applied", "configuration applied", cause=cause, generation=generation.number,
-            certificates_changed=_listed(changed), workers=self._roster.serving(),
-            duration_ms=round((time.monotonic() - began) * 1000),
-        )  # fmt: skip
 
     def components(self) -> Mapping[str, Component]:
         """Tell how workers, store, configuration and certificates are."""
@@ -136,13 +125,13 @@ class _Control:
             f"{serving} workers serve generation {self._roster.generation},"
             f" {self._roster.counters().get('connections_open', 0)} connections are open"
         )
-        expired = f"expired: {_listed(self._expired)}" if self._expired else ""
+        reload = self._reloads.last
         now = datetime.now(UTC)
         return {
             "workers": Component(workers, "system", now, said),
             "store": _component("datastore", self._looked, self._store_trouble, Status.FAIL),
-            "configuration": _component("component", self._renewed, self._refusal, Status.WARN),
-            "certificates": _component("component", self._looked, expired, Status.WARN),
+            "configuration": _component("component", reload.time, reload.refusal, Status.WARN),
+            "certificates": _component("component", self._looked, self._certificate_troubles, Status.WARN),
         }
 
     def unready(self) -> str | None:
@@ -153,49 +142,50 @@ class _Control:
             return f"No worker serves generation {self._roster.generation} yet"
         return None
 
-    def _refuse(self, error: Exception) -> None:
-        serving = f"generation {self._roster.generation} keeps serving"
-        if isinstance(error, ConfigurationError):
-            renewal.log_problems(self._events, error.problems)
-            reason = f"{len(error.problems)} problems, the first: {error.problems[0]}"
-        else:
-            reason = f"{type(error).__name__}: {error}"
-        self._events.error("reload.refused", f"the reload was refused, {serving}", reason=reason)
-        self._refusal, self._renewed = f"the last reload was refused, {serving}: {reason}", datetime.now(UTC)
-
     async def _reload_when_asked(self) -> None:
         while True:
             await self._reload_asked.wait()
             self._reload_asked.clear()
             self._inherited.reloads_begun.set(self._inherited.reloads_asked.get())
-            await self.reload("SIGHUP")
+            await self._operations.reload(self._asker, block=True)
+
+    async def _watch(self) -> None:
+        """Reload when a file is not what it was."""
+        await self._reloads.recall_secret()
+        while True:
+            try:
+                await watch(
+                    lambda: self._reloads.current.watched, lambda: self.ask_for_reload(_WATCH), self._events,
+                    since=self._files_read.timestamp(),
+                )  # fmt: skip
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with files, the control port answers
+                self._events.error("watch.failed", f"files are not watched for a while: {error}")
+            await asyncio.sleep(_LOOK_SECONDS)
 
     async def _look_around(self) -> None:
         """See now and then that the workers answer, the store can be read, and no certificate has expired."""
         while True:
             self._roster.ping(_PATIENCE_SECONDS)
             try:
-                self._expired = await asyncio.to_thread(_expired, self._inherited.data_dir)
+                self._certificate_troubles = await asyncio.to_thread(_certificate_troubles, self._inherited.data_dir)
                 self._store_trouble = ""
             except StoreError as error:
                 if not self._store_trouble:
                     self._events.error("store.unreadable", str(error))
                 self._store_trouble = str(error)
             self._looked = datetime.now(UTC)
-            await asyncio.sleep(_LOOK_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    await self._operations.changed.wait()
+            self._operations.changed.clear()
 
 
-def _expired(data_dir: Path) -> tuple[str, ...]:
+def _certificate_troubles(data_dir: Path) -> str:
+    """What is wrong with certificates that are served, or should be; "" for nothing."""
     with contextlib.closing(Store.open(data_dir, writable=False)) as store:
-        return store.expired(datetime.now(UTC))
+        expired, unresolved = store.expired(datetime.now(UTC)), store.unresolved()
+    return "; ".join([*([f"expired: {listed(expired)}"] if expired else []), *unresolved[:_PROBLEMS_SHOWN]])
 
 
 def _component(kind: str, time: datetime, trouble: str, severity: Status) -> Component:
     return Component(severity if trouble else Status.PASS, kind, time, trouble)
-
-
-def _listed(names: Collection[str]) -> str:
-    """The first few of ``names``, and how many more there are."""
-    shown = ", ".join(name or "(default)" for name in sorted(names)[:_NAMES_LOGGED])
-    more = len(names) - _NAMES_LOGGED
-    return f"{shown} and {more} more" if more > 0 else shown

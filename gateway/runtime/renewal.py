@@ -5,21 +5,22 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.config.load import Configuration, load
 from gateway.config.problems import Problem, Severity
-from gateway.errors import ConfigurationError
+from gateway.errors import ConfigurationError, StoreError
 from gateway.routing import policies, snapshot
 from gateway.store import file_sources
 from gateway.store.sqlite import Generation, Store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from gateway.config.settings import Settings
     from gateway.observe.events import EventLog
+    from gateway.store.audit import Deed
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class Candidate:
 
     configuration: Configuration
     collected: file_sources.Collected
+    files_read: datetime
 
     @property
     def warnings(self) -> tuple[Problem, ...]:
@@ -35,25 +37,62 @@ class Candidate:
         return self.configuration.warnings + self.collected.problems + policies.problems(self.configuration)
 
 
-def read(config_path: Path, environ: Mapping[str, str]) -> Candidate:
-    """Read the files and everything that they name. Raises ConfigurationError with every problem."""
+def read(config_path: Path, environ: Mapping[str, str], data_dir: Path | None = None) -> Candidate:
+    """Read the files and everything that they name.
+
+    The store in ``data_dir`` (default: the one that is configured, if it is there and can be read) has what is
+    named by id, and the last good state of what cannot be read. Raises ConfigurationError with every problem, and
+    StoreError when ``data_dir`` is given and cannot be read.
+    """
+    began = datetime.now(UTC)
     configuration = load(config_path, environ)
-    collected = file_sources.collect(configuration, datetime.now(UTC))
+    try:
+        with contextlib.closing(
+            Store.open(data_dir or configuration.settings.gateway.data_dir, writable=False)
+        ) as store:
+            collected = file_sources.collect(configuration, began, store)
+    except StoreError:
+        if data_dir:
+            raise
+        collected = file_sources.collect(configuration, began)
     if any(problem.severity is Severity.ERROR for problem in collected.problems):
         raise ConfigurationError(configuration.warnings + collected.problems)
     # What no worker could build must not become a generation: the next worker to start would have nothing else.
     snapshot.build(configuration, 0)
-    return Candidate(configuration, collected)
+    return Candidate(configuration, collected, began)
 
 
-def publish(data_dir: Path, candidate: Candidate, cause: str) -> tuple[Generation, frozenset[str]]:
+def publish(
+    data_dir: Path, candidate: Candidate, cause: str, deed: Deed | None = None
+) -> tuple[Generation, frozenset[str]]:
     """Make ``candidate`` the next generation; return it and the names whose certificates changed.
 
     Raises StoreError, and then nothing has changed.
     """
     collected = candidate.collected
     with contextlib.closing(Store.open(data_dir, writable=True)) as store:
-        return store.publish(candidate.configuration, collected.entries, collected.default, cause)
+        return store.publish(
+            candidate.configuration,
+            collected.entries,
+            collected.default,
+            cause,
+            unresolved=[str(problem) for problem in collected.unresolved],
+            files_read=candidate.files_read,
+            deed=deed,
+        )
+
+
+def watched(configuration: Configuration) -> frozenset[Path]:
+    """Return the files and directories whose change asks for a reload."""
+    settings = configuration.settings
+    options = settings.http_server_options
+    files = {path for pair in options.certificates for path in (pair.cert_file, pair.key_file)}
+    files.update(pair.chain_file for pair in options.certificates if pair.chain_file)
+    files.update(pair.passphrase_file for pair in options.certificates if pair.passphrase_file)
+    references = {*options.ssl_certificates, *(name for api in configuration.apis for name in api.certificates)}
+    files.update(Path(name) for name in references if name.startswith("/"))
+    files.update(path for path in (settings.app_path, settings.gateway.certificates_dir) if path)
+    return frozenset(files.union(configuration.files))
 
 
 def needs_restart(started: Settings, wanted: Settings) -> tuple[str, ...]:

@@ -110,15 +110,20 @@ class Roster:
             await self._changed.wait_for(lambda: not self._present)
 
     def ping(self, patience: float) -> None:
-        """Ask every worker whether it is there; hang up on one that was silent for ``patience`` seconds."""
+        """Ask every worker whether it is there; hang up on one that was silent for ``patience`` seconds.
+
+        One that could not serve what was ordered is told again: what was in its way may be gone.
+        """
         for worker in tuple(self._present.values()):
             if time.monotonic() - worker.heard > patience:
                 self._events.error(
                     "worker.silent", "a worker does not answer", worker=worker.number, worker_pid=worker.pid
                 )
                 worker.hang_up()
-            else:
-                worker.say(Ping())
+                continue
+            worker.say(Ping())
+            if worker.refusal:
+                worker.say(Apply(self._ordered, None))
 
     def _settled(self) -> bool:
         if len(self._present) < self._wanted():
@@ -152,7 +157,7 @@ class Roster:
         worker.heard = time.monotonic()
         match message:
             case Applied(generation=generation):
-                worker.generation = generation
+                worker.generation, worker.refusal = generation, None
             case Failed():
                 worker.refusal = message
             case Counters(values=values):

@@ -64,8 +64,8 @@ class _Worker:
         self._store = store
         self._events = events
         self._generation = store.newest()
-        first = snapshot.build(self._generation.configuration, self._generation.number)
-        self._server = ProxyServer(base=base, sites=store.find, snapshot=first, events=events, share=share)
+        self._snapshot = snapshot.build(self._generation.configuration, self._generation.number)
+        self._server = ProxyServer(base=base, sites=store.find, snapshot=self._snapshot, events=events, share=share)
 
     async def serve(self, listeners: Listeners, stop: asyncio.Event) -> None:
         """Serve until ``stop``, then drain."""
@@ -113,15 +113,21 @@ class _Worker:
     def _apply(self, order: Apply) -> Applied | Failed:
         """Serve the newest generation, which is the one ordered or one that will be ordered next."""
         try:
-            generation = self._store.newest()
+            generation = self._store.newest(self._generation)
             if generation.number < order.generation:
                 raise StoreError(f"generation {order.generation} is not in the store")  # noqa: TRY301
-            changed = None if order.names is None else frozenset(order.names)
-            self._server.apply(snapshot.build(generation.configuration, generation.number), changed)
+            # Of a later generation than the one ordered, the names are not known yet.
+            known = order.names is not None and generation.number == order.generation
+            changed = frozenset(order.names or ()) if known else None
+            if generation.origin == self._generation.origin:
+                following = snapshot.renumbered(self._snapshot, generation.number)
+            else:
+                following = snapshot.build(generation.configuration, generation.number)
+            self._server.apply(following, changed)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with the new one, the old one serves on
             self._events.error(
                 "generation.refused", f"cannot serve the new generation: {error}", generation=order.generation
             )
             return Failed(order.generation, str(error))
-        self._generation = generation
+        self._generation, self._snapshot = generation, following
         return Applied(generation.number)

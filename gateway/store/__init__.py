@@ -1,7 +1,14 @@
 """What outlives a process, on this node.
 
-* ``sqlite``        the database: generations of the configuration, and the certificate of every name
-* ``schema``        its tables, and how an older database becomes a newer one
-* ``file_sources``  certificate files named by a configuration → the entries that the database shall hold
+* ``sqlite``        the ``Store``: each of its methods is one transaction
+* ``database``      a connection, its transactions, and its errors in words
+* ``schema``        the tables, and how an older database becomes a newer one
+* ``materials``     chains with their sealed keys
+* ``sites``         which certificates serve which name
+* ``domains``       changes of one name's certificate at runtime
+* ``certificates``  Tyk's certificate store
+* ``generations``   the last states that were served, with their configurations
+* ``audit``         who changed what
+* ``file_sources``  certificates named by a configuration → the entries that the database shall hold
 * ``admin_secret``  the secret that is made when none is configured
 """

@@ -1,15 +1,18 @@
-"""The administrator's secret that is made when none is configured: there is no well-known default."""
+"""The administrator's secret: the configured one, or the one that is made, for there is no well-known default."""
 
 from __future__ import annotations
 
 import os
 import secrets
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from gateway.errors import StoreError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from pydantic import SecretStr
 
 
 def ensure(data_dir: Path) -> Path:
@@ -33,3 +36,17 @@ def ensure(data_dir: Path) -> Path:
             f"{path}: {error.strerror}; make gateway.data_dir writable, or set `secret` (TYK_GW_SECRET)"
         ) from error
     return path
+
+
+def digest(configured: SecretStr | None, data_dir: Path) -> bytes:
+    """Return the SHA-256 of the secret that administrators send, for the admin API's guard to compare with.
+
+    Raises StoreError when none is configured and the file of the one that was made cannot be read.
+    """
+    if configured is not None:
+        return sha256(configured.get_secret_value().encode()).digest()
+    path = ensure(data_dir)
+    try:
+        return sha256(path.read_text().strip().encode()).digest()
+    except (OSError, UnicodeDecodeError) as error:
+        raise StoreError(f"the admin secret in {path} cannot be read; make it readable, or set `secret`") from error

@@ -1,9 +1,16 @@
 """The tables of the node's database, and how an older database becomes a newer one.
 
-``materials`` holds each chain with its sealed key once, however many names it serves; a row never changes.
-``names`` says which materials a name is served with: one per key type, so that RSA and ECDSA stand side by
-side. The name "" is the default site. ``generations`` holds the last configurations, sealed, since a
-configuration may contain keys and passwords.
+* ``materials``       each chain with its sealed key once, however many names it serves; a row never changes
+* ``names``           what the configuration serves a name with: one material per key type, so that RSA and ECDSA
+                      stand side by side; rewritten at every reload
+* ``domains``         what was put for a name at runtime, and goes before ``names``; a swap touches nothing else
+* ``certificates``    Tyk's certificate store
+* ``configurations``  each configuration once, sealed, since it may contain passwords; its number is that of the
+                      generation that brought it
+* ``generations``     the last changes of what is served; most of them share their configuration. The newest says
+                      whose certificates the default site, the name "", serves
+* ``unresolved``      what the last reload could not read, as one sentence each
+* ``audit``           who changed what, and who tried; nothing in it changes, and only the oldest lines go
 """
 
 from __future__ import annotations
@@ -14,6 +21,9 @@ from gateway.errors import StoreError
 
 if TYPE_CHECKING:
     import sqlite3
+
+AUDIT_KEPT = 100_000
+"""Lines of the audit log that nothing removes: a trigger refuses to."""
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
@@ -40,6 +50,64 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             cause TEXT NOT NULL,
             configuration BLOB NOT NULL       -- JSON, sealed
         )""",
+    ),
+    (
+        """CREATE TABLE configurations (
+            configuration INTEGER PRIMARY KEY,
+            content BLOB NOT NULL             -- JSON, sealed
+        )""",
+        "INSERT INTO configurations SELECT number, configuration FROM generations",
+        """CREATE TABLE shared_generations (
+            number INTEGER PRIMARY KEY,
+            created TEXT NOT NULL,            -- ISO 8601, UTC
+            cause TEXT NOT NULL,
+            configuration INTEGER NOT NULL REFERENCES configurations,
+            default_name TEXT NOT NULL,       -- whose certificates the default site serves
+            files_read TEXT NOT NULL          -- ISO 8601, UTC: the files' state that it is of
+        )""",
+        "INSERT INTO shared_generations SELECT number, created, cause, number, '', created FROM generations",
+        "DROP TABLE generations",
+        "ALTER TABLE shared_generations RENAME TO generations",
+        """CREATE TABLE domains (
+            name TEXT NOT NULL,
+            key_type TEXT NOT NULL,
+            material INTEGER REFERENCES materials,  -- NULL: rolled back to what the configuration says
+            previous INTEGER REFERENCES materials,  -- what a rollback brings back
+            generation INTEGER NOT NULL,            -- which changed it last
+            PRIMARY KEY (name, key_type)
+        ) WITHOUT ROWID""",
+        "CREATE INDEX domains_by_material ON domains (material)",
+        "CREATE INDEX domains_by_previous ON domains (previous)",
+        """CREATE TABLE certificates (
+            entry INTEGER PRIMARY KEY,
+            id TEXT NOT NULL UNIQUE,          -- organisation and SHA-256 of the leaf, or of a public key, in DER
+            org_id TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            der BLOB NOT NULL,                -- of the leaf, or of the public key
+            pem BLOB NOT NULL,                -- what is kept of the upload, without a private key
+            material INTEGER REFERENCES materials  -- of a pair
+        )""",
+        "CREATE INDEX certificates_by_organisation ON certificates (org_id)",
+        "CREATE INDEX certificates_by_material ON certificates (material)",
+        "CREATE INDEX names_by_source ON names (source)",
+        "CREATE TABLE unresolved (problem TEXT NOT NULL)",
+        """CREATE TABLE audit (
+            entry INTEGER PRIMARY KEY,
+            time TEXT NOT NULL,               -- ISO 8601, UTC
+            who TEXT NOT NULL,
+            address TEXT NOT NULL,
+            action TEXT NOT NULL,
+            subject TEXT NOT NULL,
+            old TEXT,                         -- fingerprints
+            new TEXT,
+            result TEXT NOT NULL,
+            generation INTEGER                -- that came of it
+        )""",
+        """CREATE TRIGGER audit_is_not_rewritten BEFORE UPDATE ON audit
+            BEGIN SELECT raise(ABORT, 'the audit log is append-only'); END""",
+        """CREATE TRIGGER audit_is_kept BEFORE DELETE ON audit
+            WHEN old.entry > (SELECT max(entry) FROM audit) - 100000
+            BEGIN SELECT raise(ABORT, 'the audit log is append-only'); END""",
     ),
 )
 """Statement lists; a database's ``user_version`` says how many of them it has been through."""

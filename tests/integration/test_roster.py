@@ -153,6 +153,23 @@ async def test_a_refusal_ends_the_wait_and_is_told(tmp_path: Path, log: int) -> 
         assert await again == ()
 
 
+async def test_a_worker_that_refused_is_told_again_with_the_next_ping(tmp_path: Path, log: int) -> None:
+    async with office(tmp_path, log) as it:
+        worker = await it.enter(1, 5)
+        applying = asyncio.create_task(it.roster.apply(6, {"a.test"}, 60))
+        await worker.hear()
+        worker.say(Failed(6, "the disk was away"))
+        await applying
+        it.roster.ping(60)
+        assert (await worker.hear(), await worker.hear()) == (Ping(), Apply(6, None))
+        worker.say(Applied(6))
+        async with asyncio.timeout(5), it.roster._changed:
+            await it.roster._changed.wait_for(lambda: not it.roster.shortfalls())
+        it.roster.ping(60)
+        worker.say(Counters({}))
+        assert await worker.hear() == Ping()
+
+
 async def test_a_silent_worker_is_told_after_the_deadline(tmp_path: Path, log: int) -> None:
     async with office(tmp_path, log) as it:
         await it.enter(1, 5)

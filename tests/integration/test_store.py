@@ -20,7 +20,7 @@ from gateway.certs.self_signed import Authority
 from gateway.config.load import Configuration
 from gateway.config.settings import Settings
 from gateway.errors import StoreError
-from gateway.store import sqlite
+from gateway.store import audit, generations
 from gateway.store.sqlite import SiteEntry, Store
 
 if TYPE_CHECKING:
@@ -71,10 +71,10 @@ def test_what_is_published_is_read_back_by_a_reader(store: Store, tmp_path: Path
 
 
 def test_generations_are_numbered_and_the_last_hundred_kept(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite, "GENERATIONS_KEPT", 3)
+    monkeypatch.setattr(generations, "KEPT", 3)
     numbers = [store.publish(configuration(), [], None, f"cause {n}")[0].number for n in range(5)]
     assert numbers == [1, 2, 3, 4, 5]
-    assert store._connection.execute("SELECT number FROM generations").fetchall() == [(3,), (4,), (5,)]
+    assert store._database.execute("SELECT number FROM generations").fetchall() == [(3,), (4,), (5,)]
     current = store.current()
     assert current is not None
     assert (current.number, current.cause) == (5, "cause 4")
@@ -109,7 +109,7 @@ def test_changed_names_are_those_with_other_certificates(store: Store, authority
     assert store.publish(configuration(), after, None, "reload")[1] == {"swapped", "gone", "added"}
     assert store.find("gone") == ()
     assert store.publish(configuration(), after, None, "reload")[1] == frozenset()
-    sources = store._connection.execute("SELECT name, source FROM names ORDER BY name").fetchall()
+    sources = store._database.execute("SELECT name, source FROM names ORDER BY name").fetchall()
     assert sources == [("added", "test.pem"), ("stays", "moved.pem"), ("swapped", "test.pem")]
 
 
@@ -124,7 +124,7 @@ def test_a_new_chain_for_the_same_leaf_is_a_change(store: Store, authority: Auth
 def test_material_that_serves_no_name_is_removed(store: Store, authority: Authority) -> None:
     store.publish(configuration(), [entry("a", authority.leaf("a")), entry("b", authority.leaf("b"))], None, "start")
     store.publish(configuration(), [entry("b", authority.leaf("b"))], None, "reload")
-    assert store._connection.execute("SELECT count(*) FROM materials").fetchone() == (1,)
+    assert store._database.execute("SELECT count(*) FROM materials").fetchone() == (1,)
 
 
 def test_expired_names_are_told(store: Store, authority: Authority) -> None:
@@ -175,10 +175,10 @@ def test_a_failed_publish_changes_nothing(store: Store, authority: Authority, mo
     pair = authority.leaf("a.test")
     store.publish(configuration(), [entry("a.test", pair)], "a.test", "start")
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
-    monkeypatch.setattr(Store, "_append_generation", fail)
+    monkeypatch.setattr(audit, "append", fail)
     with pytest.raises(StoreError, match=r"gateway\.db: database or disk is full; check .*free space"):
         store.publish(configuration(), [entry("b.test", authority.leaf("b.test"))], None, "reload")
     monkeypatch.undo()
@@ -207,8 +207,8 @@ def test_damage_inside_is_told_with_the_cure(tmp_path: Path, authority: Authorit
     content[4096:] = random.Random(1).randbytes(len(content) - 4096)
     file.write_bytes(content)
     with (
-        closing(Store.open(tmp_path, writable=True)) as store,
         pytest.raises(StoreError, match="restore a backup"),
+        closing(Store.open(tmp_path, writable=True)) as store,
     ):
         store.find("3.test")
 
@@ -279,4 +279,4 @@ def test_a_kill_at_any_moment_leaves_the_old_state_or_the_new_one(tmp_path: Path
             expected = pairs[generation.configuration.settings.listen_port - 1].fingerprint
             names = ["", *(f"{n}.test" for n in range(50))]
             assert {pair.fingerprint for name in names for pair in store.find(name)} == {expected}
-            assert store._connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            assert store._database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]

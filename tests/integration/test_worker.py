@@ -31,6 +31,7 @@ class RecordingServer:
 
     def __init__(self, *, snapshot: Snapshot, **_: object) -> None:
         self.applied: list[tuple[int, frozenset[str] | None]] = [(snapshot.generation, None)]
+        self.snapshots = [snapshot]
         self.listening: list[tuple[socket.socket, bool]] = []
         self.drained: float | None = None
 
@@ -41,6 +42,7 @@ class RecordingServer:
         if changed == {"bad.test"}:
             raise ValueError("no such thing")
         self.applied.append((snapshot.generation, changed))
+        self.snapshots.append(snapshot)
 
     def counters(self) -> dict[str, int]:
         return {"requests": 12}
@@ -136,11 +138,24 @@ async def test_it_applies_what_control_orders_and_confirms(data_dir: Path, monke
         assert it.server.applied == [(1, None), (2, frozenset({"a.test"})), (3, None)]
 
 
+async def test_a_generation_with_the_same_configuration_shares_everything_but_its_number(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with working(data_dir, monkeypatch) as it:
+        it.publish()
+        await it.control.ask(Apply(2, ("a.test",)))
+        it.publish(listen_port=8081)
+        await it.control.ask(Apply(3, ("a.test",)))
+        first, second, third = it.server.snapshots
+        assert (first.router is second.router, second.router is third.router) == (True, False)
+
+
 async def test_it_goes_straight_to_the_newest_generation(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with working(data_dir, monkeypatch) as it:
         it.publish()
         it.publish()
-        assert await it.control.ask(Apply(2, ())) == Applied(3)
+        assert await it.control.ask(Apply(2, ("a.test",))) == Applied(3)
+        assert it.server.applied == [(1, None), (3, None)]  # which names changed with 3 is not known yet
 
 
 async def test_it_refuses_what_is_not_in_the_store(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -252,3 +252,25 @@ def test_a_configuration_reads_back_equal_from_its_json(main: Mapping[str, Any],
         path.write_text(json.dumps({**main, "apis": [definition]}), encoding="utf-8")
         configuration = load(path, {})
     assert Configuration.model_validate_json(configuration.model_dump_json()) == configuration
+
+
+def test_ids_of_the_store_stay_as_they_are_unless_a_file_is_called_so(workshop: Workshop, api: Api) -> None:
+    plain, owned, file = "0a" * 32, "org_1-" + "0a" * 32, "f" * 64
+    workshop.write("", file)
+    references = [plain, owned, file, "certs/" + plain, plain + ".pem", plain[1:]]
+    configuration = workshop.load(
+        {"http_server_options": {"ssl_certificates": references}, "apis": [api(certificates=[owned])]}
+    )
+    paths = [str(workshop.directory / name) for name in references[2:]]
+    assert configuration.settings.http_server_options.ssl_certificates == (plain, owned, *paths)
+    assert configuration.apis[0].certificates == (owned,)
+    named = workshop.load({}, TYK_GW_HTTPSERVEROPTIONS_SSLCERTIFICATES=f"{owned},{plain}")
+    assert named.settings.http_server_options.ssl_certificates == (owned, plain)
+
+
+def test_certificates_live_beside_the_main_file_unless_it_says_otherwise(workshop: Workshop) -> None:
+    assert workshop.load({}).settings.gateway.certificates_dir is None
+    (workshop.directory / "certs").mkdir()
+    assert workshop.load({}).settings.gateway.certificates_dir == workshop.directory / "certs"
+    named = workshop.load({"gateway": {"certificates_dir": "elsewhere"}})
+    assert named.settings.gateway.certificates_dir == workshop.directory / "elsewhere"

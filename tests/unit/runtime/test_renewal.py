@@ -1,4 +1,4 @@
-"""Which changed settings need a restart."""
+"""Which changed settings need a restart, and which files are watched."""
 
 from __future__ import annotations
 
@@ -7,8 +7,17 @@ from typing import Any
 
 import pytest
 
-from gateway.config.settings import GatewaySection, HttpRedirect, Limits, Settings
-from gateway.runtime.renewal import needs_restart
+from gateway.config.definitions import ApiDefinition, Proxy
+from gateway.config.load import Configuration
+from gateway.config.settings import (
+    CertificateFiles,
+    GatewaySection,
+    HttpRedirect,
+    HttpServerOptions,
+    Limits,
+    Settings,
+)
+from gateway.runtime.renewal import needs_restart, watched
 
 
 @pytest.mark.parametrize(
@@ -32,3 +41,17 @@ def test_everything_else_does_not() -> None:
     plain = GatewaySection(http_redirect=HttpRedirect(port=80))
     other = GatewaySection(http_redirect=HttpRedirect(port=80, hsts_max_age=60), limits=Limits(head_bytes=4096))
     assert needs_restart(Settings(gateway=plain), Settings(gateway=other, hostname="a.test")) == ()
+
+
+def test_everything_that_was_read_or_is_named_is_watched_and_nothing_else() -> None:
+    pair = CertificateFiles(cert_file=Path("/c.crt"), key_file=Path("/c.key"), chain_file=Path("/chain.pem"))
+    options = HttpServerOptions(certificates=(pair,), ssl_certificates=("/s.pem", "0" * 64, "-----BEGIN "))
+    proxy = Proxy(listen_path="/", target_url="http://127.0.0.1/")
+    api = ApiDefinition(api_id="one", certificates=("/a.pem",), use_keyless=True, proxy=proxy)
+    settings = Settings(
+        app_path=Path("/apps"), http_server_options=options, gateway=GatewaySection(certificates_dir=Path("/certs"))
+    )
+    configuration = Configuration(settings=settings, apis=(api,), warnings=(), files=(Path("/main.yaml"),))
+    expected = ("c.crt", "c.key", "chain.pem", "s.pem", "a.pem", "apps", "certs", "main.yaml")
+    assert watched(configuration) == {Path("/", name) for name in expected}
+    assert watched(Configuration.model_validate_json(configuration.model_dump_json())) == watched(configuration)

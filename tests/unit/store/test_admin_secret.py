@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import pytest
+from pydantic import SecretStr
 
 from gateway.errors import StoreError
-from gateway.store.admin_secret import ensure
+from gateway.store.admin_secret import digest, ensure
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,3 +33,16 @@ def test_a_write_that_was_cut_short_is_not_taken_for_a_secret(tmp_path: Path) ->
 def test_a_directory_that_cannot_be_written_is_named_with_the_cure(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"nowhere/admin\.secret: .*data_dir writable, or set `secret`"):
         ensure(tmp_path / "nowhere")
+
+
+def test_the_digest_is_of_the_configured_secret_or_else_of_the_one_that_was_made(tmp_path: Path) -> None:
+    assert digest(SecretStr("s"), tmp_path) == sha256(b"s").digest()
+    assert not list(tmp_path.iterdir())
+    made = ensure(tmp_path).read_text().strip()
+    assert digest(None, tmp_path) == sha256(made.encode()).digest()
+
+
+def test_a_secret_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "admin.secret").write_bytes(b"\xff")
+    with pytest.raises(StoreError, match=r"admin\.secret cannot be read"):
+        digest(None, tmp_path)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,11 +13,15 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from gateway.certs.self_signed import Authority
 from gateway.config.definitions import ApiDefinition, Proxy
 from gateway.config.load import Configuration
-from gateway.config.settings import CertificateFiles, HttpServerOptions, Settings
+from gateway.config.problems import Problem, Severity
+from gateway.config.settings import CertificateFiles, GatewaySection, HttpServerOptions, Settings
+from gateway.store import uploads
+from gateway.store.audit import Deed
 from gateway.store.file_sources import Collected, collect
+from gateway.store.sqlite import Store
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from gateway.certs.pem import CertificatePair
 
@@ -238,3 +244,135 @@ def test_tls_without_any_certificate_is_told() -> None:
         )
     ]
     assert told(collected(api("a.test"), use_ssl=False)) == []
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with closing(Store.open(tmp_path / "data", writable=True)) as store:
+        yield store
+
+
+def kept(store: Store, *apis: ApiDefinition, directory: Path | None = None, **options: object) -> Collected:
+    """Collect with the store at hand and, as a reload does, publish what came of it."""
+    settings = Settings(
+        http_server_options=HttpServerOptions(**{"use_ssl": True, **options}),  # type: ignore[arg-type]
+        gateway=GatewaySection(certificates_dir=directory),
+    )
+    configuration = Configuration(settings=settings, apis=apis, warnings=(), files=())
+    result = collect(configuration, NOW, store)
+    if not errors(result):
+        store.publish(configuration, result.entries, result.default, "test")
+    return result
+
+
+def errors(result: Collected) -> list[Problem]:
+    return [problem for problem in result.problems if problem.severity is Severity.ERROR]
+
+
+def test_a_certificate_is_found_by_its_id_in_the_store(files: Files, store: Store) -> None:
+    pair = files.issue("a.test")
+    stored, same = uploads.examine("org", pair.chain_pem + pair.key_pem, None, NOW)
+    store.add_certificate(stored, same, Deed("tester", "", "add", stored.id))
+    result = kept(store, ssl_certificates=(stored.id,))
+    assert served(result, "a.test") == [pair.fingerprint]
+    assert [entry.source for entry in result.entries] == [stored.id]
+    assert result.problems == ()
+
+
+def test_an_unknown_id_harms_nobody_else_and_is_told(files: Files, store: Store) -> None:
+    pair, unknown = files.issue("a.test"), "0" * 64
+    result = kept(store, ssl_certificates=(files.bundle("a.pem", pair), unknown))
+    assert served(result, "a.test") == [pair.fingerprint]
+    (problem,) = result.unresolved
+    assert (problem.severity, problem.source) == (Severity.WARNING, unknown)
+    assert "no certificate with a key under this id" in problem.message
+
+
+def test_with_nothing_left_to_serve_what_cannot_be_read_is_an_error(store: Store) -> None:
+    assert len(errors(kept(store, ssl_certificates=("0" * 64, "/missing.pem")))) == 2
+
+
+def test_what_was_put_is_enough_to_serve(files: Files, store: Store) -> None:
+    kept(store)
+    store.put("a.test", files.issue("a.test"), lambda _: None, Deed("tester", "", "put", "a.test"))
+    result = kept(store, api("a.test"), ssl_certificates=("/missing.pem",), server_name="a.test")
+    assert (errors(result), result.default) == ([], "a.test")
+    assert result.problems == result.unresolved
+
+
+@pytest.mark.parametrize("damage", ["missing", "garbage", "other key"])
+def test_a_bundle_that_broke_keeps_the_last_good_one_for_its_names(files: Files, store: Store, damage: str) -> None:
+    old, other = files.issue("a.test", "b.test"), files.issue("c.test")
+    path, second = files.bundle("a.pem", old), files.bundle("c.pem", other)
+    kept(store, api("", path), ssl_certificates=(second,))
+    new = files.issue("a.test")
+    content = {"garbage": b"garbage", "other key": new.chain_pem + old.key_pem}
+    (Path(path).unlink if damage == "missing" else lambda: Path(path).write_bytes(content[damage]))()
+    result = kept(store, api("", path), ssl_certificates=(second,))
+    assert served(result, "a.test") == served(result, "b.test") == [old.fingerprint]
+    assert served(result, "c.test") == [other.fingerprint]
+    (problem,) = result.unresolved
+    assert (problem.severity, problem.source) == (Severity.WARNING, path)
+    files.bundle("a.pem", new)
+    result = kept(store, api("", path), ssl_certificates=(second,))
+    assert (served(result, "a.test"), served(result, "b.test")) == ([new.fingerprint], [])
+
+
+def test_a_pair_of_files_that_broke_keeps_its_domain_and_its_names(files: Files, store: Store) -> None:
+    pair = files.issue("a.test")
+    written = files.pair("one", pair, domain="x.test")
+    kept(store, certificates=(written,))
+    written.key_file.unlink()
+    result = kept(store, certificates=(written,))
+    assert served(result, "a.test") == served(result, "x.test") == [pair.fingerprint]
+    assert [problem.source for problem in result.unresolved] == [str(written.key_file)]
+
+
+def test_a_directory_is_filled_with_bundles_and_pairs(files: Files, store: Store) -> None:
+    bundle, split, listed = files.issue("a.test"), files.issue("b.test"), files.issue("c.test")
+    (files.directory / "certs").mkdir()
+    inside = Files(files.directory / "certs", files._authority)
+    inside.bundle("a.pem", bundle)
+    inside.pair("b", split)
+    inside.bundle("c.pem", files.issue("c.test"))
+    inside.bundle(".hidden.pem", files.issue("hidden.test"))
+    (inside.directory / "README.md").write_text("certificates live here")
+    path = files.bundle("c.pem", listed)
+    result = kept(store, directory=inside.directory, ssl_certificates=(path,))
+    assert served(result, "a.test") == [bundle.fingerprint]
+    assert served(result, "b.test") == [split.fingerprint]
+    assert served(result, "c.test") == [listed.fingerprint]
+    assert served(result, "hidden.test") == []
+    assert (result.problems, result.default) == ((), "c.test")
+
+
+def test_a_file_that_left_the_directory_is_no_longer_served_and_a_broken_one_still_is(
+    files: Files, store: Store
+) -> None:
+    stays, goes = files.issue("a.test"), files.issue("b.test")
+    (files.directory / "certs").mkdir()
+    inside = Files(files.directory / "certs", files._authority)
+    broken, gone = Path(inside.bundle("a.pem", stays)), Path(inside.bundle("b.pem", goes))
+    kept(store, directory=inside.directory)
+    broken.write_bytes(stays.chain_pem)
+    gone.unlink()
+    result = kept(store, directory=inside.directory)
+    assert (served(result, "a.test"), served(result, "b.test")) == ([stays.fingerprint], [])
+    inside.directory.rename(files.directory / "away")
+    assert served(kept(store, directory=inside.directory), "a.test") == [stays.fingerprint]
+
+
+def test_what_else_is_in_the_directory_is_only_noted(files: Files, store: Store) -> None:
+    pair = files.issue("a.test")
+    (files.directory / "certs").mkdir()
+    inside = Files(files.directory / "certs", files._authority)
+    inside.bundle("a.pem", pair)
+    (inside.directory / "chain.pem").write_bytes(pair.chain_pem)
+    (inside.directory / "privkey.pem").write_bytes(pair.key_pem)
+    result = kept(store, directory=inside.directory)
+    assert served(result, "a.test") == [pair.fingerprint]
+    assert [(problem.severity, problem.message) for problem in result.problems] == [
+        (Severity.NOTE, "there is no private key in it, so it is not served"),
+        (Severity.NOTE, "there is no certificate in it, so it is not served"),
+    ]
+    assert result.unresolved == ()

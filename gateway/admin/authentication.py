@@ -1,0 +1,161 @@
+"""Who may ask: the secret in X-Tyk-Authorization, and no web page that a browser shows to somebody who may.
+
+A secret is compared as a digest in constant time. Each wrong one is answered late, and an address that sends many
+is not listened to for a while, right secret or not: else it could guess on many connections at once. A request
+without any secret is no guess.
+
+A page of another site can make a browser send requests here. The secret alone stops those, unless the browser has
+it; so whatever says that it comes from another origin is refused, and on loopback so is every request for a host
+name that is not this machine's own, which is how a page gets around that (DNS rebinding).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import time
+from collections import OrderedDict
+from hashlib import sha256
+from ipaddress import IPv6Address, ip_address, ip_network
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+
+from gateway.admin.declarations import Refusal
+from gateway.admin.routes import refuse
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection
+
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from gateway.observe.events import EventLog
+
+HEADER = "X-Tyk-Authorization"
+WRONG_SECRET = "Attempted administrative access with invalid or missing key!"  # noqa: S105 - Tyk's sentence
+
+_DELAY_SECONDS = 0.5
+_GUESSES = 10.0
+_SECONDS_PER_GUESS = 6.0
+_ADDRESSES = 1024
+
+
+class Guesses:
+    """How many wrong secrets each address may still send: ten, and one more every six seconds.
+
+    The table is bounded; the address that was quiet for longest is forgotten first.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._spent: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def wait(self, address: str) -> float:
+        """Return the seconds until this address is listened to; 0 when it is."""
+        return max(0.0, (self._level(address) - _GUESSES + 1) * _SECONDS_PER_GUESS)
+
+    def wrong(self, address: str) -> None:
+        """Count a wrong secret."""
+        self._spent[_network(address)] = (self._level(address) + 1, self._clock())
+        self._spent.move_to_end(_network(address))
+        if len(self._spent) > _ADDRESSES:
+            self._spent.popitem(last=False)
+
+    def _level(self, address: str) -> float:
+        count, moment = self._spent.get(_network(address), (0.0, 0.0))
+        return max(0.0, count - (self._clock() - moment) / _SECONDS_PER_GUESS)
+
+
+class Guard:
+    """Stands before the application. ``loopback`` says that the control port is on a loopback address only."""
+
+    def __init__(
+        self,
+        secret_digest: Callable[[], bytes],
+        events: EventLog,
+        *,
+        loopback: bool,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        """Demand the secret whose SHA-256 ``secret_digest`` returns (it may change with a reload)."""
+        self._secret_digest = secret_digest
+        self._events = events
+        self._loopback = loopback
+        self._sleep = sleep
+        self._guesses = Guesses(clock)
+
+    def before(self, app: ASGIApp, open_paths: Collection[str]) -> ASGIApp:
+        """Return ``app`` behind this guard; ``open_paths`` need no secret."""
+
+        async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] == "http":
+                request = Request(scope)
+                try:
+                    self._refuse_foreign(request)
+                    if scope["path"] not in open_paths:
+                        await self._demand_secret(request)
+                except Refusal as refusal:
+                    retry = {"Retry-After": str(refusal.more.pop("retry_after"))} if refusal.status == 429 else {}
+                    await refuse(refusal, retry)(scope, receive, send)
+                    return
+            await app(scope, receive, send)
+
+        return guarded
+
+    def _refuse_foreign(self, request: Request) -> None:
+        host = request.headers.get("host", "")
+        if self._loopback and host and not _is_this_machine(host):
+            raise Refusal(403, "the Host header does not name this machine; ask for localhost or a loopback address")
+        origin = request.headers.get("origin")
+        if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin") or (
+            origin is not None and _authority(origin) != host.lower()
+        ):
+            raise Refusal(403, "a request from another site's page is not answered")
+
+    async def _demand_secret(self, request: Request) -> None:
+        secret = request.headers.get(HEADER, "")
+        if not secret:
+            raise Refusal(403, WRONG_SECRET)
+        address = request.client.host if request.client else ""
+        if wait := self._guesses.wait(address):
+            seconds = int(wait) + 1
+            raise Refusal(
+                429,
+                f"too many wrong secrets from {address or 'there'}; try again in {seconds} s",
+                more={"retry_after": seconds},
+            )
+        # Header values are bytes of any kind, which Starlette shows as Latin-1.
+        if hmac.compare_digest(sha256(secret.encode("latin-1")).digest(), self._secret_digest()):
+            return
+        self._guesses.wrong(address)
+        self._events.warning("admin.refused", "a wrong secret was sent to the control port", peer=address)
+        await self._sleep(_DELAY_SECONDS)
+        raise Refusal(403, WRONG_SECRET)
+
+
+def _network(address: str) -> str:
+    """Addresses that one sender can change between at will count as one: an IPv6 network of 64 bits."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is None:
+        return str(ip_network((parsed, 64), strict=False))
+    return address
+
+
+def _authority(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        name = (urlsplit(f"//{host}").hostname or "").removesuffix(".")
+        return name == "localhost" or name.endswith(".localhost") or ip_address(name).is_loopback
+    except ValueError:
+        return False

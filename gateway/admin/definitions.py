@@ -1,0 +1,154 @@
+"""``/tyk/apis``: API definitions in the files of ``app_path``, in Tyk's shapes and words. A reload serves them."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
+
+from gateway.admin.declarations import Body, Call, Model, Parameter, Refusal, Reply
+from gateway.config.problems import Severity
+from gateway.errors import ConfigurationError, NotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gateway.admin.declarations import Asked
+
+Definition = dict[str, Any]
+
+# An id becomes a file name, so it can neither hide one nor leave the directory.
+_ID_PATTERN = "[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
+_API_ID = Parameter(
+    "id", "path", "an `api_id`: letters, digits and . _ -", {"type": "string", "pattern": f"^{_ID_PATTERN}$"}
+)
+_BODY = Body(
+    "A definition in Tyk's classic format: docs/configuration.md has its keys.",
+    {
+        "application/json": {
+            "type": "object",
+            "required": ["proxy"],
+            "properties": {"api_id": {"type": "string", "pattern": f"^({_ID_PATTERN})?$"}, "proxy": {"type": "object"}},
+        }
+    },
+)
+_REFUSED = {
+    400: "The definition is refused, and the message says why.",
+    409: "There is no `app_path`, or the main file defines this id.",
+}
+_NOT_FOUND = "API not found"
+
+
+class Changed(Model):
+    """What was done to the file of which API. It is served after a reload."""
+
+    key: str
+    status: Literal["ok"]
+    action: Literal["added", "modified", "deleted"]
+
+
+async def _list(asked: Asked) -> Reply:
+    return Reply([_without_keys(one) for one in await asked.operations.apis()])
+
+
+async def _get(asked: Asked) -> Reply:
+    found = await asked.operations.api(asked.text("id"))
+    if found is None:
+        raise Refusal(404, _NOT_FOUND)
+    return Reply(_without_keys(found))
+
+
+async def _add(asked: Asked) -> Reply:
+    definition = await _definition(asked)
+    if "id" in asked.values:
+        _demand_same_id(asked, definition)
+    try:
+        made = await asked.operations.create_api(definition, asked.actor)
+    except ConfigurationError as error:
+        _refuse(error)
+    return Reply(Changed(key=made, status="ok", action="added"))
+
+
+async def _update(asked: Asked) -> Reply:
+    definition, api_id = await _definition(asked), asked.text("id")
+    _demand_same_id(asked, definition)
+    try:
+        await asked.operations.update_api(api_id, definition, asked.actor)
+    except ConfigurationError as error:
+        _refuse(error)
+    except NotFoundError as error:
+        raise Refusal(404, _NOT_FOUND) from error
+    return Reply(Changed(key=api_id, status="ok", action="modified"))
+
+
+async def _delete(asked: Asked) -> Reply:
+    api_id = asked.text("id")
+    try:
+        await asked.operations.delete_api(api_id, asked.actor)
+    except NotFoundError as error:
+        raise Refusal(404, _NOT_FOUND) from error
+    return Reply(Changed(key=api_id, status="ok", action="deleted"))
+
+
+_ONE = "/tyk/apis/{id}"
+CALLS = (
+    Call("GET", "/tyk/apis", "List the API definitions that are served", _list, list[Definition]),
+    Call(
+        "POST", "/tyk/apis", "Write an API definition", _add, Changed, (), _BODY, _REFUSED,
+        description="One of the same id is replaced; without an id it gets one. Reload to serve it.",
+    ),
+    Call("GET", _ONE, "Show an API definition", _get, Definition, (_API_ID,), refusals={404: _NOT_FOUND}),
+    Call("POST", _ONE, "Write an API definition", _add, Changed, (_API_ID,), _BODY, _REFUSED),
+    Call(
+        "PUT", _ONE, "Replace an API definition", _update, Changed, (_API_ID,), _BODY,
+        {**_REFUSED, 404: _NOT_FOUND}, description="Reload to serve it.",
+    ),
+    Call(
+        "DELETE", _ONE, "Remove an API definition", _delete, Changed, (_API_ID,),
+        refusals={404: _NOT_FOUND, 409: "It is defined in the main file."}, description="Reload to stop serving it.",
+    ),
+)  # fmt: skip
+
+
+async def _definition(asked: Asked) -> Definition:
+    try:
+        definition = json.loads(await asked.body(), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        raise Refusal(400, "Request malformed") from None  # the error would quote the body
+    if not isinstance(definition, dict):
+        raise Refusal(400, "Request malformed")
+    api_id = definition.get("api_id", "")
+    if not isinstance(api_id, str):
+        raise Refusal(400, "Validation of API Definition failed. Reason: api_id must be a text.")
+    if api_id:
+        _API_ID.read([api_id])
+    return definition
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+def _demand_same_id(asked: Asked, definition: Mapping[str, object]) -> None:
+    if definition.get("api_id") != asked.text("id"):
+        message = "Request APIID does not match that in Definition! For Update operations these must match."
+        raise Refusal(400, message)
+
+
+def _refuse(error: ConfigurationError) -> NoReturn:
+    reasons = [
+        f"{p.path}: {p.message}" if p.path else p.message for p in error.problems if p.severity is Severity.ERROR
+    ]
+    reason = "; ".join(reasons)
+    raise Refusal(400, f"Validation of API Definition failed. Reason: {reason}.") from error
+
+
+def _without_keys(value: Any) -> Any:
+    """Inline PEM may hold a private key, and this is the last place before the wire."""
+    match value:
+        case str() if "PRIVATE KEY" in value:
+            return "(inline PEM, not shown)"
+        case dict():
+            return {key: _without_keys(inner) for key, inner in value.items()}
+        case list() | tuple():
+            return [_without_keys(inner) for inner in value]
+    return value

@@ -1,0 +1,55 @@
+"""``/tyk/reload``: read all files again. Unlike Tyk's, the answer to ``?block=true`` says when that did not work."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from gateway.admin.declarations import Call, Fault, Model, Parameter, Refusal, Reply
+
+if TYPE_CHECKING:
+    from gateway.admin.declarations import Asked
+    from gateway.config.problems import Problem
+
+_BLOCK = Parameter(
+    "block", "query", "answer when every worker serves what was read", {"type": "boolean", "default": False}
+)
+
+
+class Reloaded(Model):
+    """A reload that will come or, with ``block``, has; ``problems`` are then its warnings."""
+
+    status: Literal["ok"]
+    message: str
+    generation: int = 0
+    problems: tuple[Fault, ...] = ()
+
+
+async def _reload(asked: Asked) -> Reply:
+    block = asked.flag("block")
+    result = await asked.operations.reload(asked.actor, block=block)
+    problems = tuple(map(_problem, result.problems))
+    if not result.ok:
+        raise Refusal(409, result.message, more={"problems": [problem.model_dump() for problem in problems]})
+    if not block:
+        return Reply(Reloaded(status="ok", message=""))
+    return Reply(Reloaded(status="ok", message=result.message, generation=result.generation, problems=problems))
+
+
+_REFUSED = {409: "What was read cannot be served, and everything stays as it was. Only with `block`."}
+CALLS = (
+    Call("GET", "/tyk/reload", "Read all files again", _reload, Reloaded, (_BLOCK,), refusals=_REFUSED),
+    Call(
+        "GET", "/tyk/reload/group", "Read all files again", _reload, Reloaded, (_BLOCK,), refusals=_REFUSED,
+        description="A node stands alone here, so this is the same as `/tyk/reload`.",
+    ),
+)  # fmt: skip
+
+
+def _problem(problem: Problem) -> Fault:
+    return Fault(
+        severity=problem.severity.value,
+        path=problem.path,
+        source=problem.source,
+        message=problem.message,
+        cure=problem.cure,
+    )

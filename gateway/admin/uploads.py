@@ -1,0 +1,56 @@
+"""What may be uploaded as a certificate: PEM text as it is, or JSON that keeps the parts and a passphrase apart."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field, ValidationError
+
+from gateway.admin.declarations import Body, Model, Refusal, complaint
+from gateway.admin.operations import Upload
+
+if TYPE_CHECKING:
+    from gateway.admin.declarations import Asked
+
+_PEM = {"type": "string", "pattern": "-----BEGIN "}
+
+
+class CertificateUpload(Model):
+    """A certificate in parts; ``certificate`` may hold all of them, in any order."""
+
+    certificate: str = Field(min_length=1, description="PEM: the certificate, perhaps with its chain and key")
+    private_key: str | None = Field(None, description="PEM: the private key; never shown again")
+    chain: str | None = Field(None, description="PEM: the certificates of the issuers")
+    passphrase: str | None = Field(None, description="of the private key, when it is encrypted")
+
+
+BODY = Body(
+    "A PEM bundle: certificate, chain and private key in any order. Or the same in JSON.",
+    {"application/x-pem-file": _PEM, "text/plain": _PEM, "application/json": CertificateUpload},
+)
+
+
+async def read(asked: Asked) -> Upload:
+    """Return what was uploaded. Whatever is not said to be JSON is PEM."""
+    body = await asked.body()
+    if not body.strip():
+        raise Refusal(400, "there is no certificate in the body; send a PEM bundle")
+    if not _is_json(asked, body):
+        return Upload(body)
+    try:
+        parts = CertificateUpload.model_validate_json(body)
+    except ValidationError as error:
+        raise Refusal(400, f"the JSON is not an upload: {complaint(error)}") from None  # it quotes the body
+    return Upload(
+        parts.certificate.encode(errors="replace"),
+        parts.private_key.encode(errors="replace") if parts.private_key else None,
+        parts.chain.encode(errors="replace") if parts.chain else None,
+        parts.passphrase,
+    )
+
+
+def _is_json(asked: Asked, body: bytes) -> bool:
+    said = asked.request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    # curl says that it sends a form unless it is told what it sends.
+    unsaid = said in ("", "application/x-www-form-urlencoded")
+    return said == "application/json" or (unsaid and body.lstrip().startswith(b"{"))

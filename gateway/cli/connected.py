@@ -1,0 +1,104 @@
+"""Commands that speak with a running gateway: the options that all of them have, and how they answer."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gateway.cli.admin_client import SECRET_VARIABLE, URL_VARIABLE, AdminClient, AdminError, is_exposed, locate
+from gateway.cli.configuration_file import SEARCHED, ConfigOption
+from gateway.cli.layout import clean
+from gateway.config.problems import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+ServerOption = Annotated[
+    str | None,
+    typer.Option("--server", metavar="URL", help=f"The control port. Default: {URL_VARIABLE}, or the configuration's."),
+]
+SecretFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--secret-file",
+        metavar="FILE",
+        help=f"File with the admin secret. Default: {SECRET_VARIABLE}, the configuration's, or the generated one.",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+class Gateway(AdminClient):
+    """The client as a command sees it; ``json`` is whether a program reads the answer."""
+
+    json = False
+
+    def show(self, answer: Any, text: Callable[[Any], str]) -> None:
+        """Print an answer: as it is for programs, as ``text`` writes it for people, nothing for no text."""
+        shown = json.dumps(answer, indent=2, ensure_ascii=False) if self.json else text(answer)
+        if shown:
+            typer.echo(shown)
+
+
+def connected(command: Callable[..., None]) -> Callable[..., None]:
+    """Make a command of a function whose first parameter is the gateway.
+
+    It gets the options that say where that is, and ``--json``. Whatever the API refuses goes to stderr in a
+    sentence, with exit status 1, and to stdout as it came when a program asked.
+    """
+
+    def run(
+        config: ConfigOption = None,
+        server: ServerOption = None,
+        secret_file: SecretFileOption = None,
+        *,
+        json: JsonOption = False,
+        **arguments: Any,
+    ) -> None:
+        try:
+            found = next((Path(name) for name in SEARCHED if Path(name).is_file()), None)
+            address = locate(os.environ, server=server, secret_file=secret_file, config=config, found=found)
+            if is_exposed(address.url):
+                typer.echo(f"warning: the secret goes to {address.url} in clear text; use https", err=True)
+            with Gateway(address) as gateway:
+                gateway.json = json
+                command(gateway, **arguments)
+        except AdminError as error:
+            raise failure(error, as_json=json) from error
+
+    own = [*inspect.signature(command, eval_str=True).parameters.values()][1:]
+    shared = [one for one in inspect.signature(run, eval_str=True).parameters.values() if one.name != "arguments"]
+    parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in (*own, *shared)]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {one.name: one.annotation for one in parameters}
+    run.__doc__ = command.__doc__
+    run.__name__ = command.__name__
+    return run
+
+
+def failure(error: AdminError, *, as_json: bool = False) -> typer.Exit:
+    """Tell what went wrong; return what to raise."""
+    if as_json and error.body is not None:
+        typer.echo(json.dumps(error.body, indent=2, ensure_ascii=False))
+    typer.echo(f"error: {clean(error)}", err=True)
+    if isinstance(error.body, dict):
+        for problem in error.body.get("problems") or ():
+            typer.echo(f"  {line(problem)}", err=True)
+    return typer.Exit(error.exit_code)
+
+
+def line(problem: Mapping[str, str]) -> str:
+    """Write one of the API's problems on a line."""
+    known = {name: value for name, value in problem.items() if name in Problem.__slots__}
+    return clean(Problem(**{"severity": "error", "path": "", "source": "", "message": "", **known}))  # type: ignore[arg-type]
+
+
+def warn(warnings: Iterable[object]) -> None:
+    """Tell warnings on stderr, where they do not get in the way of what is read by programs."""
+    for warning in warnings:
+        typer.echo(f"warning: {clean(warning)}", err=True)

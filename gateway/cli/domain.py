@@ -1,0 +1,94 @@
+"""``gateway domain``: which names have a certificate, and what is served for one."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from gateway.cli.admin_client import AdminError
+from gateway.cli.connected import Gateway, connected
+from gateway.cli.layout import expiry, facts, listed, moment, table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PAGE = 1000
+
+group = typer.Typer(no_args_is_help=True, help="Domains: what is served for each name.")
+
+
+@group.command("list")
+@connected
+def list_(gateway: Gateway) -> None:
+    """List every name that has a certificate, with what is served for it."""
+    domains = list(every(gateway))
+    gateway.show({"domains": domains}, lambda answer: overview(answer["domains"]))
+
+
+@group.command()
+@connected
+def show(gateway: Gateway, domain: Annotated[str, typer.Argument(metavar="DOMAIN")]) -> None:
+    """Show what is served for a name, where it comes from, and what a rollback would bring back."""
+    gateway.show(gateway.call("GET", certificate_of(domain)), details)
+
+
+def certificate_of(domain: str) -> str:
+    """The path of a domain's certificate. Raises AdminError for what is no host name."""
+    from gateway.tls.names import canonical
+
+    try:
+        return f"/tyk/domains/{quote(canonical(domain), safe='*')}/certificate"
+    except ValueError as error:
+        raise AdminError(str(error), exit_code=2) from error
+
+
+def every(gateway: Gateway) -> Iterator[Any]:
+    """Every domain, page by page."""
+    after: str | None = ""
+    while after is not None:
+        parameters = {"limit": PAGE} | ({"after": after} if after else {})
+        answer = gateway.call("GET", "/tyk/domains", params=parameters)
+        yield from answer["domains"]
+        after = answer.get("next")
+
+
+def overview(domains: Any) -> str:
+    """Write the table: a row for each certificate."""
+    now = datetime.now(UTC)
+    rows = [
+        (
+            "" if index else one["domain"],
+            f"{pair['key_type']} {pair['fingerprint'][:12]}",
+            expiry(moment(pair["not_after"]), now),
+            pair["source"],
+            "" if index else listed(one["apis"]) or "none yet",
+        )
+        for one in domains
+        for index, pair in enumerate(one["certificates"])
+    ]
+    return "\n".join(table([("domain", "certificate", "expires", "source", "APIs"), *rows])) if rows else ""
+
+
+def details(one: Any) -> str:
+    """Write the facts of one domain, and of each certificate that is served for it."""
+    now = datetime.now(UTC)
+    return "\n\n".join(
+        [
+            facts(("domain", one["domain"]), ("APIs", listed(one["apis"], 10) or "none yet")),
+            *(
+                facts(
+                    ("certificate", pair["fingerprint"]),
+                    ("key", pair["key_type"]),
+                    ("names", listed(pair["names"], 10)),
+                    ("valid from", pair["not_before"]),
+                    ("expires", expiry(moment(pair["not_after"]), now)),
+                    ("source", pair["source"]),
+                    ("before", pair.get("previous_fingerprint")),
+                )
+                for pair in one["certificates"]
+            ),
+        ]
+    )

@@ -1,0 +1,77 @@
+"""``gateway status``: is it ready, how are its parts, which certificates end soon."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gateway.cli import domain
+from gateway.cli.connected import Gateway, connected
+from gateway.cli.layout import SOON_DAYS, days_left, expiry, facts, moment, table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+DaysOption = Annotated[
+    int, typer.Option("--expiring", metavar="DAYS", min=0, help="List the certificates that end within this time.")
+]
+
+
+@connected
+def status(gateway: Gateway, expiring: DaysOption = SOON_DAYS) -> None:
+    """Show whether the gateway is ready, its workers and generation, and the certificates that end soon.
+
+    Exit status: 0 ready, 1 not ready or not there, 2 wrong usage.
+    """
+    ready = gateway.call("GET", "/ready", accept=(503,))
+    hello = gateway.call("GET", "/hello")
+    last = gateway.call("GET", "/tyk/generations", params={"limit": 1})
+    answer = {
+        "ready": ready.get("status") != "error",
+        "reason": ready.get("message") or "",
+        "hello": hello,
+        "last_change": next(iter(last["generations"]), None),
+        "expiring": list(ending(domain.every(gateway), expiring, datetime.now(UTC))),
+    }
+    gateway.show(answer, report)
+    if not answer["ready"]:
+        raise typer.Exit(1)
+
+
+def ending(domains: Iterable[Any], days: int, now: datetime) -> Iterator[dict[str, Any]]:
+    """Each certificate with less than so many days left, once, with a name that it is served for."""
+    seen = set()
+    for one in domains:
+        for pair in one["certificates"]:
+            left = days_left(moment(pair["not_after"]), now)
+            if left < days and pair["fingerprint"] not in seen:
+                seen.add(pair["fingerprint"])
+                yield {"domain": one["domain"], "days_left": left, **pair}
+
+
+def report(answer: Any) -> str:
+    """Write everything for a person."""
+    hello, last = answer["hello"], answer["last_change"]
+    parts = [
+        facts(
+            ("ready", "yes" if answer["ready"] else f"no: {answer['reason']}"),
+            ("version", hello.get("version")),
+            ("last change", change(last) if last else ""),
+        ),
+        "\n".join(
+            table((name, str(part.get("status")), part.get("output") or "") for name, part in hello["details"].items())
+        ),
+    ]
+    now = datetime.now(UTC)
+    if rows := sorted(answer["expiring"], key=lambda one: one["not_after"]):
+        lines = ((one["domain"], expiry(moment(one["not_after"]), now), one["source"]) for one in rows)
+        parts.append("\n".join(table([("ending soon", "expires", "source"), *lines])))
+    return "\n\n".join(part for part in parts if part)
+
+
+def change(last: Any) -> str:
+    """Write an entry of the audit log."""
+    subject = f" {last['subject']}" if last["subject"] else ""
+    return f"{last['what']}{subject}: {last['result']}, {moment(last['time']):%Y-%m-%d %H:%M:%S} UTC"

@@ -1,0 +1,52 @@
+"""Who in a configuration names a domain or a certificate: looked up by name, however many there are."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from gateway.tls.names import candidates, canonical
+
+if TYPE_CHECKING:
+    from gateway.config.definitions import ApiDefinition
+    from gateway.config.load import Configuration
+    from gateway.config.settings import Settings
+
+
+class Naming:
+    """An index of one configuration."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        self._apis: defaultdict[str, list[str]] = defaultdict(list)
+        self._parts: defaultdict[str, list[str]] = defaultdict(list)
+        self._users: defaultdict[str, list[str]] = defaultdict(list)
+        settings = configuration.settings
+        for reference in settings.http_server_options.ssl_certificates:
+            self._users[reference].append("http_server_options.ssl_certificates")
+        for api in configuration.apis:
+            for reference in api.certificates:
+                self._users[reference].append(f"API {api.api_id}")
+            name, *wildcard = candidates(_domain(api, settings))
+            self._apis[name].append(api.api_id)
+            for parent in wildcard:
+                self._parts[parent].append(api.api_id)
+
+    def apis(self, name: str) -> tuple[str, ...]:
+        """Return the ids of the APIs whose domain is, covers or (for ``*.parent``) is covered by ``name``."""
+        covering = [api for key in candidates(name) for api in self._apis.get(key, ())]
+        return tuple(dict.fromkeys([*covering, *self._parts.get(name, ())]))
+
+    def users(self, certificate_id: str) -> tuple[str, ...]:
+        """Return the places that refer to a certificate of the store."""
+        return tuple(self._users.get(certificate_id, ()))
+
+
+def _domain(api: ApiDefinition, settings: Settings) -> str:
+    """The domain that an API names, "" for none. ``{any}.example.com`` is a wildcard by another name."""
+    custom = settings.enable_custom_domains and not api.domain_disabled
+    domain = re.sub(r"^\{[^{}]*\}\.", "*.", (custom and api.domain) or settings.hostname)
+    try:
+        return canonical(domain)
+    except ValueError:
+        return domain

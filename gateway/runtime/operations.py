@@ -1,0 +1,317 @@
+"""What the admin API may ask for, done: the implementation of ``admin.operations.Operations`` within control.
+
+Changes happen one at a time, under one lock, each in this order: checked, written in one transaction, ordered from
+every worker, confirmed. Whatever goes wrong before the transaction leaves everything as it was; what goes wrong
+after it is a warning, since a worker that did not confirm catches up by itself. Files and database are read and
+written in threads, so the control port answers meanwhile. Everything that was tried is in the audit log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, TypeVar
+
+from gateway.admin.operations import (
+    DomainState,
+    GenerationEntry,
+    Kind,
+    ReloadResult,
+    ServedPair,
+    StoredCertificate,
+    SwapResult,
+)
+from gateway.certs import describe
+from gateway.certs.pem import CertificatePair, check_dates, check_names, parse_pair
+from gateway.config.problems import Severity
+from gateway.errors import CertificateError, ConflictError, GatewayError, StoreError
+from gateway.routing.policies import towards_clients
+from gateway.runtime import definition_files
+from gateway.runtime.reloads import APPLY_SECONDS, listed
+from gateway.store import uploads
+from gateway.store.audit import Deed
+from gateway.store.sqlite import Store
+from gateway.tls import trial
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+    from pathlib import Path
+
+    from gateway.admin.operations import Actor, Expectation, Upload
+    from gateway.observe.events import EventLog
+    from gateway.runtime.reloads import Current, Reloads
+    from gateway.runtime.roster import Roster
+    from gateway.store.certificates import Stored
+    from gateway.store.domains import Swap
+    from gateway.store.sites import Served
+
+_Result = TypeVar("_Result")
+
+
+class LiveOperations:
+    """The gateway, as control can change it. ``changed`` is set whenever something else is served than before."""
+
+    def __init__(
+        self,
+        data_dir: Path,
+        reloads: Reloads,
+        roster: Roster,
+        ask_for_reload: Callable[[Actor], None],
+        events: EventLog,
+    ) -> None:
+        self._data_dir = data_dir
+        self._reloads = reloads
+        self._changing = reloads.changing
+        self._roster = roster
+        self._ask_for_reload = ask_for_reload
+        self._events = events
+        self.changed = asyncio.Event()
+
+    @property
+    def _current(self) -> Current:
+        return self._reloads.current
+
+    # Tyk's certificate store
+
+    async def add_certificate(self, org_id: str, pem: bytes, passphrase: str | None, actor: Actor) -> str:
+        """Keep a pair, a certificate or a public key, and return its id."""
+        action = "add certificate"
+        async with self._told(action, org_id, actor):
+            stored, pair = await asyncio.to_thread(uploads.examine, org_id, pem, passphrase, datetime.now(UTC))
+            deed = self._deed(actor, action, stored.id)
+            try:
+                async with self._changing:
+                    await self._write(lambda store: store.add_certificate(stored, pair, deed))
+            except ConflictError as error:
+                raise CertificateError(str(error)) from error
+        self._events.info("certificate.added", "added to the certificate store", id=stored.id, kind=stored.kind)
+        if self._current.naming.users(stored.id):  # it was waited for
+            self._ask_for_reload(actor)
+        return stored.id
+
+    async def list_certificates(self, org_id: str | None) -> Sequence[StoredCertificate]:
+        """All certificates of an organisation, or of all of them, in the order in which they came."""
+        return [_stored(entry) for entry in await self._read(lambda store: store.certificates(org_id))]
+
+    async def certificates(self, ids: Sequence[str]) -> Sequence[StoredCertificate | None]:
+        """The certificates of those ids, in that order, None for what there is not."""
+        found = await self._read(lambda store: [store.certificate(one) for one in ids])
+        return [_stored(entry) if entry else None for entry in found]
+
+    async def delete_certificate(self, certificate_id: str, *, force: bool, actor: Actor) -> None:
+        """Remove a certificate that nothing uses, or with ``force`` any; nothing happens when there is none."""
+        action = "delete certificate"
+        async with self._told(action, certificate_id, actor), self._changing:
+            if (users := self._current.naming.users(certificate_id)) and not force:
+                raise ConflictError(f"{certificate_id} is used by {listed(users)}; to remove it anyway, force it")
+            deed = self._deed(actor, action, certificate_id)
+            await self._write(lambda store: store.remove_certificate(certificate_id, deed))
+        self._events.info("certificate.deleted", "removed from the certificate store", id=certificate_id)
+
+    # Domains
+
+    async def domains(self, after: str, limit: int) -> Sequence[DomainState]:
+        """Return every name with a certificate, sorted, beginning behind ``after``."""
+        found = await self._read(lambda store: [(name, store.served(name)) for name in store.names(after, limit)])
+        return [self._state(name, served) for name, served in found if served]
+
+    async def domain(self, name: str) -> DomainState | None:
+        """What is served for exactly that name."""
+        served = await self._read(lambda store: store.served(name))
+        return self._state(name, served) if served else None
+
+    async def put_certificate(
+        self, domain: str, upload: Upload, expectation: Expectation, *, dry_run: bool, actor: Actor
+    ) -> SwapResult:
+        """Check the pair as a careful person would, and serve it for ``domain`` on every worker before returning."""
+        async with self._told("put certificate", domain, actor):
+            pair, warnings = await asyncio.to_thread(self._examine, domain, upload)
+            if dry_run:
+                served = await self._read(lambda store: store.served(domain))
+                expectation.check([entry.fingerprint for entry in served])
+                old = next((entry.fingerprint for entry in served if entry.key_type == pair.key_type), None)
+                return SwapResult(
+                    domain, pair.fingerprint, old, pair.names, pair.not_after, None, warnings, dry_run=True
+                )
+            deed = self._deed(actor, "put certificate", domain)
+            async with self._changing:
+                swap = await self._write(lambda store: store.put(domain, pair, expectation.check, deed))
+                warnings += await self._serve(domain, swap, deed)
+        return SwapResult(domain, pair.fingerprint, swap.old, pair.names, pair.not_after, swap.generation, warnings)
+
+    async def delete_domain(self, domain: str, expectation: Expectation, actor: Actor) -> SwapResult:
+        """Stop serving what was put; the configuration's own certificate for the name, if any, serves again."""
+        deed = self._deed(actor, "delete domain", domain)
+        return await self._change(domain, lambda store: store.remove(domain, expectation.check, deed), deed, actor)
+
+    async def rollback(self, domain: str, expectation: Expectation, actor: Actor) -> SwapResult:
+        """Serve the pair before the last change of ``domain``; once more brings the later one back."""
+        deed = self._deed(actor, "roll back", domain)
+        return await self._change(domain, lambda store: store.roll_back(domain, expectation.check, deed), deed, actor)
+
+    async def _change(self, domain: str, change: Callable[[Store], Swap], deed: Deed, actor: Actor) -> SwapResult:
+        def write(store: Store) -> tuple[Swap, Sequence[Served]]:
+            return change(store), store.served(domain)
+
+        async with self._told(deed.action, domain, actor), self._changing:
+            swap, served = await self._write(write)
+            warnings = await self._serve(domain, swap, deed)
+        leaf = next((entry.leaf for entry in served if entry.fingerprint == swap.new), None)
+        names, not_after = (describe.names(leaf), leaf.not_valid_after_utc) if leaf else ((), None)
+        return SwapResult(domain, swap.new, swap.old, names, not_after, swap.generation, warnings)
+
+    async def _serve(self, domain: str, swap: Swap, deed: Deed) -> tuple[str, ...]:
+        """Have the workers serve what is in the store; return what they fall short of, as warnings."""
+        if not swap.changed:
+            return ()
+        began = time.monotonic()
+        self.changed.set()
+        shortfalls = await self._roster.apply(swap.generation, swap.changed, APPLY_SECONDS)
+        self._events.info(
+            "certificate.swapped", deed.action, domain=domain, who=deed.who, address=deed.address,
+            old=swap.old, new=swap.new, generation=swap.generation,
+            duration_ms=round((time.monotonic() - began) * 1000),
+        )  # fmt: skip
+        return tuple(shortfalls)
+
+    def _examine(self, domain: str, upload: Upload) -> tuple[CertificatePair, tuple[str, ...]]:
+        """Everything that a careful person checks. Raises CertificateError."""
+        passphrase = upload.passphrase.encode() if upload.passphrase else None
+        pair, warnings = parse_pair(
+            upload.certificate, upload.private_key, chain_pem=upload.chain or b"", passphrase=passphrase
+        )
+        for problem in check_names(pair, domain):
+            raise CertificateError(f"{problem.message}; {problem.cure}")
+        dates = check_dates(pair, datetime.now(UTC))
+        for problem in dates:
+            if problem.severity is Severity.ERROR:
+                raise CertificateError(f"{problem.message}; {problem.cure}")
+        trial.attempt(domain, pair, towards_clients(self._current.settings)[0])
+        said = [*warnings, *(problem.message for problem in dates)]
+        if not self._current.settings.http_server_options.use_ssl:
+            said.append("use_ssl is false, so no certificate is served at all")
+        if not self._current.naming.apis(domain):
+            said.append(f"no API definition names {domain} yet")
+        return pair, tuple(said)
+
+    def _state(self, name: str, served: Sequence[Served]) -> DomainState:
+        return DomainState(name, tuple(map(_pair, served)), self._current.naming.apis(name))
+
+    # Reload, and what was changed
+
+    async def reload(self, actor: Actor, *, block: bool) -> ReloadResult:
+        """Read all files again; ``block`` waits until every worker serves them. Failures are in the result."""
+        if not block:
+            self._ask_for_reload(actor)
+            return ReloadResult(ok=True, generation=self._roster.generation)
+        deed = self._deed(actor, "reload", "")
+        result = await self._reloads.run(deed)
+        self.changed.set()
+        if not result.ok:
+            await self._note(deed, f"refused: {result.message}")
+        return result
+
+    async def generations(self, limit: int) -> Sequence[GenerationEntry]:
+        """The last entries of the audit log, the newest first."""
+        return [
+            GenerationEntry(
+                entry.generation,
+                entry.time,
+                entry.deed.who,
+                entry.deed.action,
+                entry.deed.subject,
+                entry.result,
+                entry.deed.address,
+                entry.old,
+                entry.new,
+            )
+            for entry in await self._read(lambda store: store.audit(limit))
+        ]
+
+    # API definitions
+
+    async def apis(self) -> Sequence[Mapping[str, object]]:
+        """The definitions that are served, in Tyk's classic format."""
+        return [api.model_dump(mode="json") for api in self._current.configuration.apis]
+
+    async def api(self, api_id: str) -> Mapping[str, object] | None:
+        """One of `apis`."""
+        apis = self._current.configuration.apis
+        return next((api.model_dump(mode="json") for api in apis if api.api_id == api_id), None)
+
+    async def create_api(self, definition: Mapping[str, object], actor: Actor) -> str:
+        """Write a definition to ``app_path``, over one of the same id, and return its id."""
+        return await self._define(
+            "create API", str(definition.get("api_id") or ""), actor,
+            lambda: definition_files.create(self._current.settings.app_path, definition, self._served()),
+        )  # fmt: skip
+
+    async def update_api(self, api_id: str, definition: Mapping[str, object], actor: Actor) -> None:
+        """Write a definition over the one that there is, in its own file."""
+        await self._define(
+            "update API", api_id, actor,
+            lambda: definition_files.update(self._current.settings.app_path, api_id, definition, self._served()),
+        )  # fmt: skip
+
+    async def delete_api(self, api_id: str, actor: Actor) -> None:
+        """Remove the file of a definition."""
+        await self._define(
+            "delete API", api_id, actor,
+            lambda: definition_files.delete(self._current.settings.app_path, api_id, self._served()),
+        )  # fmt: skip
+
+    async def _define(self, action: str, subject: str, actor: Actor, change: Callable[[], _Result]) -> _Result:
+        async with self._told(action, subject, actor), self._changing:
+            result = await asyncio.to_thread(change)
+            await self._note(self._deed(actor, action, subject or str(result)), "ok")
+        return result
+
+    def _served(self) -> Collection[str]:
+        return {api.api_id for api in self._current.configuration.apis}
+
+    # Everything else
+
+    def _deed(self, actor: Actor, action: str, subject: str) -> Deed:
+        return Deed(actor.who, actor.address, action, subject)
+
+    @contextlib.asynccontextmanager
+    async def _told(self, action: str, subject: str, actor: Actor) -> AsyncIterator[None]:
+        """Have a refusal in the event log and in the audit log."""
+        try:
+            yield
+        except GatewayError as error:
+            self._events.warning(
+                "change.refused", f"{action} was refused: {error}", subject=subject, who=actor.who,
+                address=actor.address,
+            )  # fmt: skip
+            await self._note(self._deed(actor, action, subject), f"refused: {error}")
+            raise
+
+    async def _note(self, deed: Deed, result: str) -> None:
+        with contextlib.suppress(StoreError):  # it is in the event log at least
+            await self._write(lambda store: store.note(deed, result))
+
+    async def _read(self, ask: Callable[[Store], _Result]) -> _Result:
+        return await asyncio.to_thread(_with_store, self._data_dir, ask, writable=False)
+
+    async def _write(self, change: Callable[[Store], _Result]) -> _Result:
+        return await asyncio.to_thread(_with_store, self._data_dir, change, writable=True)
+
+
+def _with_store(data_dir: Path, use: Callable[[Store], _Result], *, writable: bool) -> _Result:
+    with contextlib.closing(Store.open(data_dir, writable=writable)) as store:
+        return use(store)
+
+
+def _stored(entry: Stored) -> StoredCertificate:
+    return StoredCertificate(entry.id, entry.org_id, Kind(entry.kind), entry.der)
+
+
+def _pair(served: Served) -> ServedPair:
+    leaf = served.leaf
+    return ServedPair(
+        served.fingerprint, served.key_type, describe.names(leaf), leaf.not_valid_before_utc, leaf.not_valid_after_utc,
+        served.source, served.previous,
+    )  # fmt: skip

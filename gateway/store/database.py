@@ -1,0 +1,107 @@
+"""A connection to the node's database: opening it, transactions, and what its errors mean to a person."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from typing import TYPE_CHECKING, Self
+
+from gateway.certs.seal import Sealer
+from gateway.errors import StoreError
+from gateway.store import schema
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+DATABASE = "gateway.db"
+
+_BUSY_SECONDS = 5.0
+
+
+class Database:
+    """A connection, for the thread that opened it; it must not cross a fork. ``sealer`` seals what is secret."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection, sealer: Sealer) -> None:
+        self.path = path
+        self.connection = connection
+        self.execute = connection.execute
+        self.sealer = sealer
+
+    @classmethod
+    def open(cls, data_dir: Path, *, writable: bool) -> Self:
+        """Open the database in ``data_dir``; a writer makes both when they are missing. Raises StoreError."""
+        path = data_dir / DATABASE
+        with explained(path):
+            if writable:
+                data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+                _make_private(path)
+            # Readers open for writing too, and then promise not to: WAL needs its shared-memory file even to read.
+            connection = sqlite3.connect(
+                f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=_BUSY_SECONDS, isolation_level=None
+            )
+            try:
+                if writable:
+                    connection.execute("PRAGMA journal_mode = WAL")
+                    connection.execute("PRAGMA synchronous = FULL")
+                    connection.execute("PRAGMA foreign_keys = ON")
+                    schema.migrate(connection)
+                else:
+                    connection.execute("PRAGMA query_only = ON")
+                return cls(path, connection, Sealer.open(data_dir))
+            except BaseException:
+                connection.close()
+                raise
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """Read one state: what others commit meanwhile shows at the next reading. Raises StoreError."""
+        with explained(self.path):
+            self.execute("BEGIN")
+            try:
+                yield
+            finally:
+                self._leave()
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Change all or nothing, durably when the block has ended. Raises StoreError."""
+        with explained(self.path):
+            self.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self.execute("COMMIT")
+            except BaseException:
+                self._leave()
+                raise
+
+    def _leave(self) -> None:
+        with contextlib.suppress(sqlite3.Error):
+            self.execute("ROLLBACK")
+
+
+@contextlib.contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn what SQLite and the system say about ``path`` into what a person can do about it."""
+    try:
+        yield
+    except StoreError as error:
+        raise StoreError(f"{path}: {error}") from error
+    except sqlite3.OperationalError as error:
+        cure = "check that the directory exists, is writable by this user, and has free space"
+        raise StoreError(f"{path}: {error}; {cure}") from error
+    except sqlite3.DatabaseError as error:
+        cure = "restore a backup, or move it away: the next start builds it from the configuration"
+        raise StoreError(f"{path}: {error}; {cure}") from error
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror}; gateway.data_dir must be a writable directory") from error
+
+
+def _make_private(path: Path) -> None:
+    """Create the file if it is missing, for its owner alone; SQLite gives its other files the same mode."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.fchmod(fd, 0o600)
+    finally:
+        os.close(fd)

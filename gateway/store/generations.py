@@ -1,0 +1,105 @@
+"""Generations: the last states that were served, each with its configuration, which most share with the one before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from gateway.config.load import Configuration
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gateway.store.database import Database
+
+KEPT = 100
+
+_NEWEST = "SELECT number, created, cause, configuration, files_read FROM generations ORDER BY number DESC LIMIT 1"
+_OLDEST_ORIGIN = "SELECT configuration FROM generations ORDER BY number LIMIT 1"
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A state that was accepted, with its place in the order of such.
+
+    ``origin`` is the first generation with this configuration: between two with the same one nothing but
+    certificates changed. ``files_read`` is when the files were read that it was made from.
+    """
+
+    number: int
+    created: datetime
+    cause: str
+    origin: int
+    files_read: datetime
+    configuration: Configuration
+
+
+def newest(database: Database, known: Generation | None) -> Generation | None:
+    """Return the newest generation; one that shares its configuration with ``known`` is cheap to return."""
+    for number, created, cause, origin, files_read in database.execute(_NEWEST).fetchall():
+        if known is not None and known.origin == origin:
+            configuration = known.configuration
+        else:
+            configuration = Configuration.model_validate_json(_content(database, origin))
+        read = datetime.fromisoformat(files_read)
+        return Generation(number, datetime.fromisoformat(created), cause, origin, read, configuration)
+    return None
+
+
+def default_name(database: Database) -> str:
+    """Return the name whose certificates the default site serves; "" when it is nobody else's."""
+    row = database.execute("SELECT default_name FROM generations ORDER BY number DESC LIMIT 1").fetchone()
+    return str(row[0]) if row else ""
+
+
+def append(
+    database: Database, configuration: Configuration, default: str, cause: str, files_read: datetime
+) -> Generation:
+    """Make the next generation. To be called within a transaction.
+
+    Raises StoreError when the present one cannot be read: half of this database could never be read again.
+    """
+    plain = configuration.model_dump_json().encode()
+    number = origin = 1
+    for before, _, _, configured, _ in database.execute(_NEWEST).fetchall():
+        number = before + 1
+        origin = configured if _content(database, configured) == plain else number
+    if origin == number:
+        sealed = database.sealer.seal(plain, _context(origin))
+        database.execute("INSERT INTO configurations VALUES (?, ?)", (origin, sealed))
+    created = _insert(database, number, cause, (origin, default, files_read.isoformat()))
+    return Generation(number, created, cause, origin, files_read, configuration)
+
+
+def succeed(database: Database, cause: str, default: str | None = None) -> int:
+    """Make the next generation with the present configuration, and return its number. It is not even read.
+
+    ``default`` is the name whose certificates the default site serves from now on; None leaves it.
+    To be called within a transaction, when there is a generation.
+    """
+    number, *rest = database.execute(
+        "SELECT number + 1, configuration, coalesce(?, default_name), files_read"
+        " FROM generations ORDER BY number DESC LIMIT 1",
+        (default,),
+    ).fetchone()
+    _insert(database, number, cause, rest)
+    return int(number)
+
+
+def _insert(database: Database, number: int, cause: str, rest: Sequence[object]) -> datetime:
+    created = datetime.now(UTC)
+    row = (number, created.isoformat(), cause, *rest)
+    database.execute("INSERT INTO generations VALUES (?, ?, ?, ?, ?, ?)", row)
+    database.execute("DELETE FROM generations WHERE number <= ?", (number - KEPT,))
+    database.execute(f"DELETE FROM configurations WHERE configuration < ({_OLDEST_ORIGIN})")  # noqa: S608 - a constant
+    return created
+
+
+def _content(database: Database, origin: int) -> bytes:
+    (sealed,) = database.execute("SELECT content FROM configurations WHERE configuration = ?", (origin,)).fetchone()
+    return database.sealer.unseal(sealed, _context(origin))
+
+
+def _context(origin: int) -> bytes:
+    return b"generation %d" % origin

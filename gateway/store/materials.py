@@ -1,0 +1,52 @@
+"""Chains with their sealed keys: each is kept once, as long as something refers to it."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from gateway.certs.pem import CertificatePair
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gateway.store.database import Database
+
+# Each look-up has an index: what is removed costs the same however much there is.
+_REMOVE = """DELETE FROM materials WHERE material = :material
+    AND NOT EXISTS (SELECT 1 FROM names WHERE material = :material)
+    AND NOT EXISTS (SELECT 1 FROM domains WHERE material = :material)
+    AND NOT EXISTS (SELECT 1 FROM domains WHERE previous = :material)
+    AND NOT EXISTS (SELECT 1 FROM certificates WHERE material = :material)"""
+
+
+def keep(database: Database, pair: CertificatePair) -> int:
+    """Return the row that holds ``pair``; a new pair is written. To be called within a transaction."""
+    digest = hashlib.sha256(b"".join(part.public_bytes(Encoding.DER) for part in pair.chain)).hexdigest()
+    for (material,) in database.execute("SELECT material FROM materials WHERE digest = ?", (digest,)):
+        return int(material)
+    sealed = database.sealer.seal(pair.key_pem, _context(digest))
+    cursor = database.execute(
+        "INSERT INTO materials (digest, fingerprint, chain, key, expires) VALUES (?, ?, ?, ?, ?)",
+        (digest, pair.fingerprint, pair.chain_pem, sealed, int(pair.not_after.timestamp())),
+    )
+    assert cursor.lastrowid is not None
+    return cursor.lastrowid
+
+
+def restore(database: Database, digest: str, chain: bytes, sealed: bytes) -> CertificatePair:
+    """Return the pair of a row. Raises StoreError when its key was sealed by others."""
+    return CertificatePair.restore(chain, database.sealer.unseal(sealed, _context(digest)))
+
+
+def sweep(database: Database, materials: Iterable[int | None]) -> None:
+    """Remove those of ``materials`` that nothing refers to any more. To be called within a transaction."""
+    for material in materials:
+        if material is not None:
+            database.execute(_REMOVE, {"material": material})
+
+
+def _context(digest: str) -> bytes:
+    return b"key " + digest.encode()

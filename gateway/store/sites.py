@@ -1,0 +1,150 @@
+"""Which certificates serve which name: what was put for it at runtime, else what the configuration says.
+
+A name has at most one pair of each key type, all of one origin: a pair that was put hides every one that the
+configuration has for that name. The name "" is the default site, which shares another name's certificates.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+
+from gateway.certs import describe
+from gateway.store import generations, materials
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from gateway.certs.pem import CertificatePair
+    from gateway.store.database import Database
+
+ADMIN = "admin"
+"""The source of what was put at runtime."""
+
+_PUT = "FROM domains JOIN materials USING (material) WHERE name = ? ORDER BY key_type"
+_CONFIGURED = "FROM names JOIN materials USING (material) WHERE name = ? ORDER BY key_type"
+_PREVIOUS = "(SELECT fingerprint FROM materials WHERE materials.material = domains.previous)"
+_NAMES_BEHIND = """
+    SELECT * FROM (SELECT DISTINCT name FROM domains WHERE name > :after AND material IS NOT NULL
+        ORDER BY name LIMIT :limit)
+    UNION SELECT * FROM (SELECT DISTINCT name FROM names WHERE name > :after ORDER BY name LIMIT :limit)
+    ORDER BY name LIMIT :limit"""
+# CROSS JOIN has SQLite begin with the expired materials, of which there are few.
+_EXPIRED = """
+    SELECT name FROM materials CROSS JOIN domains USING (material) WHERE expires < :now
+    UNION SELECT name FROM materials CROSS JOIN names USING (material) WHERE expires < :now AND name != ''
+        AND NOT EXISTS (SELECT 1 FROM domains WHERE domains.name = names.name AND domains.material IS NOT NULL)
+    ORDER BY name"""
+
+
+@dataclass(frozen=True, slots=True)
+class SiteEntry:
+    """``name`` (canonical, ``*.`` and a name, or "" for the default site) is served with ``pair``.
+
+    ``source`` says where the certificate comes from: a file, a store id, or a place in the configuration.
+    """
+
+    name: str
+    pair: CertificatePair
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What is known of a pair that serves a name, without its key. ``previous`` is a fingerprint to go back to."""
+
+    leaf: x509.Certificate
+    key_type: str
+    source: str
+    previous: str | None
+
+    @property
+    def fingerprint(self) -> str:
+        """The SHA-256 of the leaf."""
+        return describe.fingerprint(self.leaf)
+
+
+def find(database: Database, name: str) -> tuple[CertificatePair, ...]:
+    """Return the pairs for exactly ``name``, one per key type, or ()."""
+    name = name or generations.default_name(database)
+    for origin in (_PUT, _CONFIGURED):
+        rows = database.execute(f"SELECT digest, chain, key {origin}", (name,)).fetchall()
+        if rows:
+            return tuple(materials.restore(database, *row) for row in rows)
+    return ()
+
+
+def served(database: Database, name: str) -> tuple[Served, ...]:
+    """Return what `find` finds, without keys."""
+    for columns in (f"chain, key_type, '{ADMIN}', {_PREVIOUS} {_PUT}", f"chain, key_type, source, NULL {_CONFIGURED}"):
+        rows = database.execute(f"SELECT {columns}", (name,)).fetchall()
+        if rows:
+            return tuple(Served(x509.load_pem_x509_certificate(chain), *rest) for chain, *rest in rows)
+    return ()
+
+
+def names(database: Database, after: str, limit: int) -> Sequence[str]:
+    """Return at most ``limit`` names that are served, in order, beginning behind ``after``."""
+    return [name for (name,) in database.execute(_NAMES_BEHIND, {"after": after, "limit": limit})]
+
+
+def expired(database: Database, now: datetime) -> tuple[str, ...]:
+    """Return the names, in order, that are served with a certificate past its end."""
+    return tuple(name for (name,) in database.execute(_EXPIRED, {"now": int(now.timestamp())}))
+
+
+def configured_from(database: Database, source: str) -> tuple[SiteEntry, ...]:
+    """Return what the configuration serves with certificates of that source; ``directory/`` is all files in it."""
+    last = source + "\U0010ffff" if source.endswith("/") else source
+    rows = database.execute(
+        "SELECT name, source, digest, chain, key FROM names JOIN materials USING (material)"
+        " WHERE source BETWEEN ? AND ?",
+        (source, last),
+    ).fetchall()
+    return tuple(SiteEntry(name, materials.restore(database, *row), source) for name, source, *row in rows)
+
+
+def has_put(database: Database, name: str | None) -> bool:
+    """Whether something was put for ``name``, or with None for any name, that serves."""
+    condition = "" if name is None else "AND name = :name"
+    query = f"SELECT 1 FROM domains WHERE material IS NOT NULL {condition} LIMIT 1"  # noqa: S608 - constants
+    return database.execute(query, {"name": name}).fetchone() is not None
+
+
+def configure(database: Database, entries: Sequence[SiteEntry]) -> frozenset[str]:
+    """Have exactly ``entries`` for what the configuration serves; of two with the same key the last counts.
+
+    Return the names that are served with something else now. To be called within a transaction.
+    """
+    wanted: dict[tuple[str, str], SiteEntry] = {(entry.name, entry.pair.key_type): entry for entry in entries}
+    old = {
+        (name, key_type): (material, source)
+        for name, key_type, material, source in database.execute("SELECT name, key_type, material, source FROM names")
+    }
+    kept: dict[int, int] = {}  # one pair may serve a thousand names
+    for entry in wanted.values():
+        if id(entry.pair) not in kept:
+            kept[id(entry.pair)] = materials.keep(database, entry.pair)
+    new = {key: (kept[id(entry.pair)], entry.source) for key, entry in wanted.items()}
+    for key in old.keys() - new.keys():
+        database.execute("DELETE FROM names WHERE name = ? AND key_type = ?", key)
+    for key, row in new.items():
+        if old.get(key) != row:
+            database.execute("REPLACE INTO names (name, key_type, material, source) VALUES (?, ?, ?, ?)", key + row)
+    materials.sweep(database, {material for material, _ in old.values()} - {material for material, _ in new.values()})
+    return _differing(old, new) - _hidden(database)
+
+
+def _differing(
+    old: Mapping[tuple[str, str], tuple[int, str]], new: Mapping[tuple[str, str], tuple[int, str]]
+) -> frozenset[str]:
+    nothing = (0, "")
+    return frozenset(key[0] for key in old.keys() | new.keys() if old.get(key, nothing)[0] != new.get(key, nothing)[0])
+
+
+def _hidden(database: Database) -> frozenset[str]:
+    """The names that what was put serves, whatever the configuration says."""
+    return frozenset(name for (name,) in database.execute("SELECT name FROM domains WHERE material IS NOT NULL"))

@@ -1,0 +1,66 @@
+"""What may be put into Tyk's certificate store: a pair, certificates without a key, or a public key."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
+
+from gateway.certs.blocks import read_blocks
+from gateway.certs.pem import CertificatePair, parse_pair
+from gateway.errors import CertificateError
+from gateway.store.certificates import Stored
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+# Where Tyk refuses too, it is with these words (certs.GetCertIDAndChainPEM).
+_NO_PEM = "Failed to decode certificate. It should be PEM encoded."
+_COMBINED = "Public keys can't be combined with certificates"
+_MANY_KEYS = "Found multiple private keys"
+_EXPIRED = "certificate is expired"
+
+
+def examine(org_id: str, pem: bytes, passphrase: str | None, now: datetime) -> tuple[Stored, CertificatePair | None]:
+    """Return what is to be stored, and the pair if it is one. Raises CertificateError."""
+    blocks = read_blocks(pem)
+    certificates = [block.pem for block in blocks if block.label in ("CERTIFICATE", "X509 CERTIFICATE")]
+    public_keys = [block.pem for block in blocks if block.label == "PUBLIC KEY"]
+    private_keys = {block.pem for block in blocks if block.label.endswith("PRIVATE KEY")}
+    if not certificates and not public_keys:
+        raise CertificateError(_NO_PEM)
+    if certificates and public_keys:
+        raise CertificateError(_COMBINED)
+    if len(private_keys) > 1:
+        raise CertificateError(_MANY_KEYS)
+    if public_keys:
+        return _public_key(org_id, public_keys[0]), None
+    if not private_keys:
+        chain = tuple(map(_certificate, certificates))
+        _refuse_expired(chain, now)
+        return Stored(org_id, "certificate", chain[0].public_bytes(Encoding.DER), b"".join(certificates)), None
+    pair, _ = parse_pair(pem, passphrase=passphrase.encode() if passphrase else None)
+    _refuse_expired(pair.chain, now)
+    return Stored(org_id, "pair", pair.leaf.public_bytes(Encoding.DER), pair.chain_pem), pair
+
+
+def _refuse_expired(chain: tuple[x509.Certificate, ...], now: datetime) -> None:
+    if any(now > certificate.not_valid_after_utc for certificate in chain):
+        raise CertificateError(_EXPIRED)
+
+
+def _certificate(pem: bytes) -> x509.Certificate:
+    try:
+        return x509.load_pem_x509_certificate(pem)
+    except ValueError as error:
+        raise CertificateError("the certificate is damaged; give the file whole and unedited") from error
+
+
+def _public_key(org_id: str, pem: bytes) -> Stored:
+    try:
+        der = load_pem_public_key(pem).public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise CertificateError("the public key is damaged, or of a kind that is not known") from error
+    return Stored(org_id, "public_key", der, pem)

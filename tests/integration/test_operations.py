@@ -1,0 +1,319 @@
+"""What control can be asked for, on a real store and files; a stand-in takes the part of the workers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from gateway.admin.operations import Actor, Expectation, Kind, Upload
+from gateway.certs.self_signed import Authority
+from gateway.errors import (
+    CertificateError,
+    ConfigurationError,
+    ConflictError,
+    NotFoundError,
+    PreconditionError,
+    StoreError,
+)
+from gateway.observe.events import EventLog
+from gateway.runtime import renewal
+from gateway.runtime.operations import LiveOperations
+from gateway.runtime.reloads import Reloads
+from gateway.store.sqlite import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Set
+    from pathlib import Path
+
+    from gateway.certs.pem import CertificatePair
+
+ACTOR = Actor("tester", "192.0.2.1")
+WHATEVER = Expectation()
+
+
+@dataclass
+class PlayedRoster:
+    """Confirms everything, but for the shortfalls that a test wants."""
+
+    generation: int = 1
+    shortfalls: tuple[str, ...] = ()
+    applied: list[tuple[int, frozenset[str]]] = field(default_factory=list)
+
+    async def apply(self, generation: int, names: Set[str], seconds: float) -> tuple[str, ...]:
+        self.generation = generation
+        self.applied.append((generation, frozenset(names)))
+        return self.shortfalls
+
+    def serving(self) -> int:
+        return 2
+
+
+@dataclass(frozen=True)
+class PlayedInherited:
+    config_path: Path
+    environ: dict[str, str]
+    settings: Any
+    data_dir: Path
+
+
+class Node:
+    """A node in a directory: its files, its operations, and what its workers were told."""
+
+    def __init__(self, directory: Path, authority: Authority) -> None:
+        self.directory, self.authority = directory, authority
+        self.filed = self.file("a.test")
+        (directory / "apps").mkdir()
+        self.main: dict[str, Any] = {
+            "http_server_options": {"use_ssl": True, "ssl_certificates": ["a.test.pem"]},
+            "app_path": "apps",
+        }
+        self.define("one", domain="a.test")
+        self.configure()
+        config_path = directory / "gateway.yaml"
+        candidate = renewal.read(config_path, {})
+        self.data_dir = directory / "data"
+        generation, _ = renewal.publish(self.data_dir, candidate, "start")
+        self.roster, self.asked = PlayedRoster(), list[Actor]()
+        inherited = PlayedInherited(config_path, {}, candidate.configuration.settings, self.data_dir)
+        self.log = os.open(directory / "log", os.O_CREAT | os.O_WRONLY)
+        events = EventLog(self.log)
+        self.reloads = Reloads(inherited, generation, self.roster, events)  # type: ignore[arg-type]
+        self.operations = LiveOperations(
+            self.data_dir,
+            self.reloads,
+            self.roster,
+            self.asked.append,
+            events,  # type: ignore[arg-type]
+        )
+
+    def file(self, name: str) -> CertificatePair:
+        pair = self.authority.leaf(name)
+        path = self.directory / f"{name}.pem"
+        path.touch(mode=0o600)
+        path.write_bytes(pair.chain_pem + pair.key_pem)
+        return pair
+
+    def define(self, api_id: str, **more: object) -> dict[str, Any]:
+        proxy = {"listen_path": "/", "target_url": "http://127.0.0.1/"}
+        definition = {"api_id": api_id, "use_keyless": True, "active": True, "proxy": proxy, **more}
+        (self.directory / "apps" / f"{api_id}.json").write_text(json.dumps(definition))
+        return definition
+
+    def configure(self) -> None:
+        (self.directory / "gateway.yaml").write_text(yaml.safe_dump(self.main))
+
+    async def put(self, pair: CertificatePair, domain: str = "a.test", **more: Any) -> Any:
+        upload = Upload(pair.chain_pem + pair.key_pem)
+        options = {"dry_run": False, **more}
+        return await self.operations.put_certificate(
+            domain, upload, options.pop("expect", WHATEVER), actor=ACTOR, **options
+        )
+
+    def served(self, name: str = "a.test") -> list[str]:
+        with closing(Store.open(self.data_dir, writable=False)) as store:
+            return [pair.fingerprint for pair in store.find(name)]
+
+    async def results(self) -> list[tuple[str, str, str]]:
+        return [(entry.what, entry.subject, entry.result) for entry in await self.operations.generations(10)]
+
+
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    return Authority.create()
+
+
+@pytest.fixture
+def node(tmp_path: Path, authority: Authority) -> Node:
+    return Node(tmp_path, authority)
+
+
+async def test_a_swap_is_confirmed_by_the_workers_and_told_in_full(node: Node) -> None:
+    pair = node.authority.leaf("a.test")
+    result = await node.put(pair)
+    assert (result.fingerprint, result.previous_fingerprint) == (pair.fingerprint, node.filed.fingerprint)
+    assert (result.names, result.not_after, result.generation) == (("a.test",), pair.not_after, 2)
+    assert (result.warnings, result.dry_run) == ((), False)
+    assert node.roster.applied == [(2, frozenset({"a.test", ""}))]
+    assert node.served() == [pair.fingerprint]
+    assert (await node.results())[0] == ("put certificate", "a.test", "ok")
+
+
+async def test_a_worker_that_does_not_confirm_is_a_warning(node: Node) -> None:
+    node.roster.shortfalls = ("worker 2 has not confirmed it",)
+    assert (await node.put(node.authority.leaf("a.test"))).warnings == ("worker 2 has not confirmed it",)
+
+
+async def test_a_dry_run_checks_everything_and_changes_nothing(node: Node) -> None:
+    result = await node.put(node.authority.leaf("a.test"), dry_run=True)
+    assert (result.previous_fingerprint, result.generation, result.dry_run) == (node.filed.fingerprint, None, True)
+    with pytest.raises(PreconditionError):
+        await node.put(node.authority.leaf("a.test"), dry_run=True, expect=Expectation(nothing=True))
+    with pytest.raises(CertificateError, match=r"does not cover a\.test"):
+        await node.put(node.authority.leaf("b.test"), dry_run=True)
+    assert (node.served(), node.roster.applied) == ([node.filed.fingerprint], [])
+
+
+async def test_an_expectation_that_moved_prevents_the_swap(node: Node) -> None:
+    first, second = node.authority.leaf("a.test"), node.authority.leaf("a.test")
+    await node.put(first, expect=Expectation(tags=frozenset({node.filed.fingerprint})))
+    with pytest.raises(PreconditionError, match=first.fingerprint):
+        await node.put(second, expect=Expectation(tags=frozenset({node.filed.fingerprint})))
+    assert node.served() == [first.fingerprint]
+    assert (await node.results())[0][2].startswith("refused: ")
+
+
+async def test_of_many_swaps_at_once_each_is_confirmed_in_turn(node: Node) -> None:
+    pairs = [node.authority.leaf("a.test") for _ in range(8)]
+    results = await asyncio.gather(*map(node.put, pairs))
+    assert sorted(result.generation for result in results) == [*range(2, 10)]
+    assert [number for number, _ in node.roster.applied] == [*range(2, 10)]
+    (last,) = [result.fingerprint for result in results if result.generation == 9]
+    assert node.served() == [last]
+
+
+async def test_rollback_and_removal_tell_what_serves_in_its_place(node: Node) -> None:
+    pair = node.authority.leaf("a.test")
+    await node.put(pair)
+    back = await node.operations.rollback("a.test", WHATEVER, ACTOR)
+    assert (back.fingerprint, back.previous_fingerprint) == (node.filed.fingerprint, pair.fingerprint)
+    await node.operations.rollback("a.test", WHATEVER, ACTOR)
+    removed = await node.operations.delete_domain("a.test", WHATEVER, ACTOR)
+    assert (removed.fingerprint, removed.not_after) == (node.filed.fingerprint, node.filed.not_after)
+    with pytest.raises(ConflictError, match=r"a\.test\.pem"):
+        await node.operations.delete_domain("a.test", WHATEVER, ACTOR)
+    with pytest.raises(NotFoundError):
+        await node.operations.rollback("b.test", WHATEVER, ACTOR)
+
+
+async def test_a_domain_says_who_serves_it_and_which_apis_name_it(node: Node) -> None:
+    await node.put(wild := node.authority.leaf("*.b.test"), "*.b.test")
+    a, b = await node.operations.domains("", 10)
+    assert (b.domain, b.apis, b.pairs[0].source) == ("a.test", ("one",), str(node.directory / "a.test.pem"))
+    assert (a.domain, a.apis, a.pairs[0].fingerprint) == ("*.b.test", (), wild.fingerprint)
+    assert await node.operations.domain("c.test") is None
+    assert [state.domain for state in await node.operations.domains("*.b.test", 1)] == ["a.test"]
+
+
+async def test_a_reload_tells_the_truth(node: Node) -> None:
+    assert (await node.operations.reload(ACTOR, block=True)).ok
+    (node.directory / "gateway.yaml").write_text("listen_prot: 1\n")
+    refused = await node.operations.reload(ACTOR, block=True)
+    assert (refused.ok, refused.generation) == (False, 2)
+    assert "listen_prot" in refused.message
+    assert "listen_prot" in str(refused.problems[0])
+    assert node.reloads.last.refusal
+    assert (await node.results())[0][2].startswith("refused: ")
+    node.configure()
+    assert (await node.operations.reload(ACTOR, block=True)).ok
+    assert not node.reloads.last.refusal
+
+
+async def test_a_reload_that_nobody_waits_for_is_only_asked_for(node: Node) -> None:
+    assert (await node.operations.reload(ACTOR, block=False)).generation == 1
+    assert node.asked == [ACTOR]
+
+
+async def test_a_configured_secret_takes_effect_with_the_reload(node: Node) -> None:
+    generated = node.reloads.secret_digest
+    node.main["secret"] = "open sesame, please"
+    node.configure()
+    await node.operations.reload(ACTOR, block=True)
+    assert node.reloads.secret_digest != generated
+
+
+async def test_the_store_keeps_pairs_certificates_and_public_keys(node: Node) -> None:
+    pair, operations = node.authority.leaf("b.test"), node.operations
+    one = await operations.add_certificate("org", pair.key_pem + pair.chain_pem, None, ACTOR)
+    two = await operations.add_certificate("", node.authority.pair.chain_pem, None, ACTOR)
+    assert one == f"org{pair.fingerprint}"
+    assert [(entry.id, entry.kind) for entry in await operations.list_certificates(None)] == [
+        (one, Kind.PAIR),
+        (two, Kind.CERTIFICATE),
+    ]
+    assert [entry.id for entry in await operations.list_certificates("org")] == [one]
+    assert [entry and entry.org_id for entry in await operations.certificates([two, "x", one])] == ["", None, "org"]
+    with pytest.raises(CertificateError, match=f"Certificate with {one} id already exists"):
+        await operations.add_certificate("org", pair.key_pem + pair.chain_pem, None, ACTOR)
+    for _ in range(2):
+        await operations.delete_certificate(one, force=False, actor=ACTOR)
+    assert [entry.id for entry in await operations.list_certificates(None)] == [two]
+
+
+async def test_a_certificate_that_is_waited_for_has_a_reload_follow_and_is_then_in_use(node: Node) -> None:
+    pair = node.authority.leaf("b.test")
+    reference = f"org{pair.fingerprint}"
+    node.define("two", domain="b.test", certificates=[reference])
+    waiting = await node.operations.reload(ACTOR, block=True)
+    assert waiting.ok
+    assert any(reference in str(problem) for problem in waiting.problems)
+    await node.operations.add_certificate("org", pair.key_pem + pair.chain_pem, None, ACTOR)
+    assert node.asked == [ACTOR]
+    await node.operations.reload(ACTOR, block=True)
+    assert node.served("b.test") == [pair.fingerprint]
+    with pytest.raises(ConflictError, match="API two"):
+        await node.operations.delete_certificate(reference, force=False, actor=ACTOR)
+    await node.operations.delete_certificate(reference, force=True, actor=ACTOR)
+    await node.operations.reload(ACTOR, block=True)
+    assert node.served("b.test") == [pair.fingerprint]
+
+
+async def test_definitions_are_written_changed_and_removed_as_files(node: Node) -> None:
+    operations = node.operations
+    definition = node.define("two", domain="b.test")
+    (node.directory / "apps" / "two.json").unlink()
+    assert await operations.create_api(definition, ACTOR) == "two"
+    fresh = await operations.create_api({**definition, "api_id": "", "domain": "c.test"}, ACTOR)
+    assert [api["api_id"] for api in await operations.apis()] == ["one"]
+    assert (await operations.reload(ACTOR, block=True)).ok
+    assert {api["api_id"] for api in await operations.apis()} == {"one", "two", fresh}
+    await operations.update_api("two", {**definition, "domain": "d.test"}, ACTOR)
+    await operations.delete_api("one", ACTOR)
+    assert (await operations.reload(ACTOR, block=True)).ok
+    assert await operations.api("one") is None
+    changed = await operations.api("two")
+    assert changed is not None
+    assert changed["domain"] == "d.test"
+    with pytest.raises(NotFoundError):
+        await operations.delete_api("one", ACTOR)
+    with pytest.raises(ConfigurationError, match="listen_path"):
+        await operations.create_api({"use_keyless": True, "proxy": {"target_url": "http://a/"}}, ACTOR)
+
+
+async def test_an_api_of_the_main_file_is_not_changed_from_here(node: Node) -> None:
+    node.main["apis"] = [node.define("inline", domain="c.test")]
+    (node.directory / "apps" / "inline.json").unlink()
+    node.configure()
+    assert (await node.operations.reload(ACTOR, block=True)).ok
+    with pytest.raises(ConflictError, match="main file"):
+        await node.operations.delete_api("inline", ACTOR)
+    del node.main["app_path"]
+    node.configure()
+    await node.operations.reload(ACTOR, block=True)
+    with pytest.raises(ConflictError, match="app_path"):
+        await node.operations.create_api({}, ACTOR)
+
+
+async def test_a_store_that_cannot_be_written_is_an_error_and_nothing_changes(node: Node) -> None:
+    (node.data_dir / "gateway.db").rename(node.data_dir / "away.db")
+    (node.data_dir / "gateway.db").mkdir()
+    with pytest.raises(StoreError):
+        await node.put(node.authority.leaf("a.test"))
+    assert node.roster.applied == []
+
+
+async def test_no_key_is_in_the_event_log(node: Node) -> None:
+    pair = node.authority.leaf("a.test")
+    await node.put(pair)
+    with pytest.raises(CertificateError):
+        await node.put(pair, "b.test")
+    log = (node.directory / "log").read_text()
+    assert "certificate.swapped" in log
+    assert "change.refused" in log
+    assert "PRIVATE" not in log

@@ -1,0 +1,168 @@
+"""A gateway that exists in memory only: ``Operations`` for the tests of the admin API."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from gateway.admin.operations import (
+    DomainState,
+    GenerationEntry,
+    Kind,
+    Operations,
+    ReloadResult,
+    ServedPair,
+    StoredCertificate,
+    SwapResult,
+)
+from gateway.certs.pem import check_names, parse_pair
+from gateway.config.problems import Problem, Severity
+from gateway.errors import CertificateError, ConfigurationError, ConflictError, NotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from gateway.admin.operations import Actor, Expectation, Upload
+
+MOMENT = datetime(2026, 11, 22, 2, 15, 48, tzinfo=UTC)
+
+
+@dataclass
+class FakeOperations(Operations):
+    """Keeps everything in dictionaries. ``any_pem`` takes whatever is handed in and overlooks what was expected."""
+
+    any_pem: bool = False
+    stored: dict[str, StoredCertificate] = field(default_factory=dict)
+    in_use: set[str] = field(default_factory=set)
+    served: dict[str, ServedPair] = field(default_factory=dict)
+    definitions: dict[str, dict[str, object]] = field(default_factory=dict)
+    log: list[GenerationEntry] = field(default_factory=list)
+    reload_result: ReloadResult = field(default_factory=lambda: ReloadResult(ok=True, generation=7))
+    reloads: list[bool] = field(default_factory=list)
+    passphrases: list[str | None] = field(default_factory=list)
+
+    async def add_certificate(self, org_id: str, pem: bytes, passphrase: str | None, actor: Actor) -> str:
+        self.passphrases.append(passphrase)
+        der = pem if self.any_pem else _leaf(pem, passphrase)
+        made = org_id + hashlib.sha256(der).hexdigest()
+        if made in self.stored and not self.any_pem:
+            raise ConflictError(f"Certificate with {made} id already exists")
+        kind = Kind.PUBLIC_KEY if self.any_pem else Kind.PAIR
+        self.stored[made] = StoredCertificate(made, org_id, kind, der)
+        self._record(actor, "certificate added", made)
+        return made
+
+    async def list_certificates(self, org_id: str | None) -> Sequence[StoredCertificate]:
+        return [one for one in self.stored.values() if org_id in (None, one.org_id)]
+
+    async def certificates(self, ids: Sequence[str]) -> Sequence[StoredCertificate | None]:
+        return [self.stored.get(one) for one in ids]
+
+    async def delete_certificate(self, certificate_id: str, *, force: bool, actor: Actor) -> None:
+        if certificate_id in self.in_use and not force:
+            raise ConflictError(f"{certificate_id} is in use by http_server_options.ssl_certificates")
+        self.stored.pop(certificate_id, None)
+
+    async def domains(self, after: str, limit: int) -> Sequence[DomainState]:
+        return [DomainState(name, (pair,), ()) for name, pair in sorted(self.served.items()) if name > after][:limit]
+
+    async def domain(self, name: str) -> DomainState | None:
+        return DomainState(name, (self.served[name],), ()) if name in self.served else None
+
+    async def put_certificate(
+        self, domain: str, upload: Upload, expectation: Expectation, *, dry_run: bool, actor: Actor
+    ) -> SwapResult:
+        old = self.served.get(domain)
+        new = self._parsed(domain, upload)
+        if not self.any_pem:
+            expectation.check([old.fingerprint] if old else [])
+        if not dry_run:
+            self.served[domain] = replace(new, previous_fingerprint=old.fingerprint if old else None)
+            self._record(actor, "certificate put", domain)
+        warnings = (f"no API names {domain} yet",)
+        result = self._result(domain, old, new)
+        return replace(result, warnings=warnings, dry_run=dry_run, generation=None if dry_run else result.generation)
+
+    async def delete_domain(self, domain: str, expectation: Expectation, actor: Actor) -> SwapResult:
+        old = self._served(domain)
+        if not self.any_pem:
+            expectation.check([old.fingerprint])
+        if old.source != "admin":
+            raise ConflictError(f"the certificate of {domain} comes from the configuration")
+        del self.served[domain]
+        return self._result(domain, old, None)
+
+    async def rollback(self, domain: str, expectation: Expectation, actor: Actor) -> SwapResult:
+        old = self._served(domain)
+        if not self.any_pem:
+            expectation.check([old.fingerprint])
+        if old.previous_fingerprint is None:
+            raise ConflictError(f"there is nothing to go back to for {domain}")
+        new = replace(old, fingerprint=old.previous_fingerprint, previous_fingerprint=old.fingerprint)
+        self.served[domain] = new
+        return self._result(domain, old, new)
+
+    async def reload(self, actor: Actor, *, block: bool) -> ReloadResult:
+        self.reloads.append(block)
+        return self.reload_result
+
+    async def generations(self, limit: int) -> Sequence[GenerationEntry]:
+        return self.log[::-1][:limit]
+
+    async def apis(self) -> Sequence[Mapping[str, object]]:
+        return list(self.definitions.values())
+
+    async def api(self, api_id: str) -> Mapping[str, object] | None:
+        return self.definitions.get(api_id)
+
+    async def create_api(self, definition: Mapping[str, object], actor: Actor) -> str:
+        if not isinstance(definition.get("proxy"), dict):
+            problem = Problem(Severity.ERROR, "proxy", "", "is missing", "say where the API is")
+            raise ConfigurationError([problem])
+        made = str(definition.get("api_id") or f"{len(self.definitions):032x}")
+        self.definitions[made] = {**definition, "api_id": made}
+        return made
+
+    async def update_api(self, api_id: str, definition: Mapping[str, object], actor: Actor) -> None:
+        if api_id not in self.definitions:
+            raise NotFoundError(f"there is no API {api_id}")
+        await self.create_api(definition, actor)
+
+    async def delete_api(self, api_id: str, actor: Actor) -> None:
+        if self.definitions.pop(api_id, None) is None:
+            raise NotFoundError(f"there is no API {api_id}")
+
+    def _parsed(self, domain: str, upload: Upload) -> ServedPair:
+        if self.any_pem:
+            fingerprint = hashlib.sha256(upload.certificate).hexdigest()
+            return ServedPair(fingerprint, "ec", (domain,), MOMENT, MOMENT, "admin")
+        passphrase = upload.passphrase.encode() if upload.passphrase else None
+        pair, _ = parse_pair(
+            upload.certificate, upload.private_key, chain_pem=upload.chain or b"", passphrase=passphrase
+        )
+        if problems := check_names(pair, domain):
+            raise CertificateError(problems[0].message)
+        return ServedPair(pair.fingerprint, pair.key_type, pair.names, pair.not_before, pair.not_after, "admin")
+
+    def _served(self, domain: str) -> ServedPair:
+        if domain not in self.served:
+            raise NotFoundError(f"there is no certificate for {domain}")
+        return self.served[domain]
+
+    def _result(self, domain: str, old: ServedPair | None, new: ServedPair | None) -> SwapResult:
+        names, not_after = (new.names, new.not_after) if new else ((), None)
+        fingerprint, previous = new.fingerprint if new else None, old.fingerprint if old else None
+        return SwapResult(domain, fingerprint, previous, names, not_after, 7)
+
+    def _record(self, actor: Actor, what: str, subject: str) -> None:
+        number = len(self.log) + 1
+        self.log.append(GenerationEntry(number, MOMENT, actor.who, what, subject, "ok", actor.address))
+
+
+def _leaf(pem: bytes, passphrase: str | None) -> bytes:
+    pair, _ = parse_pair(pem, passphrase=passphrase.encode() if passphrase else None)
+    return pair.leaf.public_bytes(Encoding.DER)

@@ -1,0 +1,133 @@
+"""Who is listened to on the control port, and who is not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from support.admin import SECRET, Admin
+
+from gateway.admin.authentication import HEADER, Guesses
+
+REFUSED = {"status": "error", "message": "Attempted administrative access with invalid or missing key!"}
+CALLS = ["/tyk/certs", "/tyk/certs/a", "/tyk/domains", "/tyk/apis/", "/tyk/reload", "/tyk/generations", "/nowhere"]
+
+
+@pytest.mark.parametrize("path", CALLS)
+@pytest.mark.parametrize("secret", [None, "", "wrong", SECRET + " ", SECRET.upper()])
+async def test_without_the_secret_nothing_is_told(path: str, secret: str | None) -> None:
+    admin = Admin()
+    response = await admin.ask("GET", path, secret=secret)
+    assert (response.status_code, response.json()) == (403, REFUSED)
+    assert admin.operations.reloads == []
+
+
+async def test_a_secret_that_is_not_ascii_is_wrong_and_no_error() -> None:
+    headers: Any = {HEADER.encode(): "geheim-ü\xff".encode("latin-1")}
+    response = await Admin().ask("GET", "/tyk/certs", secret=None, headers=headers)
+    assert response.json() == REFUSED
+
+
+async def test_the_right_secret_is_answered_at_once_and_a_wrong_one_late() -> None:
+    admin = Admin()
+    assert (await admin.ask("GET", "/tyk/certs")).status_code == 200
+    await admin.ask("GET", "/tyk/certs", secret=None)
+    assert admin.slept == []
+    await admin.ask("GET", "/tyk/certs", secret="wrong")
+    assert admin.slept == [0.5]
+
+
+async def test_an_address_that_guesses_is_not_listened_to_for_a_while() -> None:
+    admin = Admin()
+    for _ in range(10):
+        assert (await admin.ask("GET", "/tyk/certs", secret="wrong")).status_code == 403
+    refused = await admin.ask("GET", "/tyk/certs")
+    assert (refused.status_code, refused.headers["retry-after"]) == (429, "7")
+    assert refused.json() == {
+        "status": "error",
+        "message": "too many wrong secrets from 127.0.0.1; try again in 7 s",
+    }
+    assert (await admin.ask("GET", "/tyk/certs", address="127.0.0.2")).status_code == 200
+    assert (await admin.ask("GET", "/hello")).status_code == 200
+    admin.now += 7
+    assert (await admin.ask("GET", "/tyk/certs")).status_code == 200
+
+
+async def test_requests_without_a_secret_are_no_guesses() -> None:
+    admin = Admin()
+    for _ in range(30):
+        await admin.ask("GET", "/tyk/certs", secret=None)
+    assert (await admin.ask("GET", "/tyk/certs")).status_code == 200
+
+
+def test_an_ipv6_network_guesses_as_one() -> None:
+    guesses = Guesses(lambda: 0.0)
+    for host in range(10):
+        guesses.wrong(f"2001:db8::{host:x}")
+    assert guesses.wait("2001:db8::ffff") > 0
+    assert guesses.wait("2001:db8:0:1::1") == 0
+
+
+def test_an_ipv4_address_counts_for_itself_on_a_socket_of_both_kinds() -> None:
+    guesses = Guesses(lambda: 0.0)
+    for _ in range(10):
+        guesses.wrong("::ffff:192.0.2.1")
+    assert guesses.wait("::ffff:192.0.2.2") == 0
+
+
+def test_the_table_of_guesses_is_bounded() -> None:
+    guesses = Guesses(lambda: 0.0)
+    for number in range(5000):
+        guesses.wrong(f"10.0.{number // 256}.{number % 256}")
+    assert len(guesses._spent) == 1024
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://127.0.0.1:9697"},
+        {"Origin": "http://[::1"},
+    ],
+)
+@pytest.mark.parametrize("path", ["/tyk/reload", "/hello", "/openapi.json"])
+async def test_a_page_of_another_site_is_not_answered(headers: dict[str, str], path: str) -> None:
+    admin = Admin()
+    response = await admin.ask("GET", path, headers=headers)
+    assert (response.status_code, response.json()["message"]) == (
+        403,
+        "a request from another site's page is not answered",
+    )
+    assert admin.operations.reloads == []
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Origin": "http://127.0.0.1:9696", "Sec-Fetch-Site": "same-origin"}, {"Sec-Fetch-Site": "none"}]
+)
+async def test_a_page_of_its_own_is_answered(headers: dict[str, str]) -> None:
+    assert (await Admin().ask("GET", "/tyk/reload", headers=headers)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "LOCALHOST:9696", "127.0.0.1", "[::1]:9696", "gateway.localhost", "127.8.8.8"]
+)
+async def test_on_loopback_the_machine_has_these_names(host: str) -> None:
+    assert (await Admin().ask("GET", "/tyk/certs", headers={"Host": host})).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:9696", "192.0.2.1", "localhost.evil.example", "[::1", "a:b:c"]
+)
+async def test_on_loopback_other_names_are_refused(host: str) -> None:
+    response = await Admin().ask("GET", "/tyk/certs", headers={"Host": host})
+    assert response.status_code == 403
+    assert "does not name this machine" in response.json()["message"]
+
+
+async def test_elsewhere_any_name_is_answered() -> None:
+    assert (
+        await Admin(loopback=False).ask("GET", "/tyk/certs", headers={"Host": "gateway.internal"})
+    ).status_code == 200

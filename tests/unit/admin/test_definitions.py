@@ -1,0 +1,68 @@
+"""``/tyk/apis`` in Tyk's shapes and words."""
+
+from __future__ import annotations
+
+import pytest
+from support.admin import Admin
+
+API = {"api_id": "shop", "proxy": {"listen_path": "/"}}
+MISMATCH = "Request APIID does not match that in Definition! For Update operations these must match."
+
+
+async def test_a_definition_is_added_shown_changed_and_removed() -> None:
+    admin = Admin()
+    assert (await admin.ask("POST", "/tyk/apis", json=API)).json() == {"key": "shop", "status": "ok", "action": "added"}
+    assert (await admin.ask("GET", "/tyk/apis/shop")).json() == API
+    changed = {**API, "name": "Shop"}
+    answer = (await admin.ask("PUT", "/tyk/apis/shop/", json=changed)).json()
+    assert answer == {"key": "shop", "status": "ok", "action": "modified"}
+    assert (await admin.ask("GET", "/tyk/apis/")).json() == [changed]
+    answer = (await admin.ask("DELETE", "/tyk/apis/shop")).json()
+    assert answer == {"key": "shop", "status": "ok", "action": "deleted"}
+    assert (await admin.ask("GET", "/tyk/apis")).json() == []
+
+
+async def test_a_definition_without_an_id_gets_one() -> None:
+    answer = (await Admin().ask("POST", "/tyk/apis", json={"proxy": {}})).json()
+    assert len(answer["key"]) == 32
+
+
+@pytest.mark.parametrize(("method", "body"), [("GET", None), ("PUT", API), ("DELETE", None)])
+async def test_an_unknown_id_is_404_in_tyks_words(method: str, body: object) -> None:
+    response = await Admin().ask(method, "/tyk/apis/shop", json=body)
+    assert (response.status_code, response.json()) == (404, {"status": "error", "message": "API not found"})
+
+
+@pytest.mark.parametrize("method", ["PUT", "POST"])
+async def test_the_ids_in_path_and_body_must_be_the_same(method: str) -> None:
+    response = await Admin().ask(method, "/tyk/apis/other", json=API)
+    assert (response.status_code, response.json()) == (400, {"status": "error", "message": MISMATCH})
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'{"a": NaN}', b"[" * 100_000, b"\xff", b"1" * 5000])
+async def test_what_is_no_json_object_is_refused(body: bytes) -> None:
+    response = await Admin().ask("POST", "/tyk/apis", content=body)
+    assert (response.status_code, response.json()) == (400, {"status": "error", "message": "Request malformed"})
+
+
+async def test_a_refused_definition_says_why() -> None:
+    response = await Admin().ask("POST", "/tyk/apis", json={"api_id": "shop"})
+    assert response.status_code == 400
+    assert response.json()["message"] == "Validation of API Definition failed. Reason: proxy: is missing."
+
+
+@pytest.mark.parametrize("api_id", ["../etc", ".", ".hidden", "a b", "-a", "x" * 129, 5, None, "a\n"])
+async def test_an_id_that_is_no_file_name_is_refused(api_id: object) -> None:
+    admin = Admin()
+    assert (await admin.ask("POST", "/tyk/apis", json={**API, "api_id": api_id})).status_code == 400
+    assert admin.operations.definitions == {}
+
+
+async def test_an_inline_private_key_is_not_shown() -> None:
+    admin = Admin()
+    key = "-----BEGIN EC PRIVATE KEY-----\nSECRET"
+    admin.operations.definitions["shop"] = {**API, "certificates": [key, "id"], "nested": {"deep": (key,)}}
+    for path in ("/tyk/apis", "/tyk/apis/shop"):
+        text = (await admin.ask("GET", path)).text
+        assert "SECRET" not in text
+        assert '"id"' in text
