@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from gateway.config.load import Configuration, load
 from gateway.config.problems import Problem, Severity
 from gateway.errors import ConfigurationError, StoreError
+from gateway.observe import access_log
 from gateway.routing import policies, snapshot
 from gateway.store import file_sources
 from gateway.store.sqlite import Generation, Store
@@ -55,8 +56,13 @@ def read(config_path: Path, environ: Mapping[str, str], data_dir: Path | None = 
         if data_dir:
             raise
         collected = file_sources.collect(configuration, began)
-    if any(problem.severity is Severity.ERROR for problem in collected.problems):
-        raise ConfigurationError(configuration.warnings + collected.problems)
+    unwritable = access_log.trouble(configuration.settings.gateway.access_log.path)
+    problems = configuration.warnings + collected.problems
+    if unwritable:
+        cure = "name a file in a directory that exists and is writable, or stdout"
+        problems += (Problem(Severity.ERROR, "gateway.access_log.path", "", unwritable, cure),)
+    if any(problem.severity is Severity.ERROR for problem in problems):
+        raise ConfigurationError(problems)
     # What no worker could build must not become a generation: the next worker to start would have nothing else.
     snapshot.build(configuration, 0)
     return Candidate(configuration, collected, began)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import resource
 import signal
 import sys
 import time
@@ -69,6 +70,7 @@ def _prepare(config_path: Path, environ: Mapping[str, str], events: EventLog) ->
     if settings.secret is None:
         path = admin_secret.ensure(data_dir)
         events.info("admin.secret", "no secret is configured; the one to use is in a file", path=path)
+    _raise_open_files(settings.gateway.limits.connections_per_worker, events)
     wanted = SharedCount(settings.gateway.workers or len(os.sched_getaffinity(0)))
     events.info(
         "gateway.started", "listening", generation=generation.number, workers=wanted.get(), pid=os.getpid(),
@@ -231,6 +233,15 @@ def _next_signal(deadline: float | None) -> signal.Signals | None:
         return signal.Signals(signal.sigwaitinfo(_SIGNALS).si_signo)
     received = signal.sigtimedwait(_SIGNALS, max(0.0, deadline - time.monotonic()))
     return signal.Signals(received.si_signo) if received else None
+
+
+def _raise_open_files(connections: int, events: EventLog) -> None:
+    """Let each process open as many files as the system allows: a connection may need two."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    if most < 2 * connections:
+        message = f"{most} open files per process allow {most // 2} connections per worker; raise the limit (ulimit -n)"
+        events.warning("limits.open_files", message, connections_per_worker=connections)
 
 
 def _address(sock: socket) -> str:

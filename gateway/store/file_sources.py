@@ -25,7 +25,7 @@ from gateway.store.sites import SiteEntry
 from gateway.tls.names import candidates, canonical
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
     from gateway.config.load import Configuration
@@ -114,6 +114,9 @@ class _Collection:
             chain = _content(files.chain_file) if files.chain_file else b""
             pair, warnings = parse_pair(certificate, key, chain_pem=chain, passphrase=passphrase)
             self._examine(path, source, pair, warnings, keys_in=files.key_file)
+            if domain:
+                wrong = check_names(pair, domain)
+                self._refuse_worse(source, pair, wrong, lambda served: check_names(served, domain))
         except (OSError, CertificateError, ValueError) as error:
             self._keep_last_good(path, source, error, _Rank.FILE_PAIR, domain)
             return
@@ -254,10 +257,28 @@ class _Collection:
     ) -> None:
         for warning in warnings:
             self._warn(path, warning, source=source)
-        # An expired certificate is served all the same: refusing it would take every other site down with it.
-        self._report(path, source, check_dates(pair, self._now))
+        # An expired certificate is served all the same, for there may be nothing better. But it replaces none that is.
+        problems = check_dates(pair, self._now)
+        self._refuse_worse(source, pair, problems, lambda served: check_dates(served, self._now))
+        self._report(path, source, problems)
         if keys_in and keys_in.stat().st_mode & 0o007:
             self._warn(path, "every user of this host can read the private key", f"chmod o= {keys_in}", str(keys_in))
+
+    def _refuse_worse(
+        self,
+        source: str,
+        pair: CertificatePair,
+        problems: Iterable[Problem],
+        check: Callable[[CertificatePair], Iterable[Problem]],
+    ) -> None:
+        """Refuse a pair with an error that the one that is served from the same place does not have."""
+        errors = [problem for problem in problems if problem.severity is Severity.ERROR]
+        if not errors or not self._store:
+            return
+        for entry in self._store.configured_from(source):
+            better = all(problem.severity is not Severity.ERROR for problem in check(entry.pair))
+            if entry.pair.fingerprint != pair.fingerprint and better:
+                raise CertificateError(f"{errors[0].message}, while the one that is served is good")
 
     def _report(self, path: str, source: str, problems: Iterable[Problem]) -> None:
         for problem in problems:
