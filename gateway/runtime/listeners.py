@@ -121,7 +121,7 @@ def _listen_unix(path: Path) -> socket.socket:
 
 
 def lock(data_dir: Path) -> int:
-    """Make ``data_dir`` this gateway's own for as long as the returned descriptor is open.
+    """Make ``data_dir`` this gateway's own for as long as the returned descriptor is open; the file has our pid.
 
     Raises StoreError when another gateway has it: two writers would undo each other's changes.
     """

@@ -25,7 +25,7 @@ from gateway.store.sites import SiteEntry
 from gateway.tls.names import candidates, canonical
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from gateway.config.load import Configuration
@@ -113,10 +113,8 @@ class _Collection:
             certificate, key = _content(files.cert_file), _content(files.key_file)
             chain = _content(files.chain_file) if files.chain_file else b""
             pair, warnings = parse_pair(certificate, key, chain_pem=chain, passphrase=passphrase)
+            self._refuse_worse(source, pair, domain)
             self._examine(path, source, pair, warnings, keys_in=files.key_file)
-            if domain:
-                wrong = check_names(pair, domain)
-                self._refuse_worse(source, pair, wrong, lambda served: check_names(served, domain))
         except (OSError, CertificateError, ValueError) as error:
             self._keep_last_good(path, source, error, _Rank.FILE_PAIR, domain)
             return
@@ -161,6 +159,7 @@ class _Collection:
                 self._pass_over(path, source, missing)
                 return
             pair, warnings = parse_pair(content, key)
+            self._refuse_worse(source, pair)
             self._examine(path, source, pair, warnings, keys_in=keys_in)
         except (OSError, CertificateError) as error:
             self._keep_last_good(path, source, error, _Rank.DIRECTORY)
@@ -206,6 +205,7 @@ class _Collection:
             if is_store_id(reference):
                 return self._stored(path, reference)
             pair, warnings = parse_pair(reference.encode() if inline else _content(Path(reference)))
+            self._refuse_worse(source, pair)
             self._examine(path, source, pair, warnings, keys_in=None if inline else Path(reference))
         except (OSError, CertificateError) as error:
             self._tell_unresolved(path, source, error)
@@ -257,28 +257,26 @@ class _Collection:
     ) -> None:
         for warning in warnings:
             self._warn(path, warning, source=source)
-        # An expired certificate is served all the same, for there may be nothing better. But it replaces none that is.
-        problems = check_dates(pair, self._now)
-        self._refuse_worse(source, pair, problems, lambda served: check_dates(served, self._now))
-        self._report(path, source, problems)
+        # An expired certificate is served all the same where there is nothing better.
+        self._report(path, source, check_dates(pair, self._now))
         if keys_in and keys_in.stat().st_mode & 0o007:
             self._warn(path, "every user of this host can read the private key", f"chmod o= {keys_in}", str(keys_in))
 
-    def _refuse_worse(
-        self,
-        source: str,
-        pair: CertificatePair,
-        problems: Iterable[Problem],
-        check: Callable[[CertificatePair], Iterable[Problem]],
-    ) -> None:
-        """Refuse a pair with an error that the one that is served from the same place does not have."""
-        errors = [problem for problem in problems if problem.severity is Severity.ERROR]
-        if not errors or not self._store:
+    def _refuse_worse(self, source: str, pair: CertificatePair, domain: str = "") -> None:
+        """Refuse a pair that clients would refuse, if the one that is served from the same place is none such."""
+        fault = self._fault(pair, domain)
+        if not fault or not self._store:
             return
         for entry in self._store.configured_from(source):
-            better = all(problem.severity is not Severity.ERROR for problem in check(entry.pair))
-            if entry.pair.fingerprint != pair.fingerprint and better:
-                raise CertificateError(f"{errors[0].message}, while the one that is served is good")
+            if entry.pair.fingerprint != pair.fingerprint and not self._fault(entry.pair, domain):
+                raise CertificateError(f"{fault}, while the one that is served is good")
+
+    def _fault(self, pair: CertificatePair, domain: str) -> str:
+        """Why clients of ``domain`` ("" for none in particular) refuse the pair today, if they do."""
+        if not pair.not_before <= self._now <= pair.not_after:
+            return f"the certificate is valid from {pair.not_before:%Y-%m-%d} to {pair.not_after:%Y-%m-%d} only"
+        wrong = check_names(pair, domain) if domain else ()
+        return wrong[0].message if wrong else ""
 
     def _report(self, path: str, source: str, problems: Iterable[Problem]) -> None:
         for problem in problems:

@@ -135,3 +135,10 @@ def test_a_pipe_that_nobody_reads_fills_a_bounded_buffer_and_blocks_nobody(monke
     assert len(lines) + sum(lost) == 2000
     os.close(reading)
     os.close(writing)
+
+
+def test_trouble_is_told_before_a_log_is_opened(tmp_path: Path) -> None:
+    assert access_log.trouble("stdout") == access_log.trouble(str(tmp_path / "new.log")) == ""
+    assert "directory" in access_log.trouble(str(tmp_path / "nowhere" / "x.log"))
+    assert "not a file" in access_log.trouble(str(tmp_path))
+    assert list(tmp_path.iterdir()) == []

@@ -376,3 +376,28 @@ def test_what_else_is_in_the_directory_is_only_noted(files: Files, store: Store)
         (Severity.NOTE, "there is no certificate in it, so it is not served"),
     ]
     assert result.unresolved == ()
+
+
+def test_an_expired_certificate_replaces_no_good_one(files: Files, store: Store) -> None:
+    good = files.issue("a.test")
+    path = files.bundle("a.pem", good)
+    kept(store, ssl_certificates=(path,))
+    files.bundle("a.pem", files.issue("a.test", days=1, now=NOW - timedelta(days=30)))
+    result = kept(store, ssl_certificates=(path,))
+    assert served(result, "a.test") == [good.fingerprint]
+    assert "while the one that is served is good" in result.unresolved[0].message
+
+
+def test_a_certificate_for_another_domain_replaces_no_good_one(files: Files, store: Store) -> None:
+    good = files.issue("a.test")
+    kept(store, certificates=(files.pair("one", good, domain="a.test"),))
+    result = kept(store, certificates=(files.pair("one", files.issue("b.test"), domain="a.test"),))
+    assert served(result, "a.test") == [good.fingerprint]
+    assert result.unresolved
+
+
+def test_a_certificate_that_expired_while_it_served_goes_on_and_blocks_nothing(files: Files, store: Store) -> None:
+    old = files.issue("a.test", days=1, now=NOW - timedelta(days=30))
+    path = files.bundle("a.pem", old)
+    kept(store, ssl_certificates=(path,))
+    assert served(kept(store, ssl_certificates=(path,)), "a.test") == [old.fingerprint]
