@@ -1,7 +1,8 @@
 """Field lines: their grammar (RFC 9110 section 5), and what each name means to an intermediary.
 
 Clients repeat themselves: of the eight or so lines of a request, seven came before, byte for byte. A line is
-therefore checked and classified once, and the result kept in a bounded table that is asked with the whole line.
+therefore checked and classified once, and the result kept in a bounded table that is asked with the whole line. Who
+polls repeats whole heads, and so do upstreams within a second: a table of those is asked first.
 That is both stricter and faster than a general parser (``docs/architecture.md`` has the figures). Lines that carry
 credentials are checked each time and never kept.
 """
@@ -94,17 +95,28 @@ _CREDENTIALS = {
 
 _TABLE_LINES = 4096
 _TABLE_LINE_BYTES = 160
+_HEADS = 1024
+_HEAD_BYTES = 1024
 
 
 class FieldTable:
     """The field lines seen so far in one direction, each with its meaning; at most 4,096 lines of 160 bytes."""
 
-    __slots__ = ("_kinds", "_names", "known")
+    __slots__ = ("_kinds", "_names", "heads", "known")
 
     def __init__(self, kinds: dict[bytes, Kind]) -> None:
         self._kinds = kinds
         self._names: dict[bytes, Field] = {}
         self.known: dict[bytes, Field] = {}
+        self.heads: dict[bytes, object] = {}
+        """Whole heads that came before, with what ``http.head`` made of them; see ``remember``."""
+
+    def remember(self, head: bytes, lines: list[bytes], parsed: object) -> None:
+        """Keep what a head was parsed to, unless it is long or has a line that is not kept either."""
+        if len(head) <= _HEAD_BYTES and all(line in self.known for line in lines):
+            if len(self.heads) >= _HEADS:
+                self.heads.clear()
+            self.heads[head] = parsed
 
     def learn(self, line: bytes) -> Field:
         """Check and classify ``line`` (without its CRLF).

@@ -7,7 +7,7 @@ keeps a request from being smuggled past the gateway to the upstream behind it.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from gateway.errors import MessageError
 from gateway.http.fields import HOST, Field, FieldTable, Kind
@@ -75,6 +75,8 @@ def parse_request(head: bytes, table: FieldTable, max_fields: int) -> RequestHea
     Raises:
         MessageError: 400 for anything malformed or ambiguous, 417, 431, 501 and 505 as RFC 9110 section 15 names them.
     """
+    if (parsed := table.heads.get(head)) is not None:
+        return cast("RequestHead", parsed)
     first, *raw_lines = head.split(b"\r\n")
     if len(raw_lines) > max_fields:
         raise MessageError(431, f"more than {max_fields} header fields")
@@ -106,7 +108,9 @@ def parse_request(head: bytes, table: FieldTable, max_fields: int) -> RequestHea
         host, target = _not_origin_form(method, target, host)
     length = CHUNKED if chunked else length or 0
     keep_alive = _keeps_alive(options, minor)
-    return RequestHead(method, target, minor, host, lines, forwarded, length, keep_alive, expects_continue, request_id)
+    new = RequestHead(method, target, minor, host, lines, forwarded, length, keep_alive, expects_continue, request_id)
+    table.remember(head, raw_lines, new)
+    return new
 
 
 def _sorted(raw_lines: list[bytes], table: FieldTable) -> tuple[list[bytes], list[Field], tuple[bytes, ...]]:
@@ -211,6 +215,8 @@ def parse_response(head: bytes, table: FieldTable, method: bytes, max_fields: in
     Raises:
         MessageError: 502 for anything malformed or ambiguous.
     """
+    if method != b"HEAD" and (parsed := table.heads.get(head)) is not None:
+        return cast("ResponseHead", parsed)
     first, *raw_lines = head.split(b"\r\n")
     if len(raw_lines) > max_fields:
         raise MessageError(502, f"more than {max_fields} header fields")
@@ -235,4 +241,7 @@ def parse_response(head: bytes, table: FieldTable, method: bytes, max_fields: in
         keep_alive = False
     elif length == 0:
         lines.append(b"Content-Length: 0")
-    return ResponseHead(status, status_line, lines, length, keep_alive)
+    new = ResponseHead(status, status_line, lines, length, keep_alive)
+    if method != b"HEAD":
+        table.remember(head, raw_lines, new)
+    return new

@@ -89,17 +89,13 @@ class Exchange:
         if self._connection.peer.redirect_port:
             self._to_https()
             return
-        snapshot = self._snapshot
-        location = snapshot.cleaned(head.target)
+        location, self._route, self._api = self._snapshot.decide(head.host, head.target)
         if location is not None:
             self._redirect(location, "the path is not in its shortest form")
-            return
-        route = self._route = snapshot.router.match(head.host, head.target)
-        if route is None:
+        elif self._api is None:
             self._fail(404, "Not Found")
-            return
-        self._api = snapshot.apis[route.api_id]
-        self._connect(reuse=True)
+        else:
+            self._connect(reuse=True)
 
     def _to_https(self) -> None:
         head = self._head
@@ -237,7 +233,7 @@ class Exchange:
         self._responding = True
         self._status = head.status
         self._sent = len(body)
-        lines = head.lines
+        lines = head.lines.copy()  # the head may be another response's too
         if self._snapshot.hsts is not None and self._connection.peer.tls_version:
             lines.append(self._snapshot.hsts)
         if ended:

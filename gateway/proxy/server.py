@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from gateway.certs.pem import CertificatePair
     from gateway.config.settings import Limits
+    from gateway.http.fields import FieldTable
     from gateway.http.head import RequestHead
     from gateway.observe.events import EventLog
     from gateway.proxy.shares import Share
@@ -51,6 +52,7 @@ class ProxyServer:
 
     snapshot: Snapshot
     limits: Limits
+    request_table: FieldTable
     keep_alive: bool
     read_timeout: float
     write_timeout: float
@@ -70,7 +72,6 @@ class ProxyServer:
         self.events = events
         self.share = share or Shares().of(0)
         self.now = monotonic()
-        self.request_table = fields.request_fields()
         self.draining = False
         self._response_table = fields.response_fields()
         self._connections: set[H1Connection | Handshake] = set()
@@ -277,6 +278,7 @@ class ProxyServer:
             self._access_log = log
         self.snapshot = snapshot
         self.limits = snapshot.limits
+        self.request_table = fields.request_fields()  # what it remembers was judged by the limits of before
         self.keep_alive = not snapshot.close_connections
         self.read_timeout, self.write_timeout = snapshot.read_timeout, snapshot.write_timeout
         for key in self._pools.keys() - snapshot.upstream_keys:

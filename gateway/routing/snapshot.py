@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from itertools import cycle
 from types import SimpleNamespace
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 from gateway.routing.balancing import Target, targets
 from gateway.routing.paths import clean_path
 from gateway.routing.policies import towards_clients, towards_upstreams
-from gateway.routing.router import Router
+from gateway.routing.router import Route, Router
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,6 +53,13 @@ class Api:
     turns: Iterator[Upstream]
 
 
+Decision = tuple[bytes | None, Route | None, Api | None]
+"""Where a path that is not in its shortest form should be asked for instead, or the route and its API, or nothing."""
+
+_DECISIONS = 4096
+_DECISION_BYTES = 512
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """Everything that decides about connections and requests. ``tls`` is None where the gateway speaks plain HTTP."""
@@ -73,9 +80,21 @@ class Snapshot:
     router: Router
     apis: dict[str, Api]
 
-    def cleaned(self, target: bytes) -> bytes | None:
-        """Return where a path that is not in its shortest form should be asked for instead; None when it is."""
-        return None if self.skip_url_cleaning else clean_path(target)
+    decided: dict[tuple[bytes, bytes], Decision] = field(default_factory=dict, compare=False, repr=False)
+
+    def decide(self, host: bytes, target: bytes) -> Decision:
+        """Decide about a request by its Host field and its target; who asks again gets the answer of before."""
+        return self.decided.get((host, target)) or self._decide(host, target)
+
+    def _decide(self, host: bytes, target: bytes) -> Decision:
+        location = None if self.skip_url_cleaning else clean_path(target)
+        route = self.router.match(host, target) if location is None else None
+        decision = location, route, self.apis[route.api_id] if route is not None else None
+        if len(host) + len(target) <= _DECISION_BYTES:
+            if len(self.decided) >= _DECISIONS:
+                self.decided.clear()
+            self.decided[host, target] = decision
+        return decision
 
 
 def renumbered(snapshot: Snapshot, generation: int) -> Snapshot:

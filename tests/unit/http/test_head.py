@@ -262,3 +262,27 @@ def test_any_bytes_are_a_request_or_a_message_error(raw: bytes) -> None:
 def test_any_bytes_are_a_response_or_a_message_error(raw: bytes) -> None:
     with contextlib.suppress(MessageError):
         assert response(b"HTTP/1.1 200 OK\r\n" + raw).status == 200
+
+
+def test_a_head_that_came_before_is_read_as_it_was_and_one_with_credentials_is_not_kept() -> None:
+    table = request_fields()
+    plain = GET + b"Host: a\r\nConnection: x-a\r\nX-A: 1\r\nAccept: y"
+    secret = plain + b"\r\nCookie: s=1"
+    assert parse_request(plain, table, 100) == parse_request(plain, table, 100)
+    parse_request(secret, table, 100)
+    assert list(table.heads) == [plain]
+
+
+def test_what_is_remembered_of_a_get_says_nothing_about_a_head_request() -> None:
+    table = response_fields()
+    raw = b"HTTP/1.1 200 OK\r\nContent-Length: 5"
+    assert parse_response(raw, table, b"GET", 100).length == 5
+    assert parse_response(raw, table, b"HEAD", 100).length == 0
+    assert parse_response(raw, table, b"GET", 100).length == 5
+
+
+def test_remembered_heads_are_bounded() -> None:
+    table = request_fields()
+    for number in range(3000):
+        parse_request(b"GET /%d HTTP/1.1\r\nHost: a" % number, table, 100)
+    assert len(table.heads) <= 1024
