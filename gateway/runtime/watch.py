@@ -74,9 +74,11 @@ async def watch(
                 events.info("files.changed", "files have changed", files=_listed(different))
                 changed()
             else:
+                # Not wait_for: in Python 3.11 it swallows a cancellation that comes together with a notification.
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(watcher.noticed.wait(), poll)
-                    await asyncio.sleep(_COALESCED)
+                    async with asyncio.timeout(poll):
+                        await watcher.noticed.wait()
+                await asyncio.sleep(_COALESCED)
     finally:
         watcher.close()
 
