@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from itertools import zip_longest
 from textwrap import fill
 from typing import TYPE_CHECKING
@@ -11,7 +10,8 @@ from cryptography.x509.oid import NameOID
 
 from gateway.cli.layout import expiry, table
 from gateway.routing.policies import towards_clients
-from gateway.tls.names import candidates, canonical
+from gateway.runtime.naming import domain_of
+from gateway.tls.names import candidates
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -61,16 +61,6 @@ def domains(
         yield domain, found, [api for name in names for api in apis.get(name, [])] or everywhere
     if everywhere:
         yield ANY_NAME, default, everywhere
-
-
-def domain_of(api: ApiDefinition, settings: Settings) -> str:
-    """Return the domain that an API answers for; "" is any. ``{any}.example.com`` is a wildcard by another name."""
-    custom = settings.enable_custom_domains and not api.domain_disabled
-    domain = re.sub(r"^\{[^{}]*\}\.", "*.", (custom and api.domain) or settings.hostname)
-    try:
-        return canonical(domain)
-    except ValueError:
-        return domain
 
 
 def certificate(pair: CertificatePair) -> str:

@@ -27,7 +27,7 @@ class Naming:
         for api in configuration.apis:
             for reference in api.certificates:
                 self._users[reference].append(f"API {api.api_id}")
-            name, *wildcard = candidates(_domain(api, settings))
+            name, *wildcard = candidates(domain_of(api, settings))
             self._apis[name].append(api.api_id)
             for parent in wildcard:
                 self._parts[parent].append(api.api_id)
@@ -42,7 +42,7 @@ class Naming:
         return tuple(self._users.get(certificate_id, ()))
 
 
-def _domain(api: ApiDefinition, settings: Settings) -> str:
+def domain_of(api: ApiDefinition, settings: Settings) -> str:
     """The domain that an API names, "" for none. ``{any}.example.com`` is a wildcard by another name."""
     custom = settings.enable_custom_domains and not api.domain_disabled
     domain = re.sub(r"^\{[^{}]*\}\.", "*.", (custom and api.domain) or settings.hostname)

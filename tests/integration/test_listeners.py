@@ -8,6 +8,7 @@ import stat
 from typing import TYPE_CHECKING
 
 import pytest
+from support.roles import free_ports
 
 from gateway.config.settings import GatewaySection, HttpRedirect, Settings
 from gateway.errors import ConfigurationError, StoreError
@@ -15,14 +16,6 @@ from gateway.runtime import listeners
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [sock.getsockname()[1] for sock in sockets]
-    for sock in sockets:
-        sock.close()
-    return ports
 
 
 def settings(data_dir: Path, address: str = "127.0.0.1", *, redirect: bool = False) -> Settings:
