@@ -9,6 +9,7 @@
     │   ├── ConflictError         it is in use, exists already, or belongs to somebody else
     │   └── PreconditionError     it is not what the caller took it for
     ├── MessageError          bytes that are not the HTTP they claim to be (from a client or an upstream)
+    ├── Http2Error            frames that break HTTP/2: of one stream, or of the whole connection
     └── UpstreamError         no answer can be had from an upstream: unreachable, too slow, broken
 
 Every message says what happened, where, and what to do about it. No message ever holds a private key or a secret.
@@ -69,6 +70,15 @@ class MessageError(GatewayError):
 
     def __init__(self, status: int, reason: str) -> None:
         self.status = status
+        super().__init__(reason)
+
+
+class Http2Error(GatewayError):
+    """Frames that break HTTP/2. ``code`` is RFC 9113's (section 7); ``stream`` 0 means the whole connection."""
+
+    def __init__(self, code: int, reason: str, stream: int = 0) -> None:
+        self.code = code
+        self.stream = stream
         super().__init__(reason)
 
 
