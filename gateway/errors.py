@@ -9,7 +9,9 @@
     │   ├── ConflictError         it is in use, exists already, or belongs to somebody else
     │   └── PreconditionError     it is not what the caller took it for
     ├── MessageError          bytes that are not the HTTP they claim to be (from a client or an upstream)
+    │   └── HeaderListTooLargeError   well-formed HTTP/2 fields, more of them than are taken
     ├── Http2Error            frames that break HTTP/2: of one stream, or of the whole connection
+    │   └── HpackError                compressed fields that cannot be read
     └── UpstreamError         no answer can be had from an upstream: unreachable, too slow, broken
 
 Every message says what happened, where, and what to do about it. No message ever holds a private key or a secret.
@@ -73,6 +75,10 @@ class MessageError(GatewayError):
         super().__init__(reason)
 
 
+class HeaderListTooLargeError(MessageError):
+    """An HTTP/2 field list is larger than what was announced (RFC 9113 section 10.5.1); the connection goes on."""
+
+
 class Http2Error(GatewayError):
     """Frames that break HTTP/2. ``code`` is RFC 9113's (section 7); ``stream`` 0 means the whole connection."""
 
@@ -80,6 +86,13 @@ class Http2Error(GatewayError):
         self.code = code
         self.stream = stream
         super().__init__(reason)
+
+
+class HpackError(Http2Error):
+    """A field block is malformed: both sides' tables are out of step, and the connection of no more use."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(9, reason)  # COMPRESSION_ERROR (RFC 9113 section 4.3)
 
 
 class UpstreamError(GatewayError):

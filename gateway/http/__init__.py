@@ -3,6 +3,8 @@
 * ``fields``      field lines: grammar, and what each name means to an intermediary
 * ``head``        request and response heads: bytes become frozen values, or a ``MessageError``
 * ``body``        the chunked coding, and how long a body is
+* ``huffman``     the code that HTTP/2 writes field names and values in
+* ``hpack``       header compression of HTTP/2
 * ``forwarding``  what an upstream is told about the client
 * ``responses``   the answers that the gateway gives itself
 * ``downstream``  what a client's connection, its exchanges and its worker know of each other
