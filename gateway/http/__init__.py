@@ -8,6 +8,7 @@
 * ``forwarding``  what an upstream is told about the client
 * ``responses``   the answers that the gateway gives itself
 * ``downstream``  what a client's connection, its exchanges and its worker know of each other
+* ``upstream``    what an exchange and a connection to an upstream know of each other
 * ``h1_server``   a connection from a client (downstream)
 * ``h1_client``   a connection to an upstream
 """

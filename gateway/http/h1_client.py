@@ -3,43 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from gateway.errors import MessageError, UpstreamError
-from gateway.http.body import ChunkedDecoder
-from gateway.http.head import CHUNKED, UNTIL_CLOSE, ResponseHead, parse_response
+from gateway.http.body import ChunkedDecoder, chunk, last_chunk
+from gateway.http.head import CHUNKED, UNTIL_CLOSE, parse_response
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gateway.http.fields import FieldTable
+    from gateway.http.head import RequestHead
+    from gateway.http.upstream import ResponseReceiver
 
+_SENDS_LENGTH_ZERO = frozenset((b"POST", b"PUT", b"PATCH"))  # RFC 9110 section 8.6
 _NO_HEAD_YET = -3
 _MAX_HEAD = 65536
 _MAX_FIELDS = 256
 _MAX_INTERIM = 16
-
-
-class ResponseReceiver(Protocol):
-    """Who waits for a response. Nothing is called after ``ended`` or ``response_failed``."""
-
-    def response_interim(self, head: ResponseHead) -> None:
-        """Take a 1xx response (RFC 9110 section 15.2)."""
-
-    def response_head(self, head: ResponseHead, body: bytes, *, ended: bool) -> None:
-        """Take the final response's head, with what of the body came in the same read."""
-
-    def response_body(self, data: bytes, *, ended: bool, trailers: list[bytes]) -> None:
-        """Take more of the body."""
-
-    def response_failed(self, error: UpstreamError, *, began: bool) -> None:
-        """Learn that no, or no whole, response will come; ``began`` when a byte of it had come."""
-
-    def pause_request(self) -> None:
-        """Send no more of the request's body until ``resume_request``: the upstream does not read it."""
-
-    def resume_request(self) -> None:
-        """Go on sending the request's body."""
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -47,6 +28,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     __slots__ = (
         "_buffer",
+        "_chunked",
         "_closed_properly",
         "_decoder",
         "_heard",
@@ -75,7 +57,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._buffer = self._method = b""
         self._left = _NO_HEAD_YET
         self._interims = 0
-        self._closed_properly = self._heard = False
+        self._chunked = self._closed_properly = self._heard = False
         self._keep_alive = self._paused = self.closed = self.request_ended = False
         self.served = 0
         self.idle_until = 0.0
@@ -85,15 +67,36 @@ class UpstreamConnection(asyncio.Protocol):
         state = "closed" if self.closed else "busy" if self._receiver else "idle"
         return f"<UpstreamConnection {state} served={self.served}>"
 
-    def request(self, method: bytes, head: bytes, receiver: ResponseReceiver, *, ended: bool) -> None:
-        """Send a request's head (and, where it was joined to it, its whole body: ``ended``)."""
+    def request(
+        self, head: RequestHead, target: bytes, authority: bytes, fields: bytes, receiver: ResponseReceiver
+    ) -> None:
+        """Send a request's head."""
+        method, length = head.method, head.length
         self._receiver = receiver
         self._method = method
         self._left = _NO_HEAD_YET
         self._interims = 0
         self._heard = False
+        self._chunked = length == CHUNKED
+        self.request_ended = not length
+        if length > 0:
+            framing = b"Content-Length: %d\r\n" % length
+        elif length:
+            framing = b"Transfer-Encoding: chunked\r\n"
+        else:
+            framing = b"Content-Length: 0\r\n" if method in _SENDS_LENGTH_ZERO else b""
+        if head.expects_continue:
+            framing += b"Expect: 100-continue\r\n"
+        self.transport.write(b"%b %b HTTP/1.1\r\nHost: %b\r\n%b%b\r\n" % (method, target, authority, fields, framing))
+
+    def send_body(self, data: bytes, trailers: list[bytes], *, ended: bool) -> None:
+        """Send more of the request's body."""
+        if self._chunked:
+            data = chunk(data) if data else b""
+            if ended:
+                data += last_chunk(trailers)
         self.request_ended = ended
-        self.transport.write(head)
+        self.transport.write(data)
 
     def release(self) -> None:
         """Give the connection back: it can take another request."""

@@ -25,14 +25,13 @@ from typing import TYPE_CHECKING
 
 from gateway.errors import UpstreamError
 from gateway.http import responses
-from gateway.http.body import chunk, last_chunk
 from gateway.http.forwarding import client_address, trusted_lines
 from gateway.http.head import CHUNKED, RequestHead, ResponseHead
 from gateway.routing.paths import target_path
 
 if TYPE_CHECKING:
-    from gateway.http.h1_client import UpstreamConnection
     from gateway.http.h1_server import H1Connection
+    from gateway.http.upstream import UpstreamStream
     from gateway.observe.access_log import Record
     from gateway.proxy.pool import Pool
     from gateway.proxy.server import ProxyServer
@@ -41,10 +40,10 @@ if TYPE_CHECKING:
 
 # RFC 9110 section 9.2.2: a request that may be sent twice, for once and twice come to the same.
 _IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))
-_SENDS_LENGTH_ZERO = frozenset((b"POST", b"PUT", b"PATCH"))
 # TRACE would show a client what proxies added (RFC 9110 section 9.3.8); CONNECT is for forward proxies.
 _NOT_SERVED = frozenset((b"TRACE", b"CONNECT"))
 _MAX_ATTEMPTS = 3
+_NO_TRAILERS: list[bytes] = []
 _REQUEST_ID = re.compile(rb"[0-9A-Za-z._=+/-]{1,128}")
 
 
@@ -58,8 +57,9 @@ class Exchange:
     _api: Api | None = None
     _target: Upstream | None = None
     _pool: Pool | None = None
-    _upstream: UpstreamConnection | None = None
+    _upstream: UpstreamStream | None = None
     _held = b""
+    _trailers = _NO_TRAILERS
     _responding = _done = False
     _status = _received = _sent = _attempts = 0
     _first_byte = 0.0
@@ -126,7 +126,7 @@ class Exchange:
         self._connection.pause_body()
         self._server.dial(pool, self)
 
-    def connected(self, upstream: UpstreamConnection) -> None:
+    def connected(self, upstream: UpstreamStream) -> None:
         """Take the connection that was asked for."""
         if self._done:
             upstream.release()
@@ -146,20 +146,29 @@ class Exchange:
 
     # forward
 
-    def _forward(self, upstream: UpstreamConnection) -> None:
-        self._upstream = upstream
-        held, self._held = self._held, b""
-        patience = self._snapshot.limits.upstream_response_timeout if self._body_ended else inf
-        self.deadline = self._server.now + patience
-        upstream.request(self._head.method, self._upstream_head() + held, self, ended=self._body_ended)
-
-    def _upstream_head(self) -> bytes:
-        """Write the request's head as the upstream shall read it."""
+    def _forward(self, upstream: UpstreamStream) -> None:
         head, api, route = self._head, self._api, self._route
         assert api is not None
         assert route is not None
         assert self._target is not None
         target = self._target.target  # the pool's may have another path: it is shared by all that lead to its address
+        self._upstream = upstream
+        patience = self._snapshot.limits.upstream_response_timeout if self._body_ended else inf
+        self.deadline = self._server.now + patience
+        upstream.request(
+            head,
+            target_path(route, target, head.target),
+            head.host if api.preserve_host else target.authority,
+            self._upstream_fields(),
+            self,
+        )
+        if head.length and (self._held or self._body_ended):
+            held, self._held = self._held, b""
+            upstream.send_body(held, self._trailers, ended=self._body_ended)
+
+    def _upstream_fields(self) -> bytes:
+        """Write the request's fields as the upstream shall read them, but for Host and the framing."""
+        head = self._head
         peer = self._connection.peer
         host = head.host
         if peer.trusted:
@@ -168,24 +177,8 @@ class Exchange:
             )
         else:
             forwarded = b"%bX-Forwarded-Host: %b\r\n" % (peer.forwarded_lines, host)
-        if head.length > 0:
-            framing = b"Content-Length: %d\r\n" % head.length
-        elif head.length == CHUNKED:
-            framing = b"Transfer-Encoding: chunked\r\n"
-        else:
-            framing = b"Content-Length: 0\r\n" if head.method in _SENDS_LENGTH_ZERO else b""
-        if head.expects_continue:
-            framing += b"Expect: 100-continue\r\n"
         fields = b"\r\n".join(head.lines) + b"\r\n" if head.lines else b""
-        return b"%b %b HTTP/1.1\r\nHost: %b\r\n%b%bX-Request-Id: %b\r\n%b\r\n" % (
-            head.method,
-            target_path(route, target, head.target),
-            host if api.preserve_host else target.authority,
-            fields,
-            forwarded,
-            self.request_id,
-            framing,
-        )
+        return b"%b%bX-Request-Id: %b\r\n" % (fields, forwarded, self.request_id)
 
     def request_body(self, data: bytes, *, ended: bool, trailers: list[bytes]) -> None:
         """Stream the request's body to the upstream, or hold it while the connection is being made."""
@@ -195,18 +188,15 @@ class Exchange:
             if self._received > limit > 0:
                 self.request_failed(413, f"the request body is larger than {limit} bytes")
                 return
-            data = chunk(data) if data else b""
-            if ended:
-                data += last_chunk(trailers)
         self._body_ended = ended
         upstream = self._upstream
         if upstream is None:
             self._held += data
+            self._trailers = trailers
             return
         if ended:
-            upstream.request_ended = True
             self.deadline = self._server.now + self._snapshot.limits.upstream_response_timeout
-        upstream.transport.write(data)
+        upstream.send_body(data, trailers, ended=ended)
 
     def pause_request(self) -> None:
         """The upstream does not read: neither do we."""
