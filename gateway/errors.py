@@ -2,6 +2,7 @@
 
     GatewayError
     ├── ConfigurationError    the files or the environment cannot be served; carries every problem at once
+    ├── EditError             a configuration file that a program should not change by itself
     ├── CertificateError      a certificate, key or chain that a careful person would refuse
     ├── StoreError            the node's database cannot be opened, read or written
     ├── RefusedError          a change that was asked for does not fit what there is
@@ -37,6 +38,10 @@ class ConfigurationError(GatewayError):
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class EditError(GatewayError):
+    """A configuration file cannot be changed by a program without harm to what a person wrote in it."""
 
 
 class CertificateError(GatewayError):
