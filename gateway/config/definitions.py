@@ -10,11 +10,14 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from gateway.config import tyk_names
+from gateway.config.header_kinds import HeaderLines, HeaderName  # noqa: TC001 - pydantic evaluates them
 from gateway.config.kinds import (
+    Bytes,
     CertificateReference,
     HostPattern,
     ListedTarget,
     ListenPath,
+    Network,
     OptionalVersion,
     Section,
     Target,
@@ -54,6 +57,51 @@ class Proxy(Section):
     transport: Transport = Field(Transport(), description="TLS towards the upstream")
 
 
+class Version(Section):
+    """What Tyk keeps in a version of an API, of which there is one here."""
+
+    tyk_only: ClassVar[frozenset[str]] = tyk_names.VERSION
+
+    global_headers: HeaderLines = Field({}, description="request fields to set; values are sent as they are")
+    global_headers_remove: tuple[HeaderName, ...] = Field((), description="request fields to remove")
+    global_headers_disabled: bool = Field(default=False, description="ignore both")
+    global_response_headers: HeaderLines = Field({}, description="response fields to set")
+    global_response_headers_remove: tuple[HeaderName, ...] = Field((), description="response fields to remove")
+    global_response_headers_disabled: bool = Field(default=False, description="ignore both")
+    global_size_limit: Bytes = Field(0, description="largest request body, if it is below the gateway's; 0: not set")
+    global_size_limit_disabled: bool = Field(default=False, description="ignore `global_size_limit`")
+
+
+class VersionData(Section):
+    """The versions of an API in Tyk."""
+
+    tyk_only: ClassVar[frozenset[str]] = tyk_names.VERSION_DATA
+
+    versions: dict[str, Version] = Field({}, description="one version, or several of which `Default` counts")
+
+
+class HeaderRules(Section):
+    """Changes to the header fields of a message: first `remove`, then `set`, then `add`."""
+
+    set: HeaderLines = Field({}, description="fields and their values, in place of what came")
+    add: HeaderLines = Field({}, description="fields and their values, beside what came")
+    remove: tuple[HeaderName, ...] = Field((), description="names of fields")
+
+
+class ApiGateway(Section):
+    """What Tyk has no key for in an API definition."""
+
+    request_headers: HeaderRules = Field(HeaderRules(), description="changes to what the upstream gets")
+    response_headers: HeaderRules = Field(HeaderRules(), description="changes to what the client gets of the upstream")
+    allowed_networks: tuple[Network, ...] = Field(
+        (), description="addresses and networks that may use the API, others get 403; empty: all"
+    )
+    blocked_networks: tuple[Network, ...] = Field((), description="addresses and networks that get 403")
+    body_bytes: Bytes | None = Field(
+        None, description="largest request body; 0: unlimited; empty: as for the whole gateway"
+    )
+
+
 class ApiDefinition(Section):
     """One API."""
 
@@ -82,3 +130,10 @@ class ApiDefinition(Section):
         default=False, description="must be true: this gateway has no access control for APIs yet"
     )
     proxy: Proxy = Field(description="the way to the upstream")
+    version_data: VersionData = Field(VersionData(), description="rules that Tyk keeps by version")
+    enable_ip_whitelisting: bool = Field(default=False, description="serve `allowed_ips` only; others get 403")
+    allowed_ips: tuple[Network, ...] = Field((), description="addresses and networks that may use the API")
+    enable_ip_blacklisting: bool = Field(default=False, description="refuse `blacklisted_ips` with 403")
+    blacklisted_ips: tuple[Network, ...] = Field((), description="addresses and networks that may not")
+    ip_access_control_disabled: bool = Field(default=False, description="ignore both lists")
+    gateway: ApiGateway = Field(ApiGateway(), description="what Tyk has no key for")

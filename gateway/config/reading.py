@@ -142,10 +142,12 @@ def unwrap(kind: Any, marks: Iterable[Any]) -> tuple[Any, list[Any]]:
 
 
 def inner_section(kind: Any) -> type[Section] | None:
-    """The section that a type holds, itself or as the items of a list; None for plain values."""
+    """The section that a type holds, itself, in a list or by names; None for plain values."""
     kind, _ = unwrap(kind, ())
     if get_origin(kind) is tuple:
         return inner_section(get_args(kind)[0])
+    if get_origin(kind) is dict:
+        return inner_section(get_args(kind)[1])
     return kind if isclass(kind) and issubclass(kind, Section) else None
 
 
@@ -185,6 +187,8 @@ class _Walk:
             return self.section(kind, node, at)
         if get_origin(kind) is tuple:
             return self._items(get_args(kind)[0], node, at)
+        if get_origin(kind) is dict:
+            return self._named(get_args(kind)[1], node, at)
         if isinstance(node.value, str) and node.value:
             if kind is Path:
                 return node.base / node.value
@@ -198,6 +202,13 @@ class _Walk:
         if not isinstance(node.value, list):
             return _bare(node)
         return tuple(self._value(kind, (), item, (*at, index)) for index, item in enumerate(node.value))
+
+    def _named(self, kind: Any, node: Node, at: Keys) -> Any:
+        """Values by names that are the writer's own, and therefore stay in the case in which they are written."""
+        if not isinstance(node.value, dict):
+            return _bare(node)
+        set_ones = {name: child for name, child in node.value.items() if child.value is not None}
+        return {name: self._value(kind, (), child, (*at, name)) for name, child in set_ones.items()}
 
     def _listed(self, kind: Any, node: Node, at: Keys) -> Node:
         """Turn one word into a list: JSON if it looks like that, separated by commas otherwise."""

@@ -77,6 +77,8 @@ def document() -> str:
         _names("API definition", tyk_names.DEFINITION.difference(refusals.DEFINITION)),
         _names("`proxy`", tyk_names.PROXY),
         _names("`proxy.transport`", tyk_names.TRANSPORT),
+        _names("`version_data`", tyk_names.VERSION_DATA),
+        _names("`version_data.versions`", tyk_names.VERSION),
     ]
     return "\n".join(parts)
 
@@ -90,7 +92,7 @@ def _tables(model: type[Section], path: tuple[str, ...] = (), *, settable: bool,
         keys = (*path, name)
         section = inner_section(described.annotation)
         if section is not None:
-            listed = get_origin(described.annotation) is tuple
+            listed = get_origin(described.annotation) in (tuple, dict)
             dots = f"### `{'.'.join(keys)}`{', each' if listed else ''}\n"
             inner += _tables(section, keys, settable=settable and not listed, title=dots)
         row = [f"`{name}`", _default(described, section), described.description or ""]
@@ -105,11 +107,11 @@ def _default(described: FieldInfo, section: type[Section] | None) -> str:
     if described.is_required():
         return "required"
     default: Any = described.default
-    if section is not None and default != ():
+    if section is not None and default not in ((), {}):
         return "see below" if default is not None else "none"
     if isinstance(default, bool):
         return f"`{str(default).lower()}`"
-    return "empty" if default in {None, "", ()} else f"`{default}`"
+    return "empty" if default in (None, "", (), {}) else f"`{default}`"
 
 
 def _names(title: str, names: Any) -> str:

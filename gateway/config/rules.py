@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gateway.config import definition_rules
 from gateway.config.kinds import HIGHEST_DEFAULT, LOWEST_DEFAULT, VERSIONS
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ def check_definitions(
     served = [(reading.model, reading.origin) for reading in readings if reading.model]
     for definition, own in served:
         _check_definition(definition, settings, own, found)
+        definition_rules.check(definition, own, found)
     _check_twins(served, settings, found)
     if not readings:
         found.warning(

@@ -16,6 +16,7 @@ _FIXED = {
 }
 _WANTED = {
     "bool_type": "true or false",
+    "dict_type": "a section of names and values",
     "float_type": "a number",
     "int_type": "a whole number",
     "is_instance_of": "the path of a file or directory, as text",

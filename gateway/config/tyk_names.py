@@ -45,24 +45,23 @@ _HTTP_SERVER_OPTIONS = """
 """
 
 _DEFINITION = """
-    _id allowed_ips analytics_plugin api_model application_protocol auth auth_configs auth_provider
-    base_identity_provided_by basic_auth blacklisted_ips cache_options certificate_pinning_disabled
-    client_certificates config_data config_data_disabled cors created_at custom_middleware
-    custom_middleware_bundle custom_middleware_bundle_disabled custom_plugin_auth_enabled definition
-    detailed_tracing disable_quota disable_rate_limit do_not_track dont_set_quota_on_create
-    enable_batch_request_support enable_context_vars enable_coprocess_auth enable_detailed_recording
-    enable_ip_blacklisting enable_ip_whitelisting enable_jwt enable_proxy_protocol
+    _id analytics_plugin api_model application_protocol auth auth_configs auth_provider
+    base_identity_provided_by basic_auth cache_options certificate_pinning_disabled client_certificates
+    config_data config_data_disabled cors created_at custom_middleware custom_middleware_bundle
+    custom_middleware_bundle_disabled custom_plugin_auth_enabled definition detailed_tracing
+    disable_quota disable_rate_limit do_not_track dont_set_quota_on_create enable_batch_request_support
+    enable_context_vars enable_coprocess_auth enable_detailed_recording enable_jwt enable_proxy_protocol
     enable_signature_checking error_overrides event_handlers expiration expire_analytics_after
     external_oauth global_rate_limit graphql hmac_allowed_algorithms hmac_allowed_clock_skew id
-    idp_client_id_mapping_disabled ip_access_control_disabled is_oas json_rpc_version
-    jwt_client_base_field jwt_default_policies jwt_expires_at_validation_skew jwt_identity_base_field
-    jwt_issued_at_validation_skew jwt_jwks_uris jwt_not_before_validation_skew jwt_policy_field_name
-    jwt_scope_claim_name jwt_scope_to_policy_mapping jwt_signing_method jwt_skip_kid jwt_source
-    notifications oauth_meta openid_options pinned_public_keys request_signing response_processors scopes
-    security_requirements session_lifetime session_lifetime_respects_key_expiration session_provider slug
-    strip_auth_data tag_headers tags tags_disabled upstream_auth upstream_certificates
-    upstream_certificates_disabled uptime_tests use_basic_auth use_go_plugin_auth use_mutual_tls_auth
-    use_oauth2 use_openid use_standard_auth user_group_owners user_owners version_data version_name
+    idp_client_id_mapping_disabled is_oas json_rpc_version jwt_client_base_field jwt_default_policies
+    jwt_expires_at_validation_skew jwt_identity_base_field jwt_issued_at_validation_skew jwt_jwks_uris
+    jwt_not_before_validation_skew jwt_policy_field_name jwt_scope_claim_name jwt_scope_to_policy_mapping
+    jwt_signing_method jwt_skip_kid jwt_source notifications oauth_meta openid_options pinned_public_keys
+    request_signing response_processors scopes security_requirements session_lifetime
+    session_lifetime_respects_key_expiration session_provider slug strip_auth_data tag_headers tags
+    tags_disabled upstream_auth upstream_certificates upstream_certificates_disabled uptime_tests
+    use_basic_auth use_go_plugin_auth use_mutual_tls_auth use_oauth2 use_openid use_standard_auth
+    user_group_owners user_owners version_name
 """
 
 MAIN_FILE = frozenset(_MAIN_FILE.split())
@@ -70,6 +69,10 @@ HTTP_SERVER_OPTIONS = frozenset(_HTTP_SERVER_OPTIONS.split())
 DEFINITION = frozenset(_DEFINITION.split())
 PROXY = frozenset({"check_host_against_uptime_tests", "service_discovery"})
 TRANSPORT = frozenset({"proxy_url"})
+VERSION_DATA = frozenset({"default_version", "not_versioned"})
+VERSION = frozenset(
+    {"expires", "extended_paths", "ignore_endpoint_case", "name", "override_target", "paths", "use_extended_paths"}
+)
 
 # Go's field name, where it is not the key in capitals without underscores. Three of the keys are obeyed here.
 IRREGULAR_VARIABLES = {

@@ -7,24 +7,16 @@ address.)
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import TYPE_CHECKING
+
+from gateway.config.networks import address as parsed
+from gateway.config.networks import contain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gateway.config.networks import Network
     from gateway.http.fields import Field
-
-Network = IPv4Network | IPv6Network
-
-
-def is_trusted(address: str, networks: Sequence[Network]) -> bool:
-    """Tell whether ``address`` (an IP literal, without a zone) is in one of ``networks``."""
-    if not networks:
-        return False
-    peer = ip_address(address.partition("%")[0])
-    mapped = getattr(peer, "ipv4_mapped", None)
-    return any((mapped or peer) in network for network in networks)
 
 
 def client_address(peer: str, forwarded: Sequence[Field], networks: Sequence[Network]) -> str:
@@ -38,7 +30,7 @@ def client_address(peer: str, forwarded: Sequence[Field], networks: Sequence[Net
             address = _plain_address(entry.strip().decode("latin-1"))
         except ValueError:
             break
-        if not is_trusted(address, networks):
+        if not contain(networks, address):
             break
     return address
 
@@ -47,8 +39,7 @@ def _plain_address(text: str) -> str:
     """Write an address the one way it is logged: no brackets, no zone (which may be any text), IPv4 as itself."""
     if "%" in text:
         raise ValueError("an address with a zone")
-    parsed = ip_address(text.removeprefix("[").removesuffix("]"))
-    return str(getattr(parsed, "ipv4_mapped", None) or parsed)
+    return str(parsed(text.removeprefix("[").removesuffix("]")))
 
 
 def _values(fields: Sequence[Field], name: bytes) -> bytes:

@@ -79,10 +79,6 @@ class Exchange:
         head = self._head
         given = head.request_id
         self.request_id = given if given and _REQUEST_ID.fullmatch(given) else self._server.next_request_id()
-        limit = self._snapshot.limits.body_bytes
-        if head.length > limit > 0:
-            self._fail(413, f"the request body is larger than {limit} bytes")
-            return
         if head.method in _NOT_SERVED:
             self._fail(405, f"{head.method.decode()} is not served")
             return
@@ -92,10 +88,21 @@ class Exchange:
         location, self._route, self._api = self._snapshot.decide(head.host, head.target)
         if location is not None:
             self._redirect(location, "the path is not in its shortest form")
-        elif self._api is None:
+        elif (api := self._api) is None:
             self._fail(404, "Not Found")
+        elif api.admission is not None and not api.admission.admits(self._client()):
+            self._fail(403, "access from this IP has been disallowed")
+        elif head.length > api.body_bytes > 0:
+            self._fail(413, f"the request body is larger than {api.body_bytes} bytes")
         else:
             self._connect(reuse=True)
+
+    def _client(self) -> str:
+        """The address of who asked: the peer's, unless that is a proxy whose word is taken."""
+        peer = self._connection.peer
+        if not peer.trusted:
+            return peer.address
+        return client_address(peer.address, self._head.forwarded, self._snapshot.trusted_proxies)
 
     def _to_https(self) -> None:
         head = self._head
@@ -159,14 +166,14 @@ class Exchange:
             head,
             target_path(route, target, head.target),
             head.host if api.preserve_host else target.authority,
-            self._upstream_fields(),
+            self._upstream_fields(api),
             self,
         )
         if head.length and (self._held or self._body_ended):
             held, self._held = self._held, b""
             upstream.send_body(held, self._trailers, ended=self._body_ended)
 
-    def _upstream_fields(self) -> bytes:
+    def _upstream_fields(self, api: Api) -> bytes:
         """Write the request's fields as the upstream shall read them, but for Host and the framing."""
         head = self._head
         peer = self._connection.peer
@@ -177,14 +184,16 @@ class Exchange:
             )
         else:
             forwarded = b"%bX-Forwarded-Host: %b\r\n" % (peer.forwarded_lines, host)
-        fields = b"\r\n".join(head.lines) + b"\r\n" if head.lines else b""
+        lines = head.lines if api.request_rules is None else api.request_rules.apply(head.lines)
+        fields = b"\r\n".join(lines) + b"\r\n" if lines else b""
         return b"%b%bX-Request-Id: %b\r\n" % (fields, forwarded, self.request_id)
 
     def request_body(self, data: bytes, *, ended: bool, trailers: list[bytes]) -> None:
         """Stream the request's body to the upstream, or hold it while the connection is being made."""
         self._received += len(data)
         if self._head.length == CHUNKED:
-            limit = self._snapshot.limits.body_bytes
+            assert self._api is not None
+            limit = self._api.body_bytes
             if self._received > limit > 0:
                 self.request_failed(413, f"the request body is larger than {limit} bytes")
                 return
@@ -224,8 +233,11 @@ class Exchange:
         self._status = head.status
         self._sent = len(body)
         lines = head.lines.copy()  # the head may be another response's too
-        if self._snapshot.hsts is not None and self._connection.peer.tls_version:
-            lines.append(self._snapshot.hsts)
+        if self._snapshot.hsts is not None:
+            self._demand_https(lines)
+        assert self._api is not None
+        if self._api.response_rules is not None:
+            lines = self._api.response_rules.apply(lines)
         if ended:
             self._end()
         else:
@@ -307,14 +319,19 @@ class Exchange:
         self._status = status
         body = responses.error_body(message)
         lines += responses.error_lines(status)
-        if self._snapshot.hsts is not None and self._connection.peer.tls_version:
-            lines.append(self._snapshot.hsts)
+        if self._snapshot.hsts is not None:
+            self._demand_https(lines)
         if self._head.method == b"HEAD":
             lines.append(b"Content-Length: %d" % len(body))
             body = b""
         self._sent = len(body)
         self._end()
         self._connection.respond(responses.status_line(status), lines, len(body), body, ended=True)
+
+    def _demand_https(self, lines: list[bytes]) -> None:
+        """Have the client come back over https only; to be said over TLS alone (RFC 6797 section 7.2)."""
+        if self._connection.peer.tls_version and self._snapshot.hsts is not None:
+            lines.append(self._snapshot.hsts)
 
     def _cut(self) -> None:
         """Break the connection off in the middle of a response: its end must not look like the end."""
@@ -330,12 +347,9 @@ class Exchange:
     def record(self) -> Record:
         """Tell what the access log says of this exchange. Called at its end."""
         head, peer, pool = self._head, self._connection.peer, self._pool
-        client = peer.address
-        if peer.trusted:
-            client = client_address(client, head.forwarded, self._snapshot.trusted_proxies)
         return (
             self._started,
-            client,
+            self._client() if peer.trusted else peer.address,
             peer,
             head.host,
             head.method,

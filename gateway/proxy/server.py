@@ -15,6 +15,7 @@ from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from gateway.config.networks import contain
 from gateway.errors import UpstreamError
 from gateway.http import fields, forwarding
 from gateway.http.downstream import Peer
@@ -210,7 +211,7 @@ class ProxyServer:
         return Peer(
             address=address,
             local_port=port,
-            trusted=forwarding.is_trusted(address, self.snapshot.trusted_proxies),
+            trusted=contain(self.snapshot.trusted_proxies, address),
             forwarded_lines=forwarding.connection_lines(address, encrypted=tls is not None, port=port),
             server_name=name,
             tls_version=tls.get_protocol_version_name() if tls is not None else "",

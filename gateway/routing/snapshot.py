@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from itertools import cycle
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
+from gateway.config.networks import networks
+from gateway.routing.admission import admission
 from gateway.routing.balancing import Target, targets
+from gateway.routing.field_rules import effective_version, of_requests, of_responses
 from gateway.routing.paths import clean_path
 from gateway.routing.policies import towards_clients, towards_upstreams
 from gateway.routing.router import Route, Router
@@ -18,7 +20,10 @@ if TYPE_CHECKING:
 
     from gateway.config.definitions import ApiDefinition
     from gateway.config.load import Configuration
+    from gateway.config.networks import Network
     from gateway.config.settings import AccessLog, Limits, Settings
+    from gateway.routing.admission import Admission
+    from gateway.routing.field_rules import FieldRules
     from gateway.tls.policy import TlsPolicy
 
 _DEFAULT_MAX_IDLE = 100
@@ -46,11 +51,18 @@ class Upstream:
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """One API as the request path sees it. ``turns`` is endless, and the one thing in a snapshot that moves."""
+    """One API as the request path sees it. ``turns`` is endless, and the one thing in a snapshot that moves.
+
+    ``body_bytes`` is the largest request body, 0 for any. Rules that are None ask for nothing and cost nothing.
+    """
 
     preserve_host: bool
     upstreams: tuple[Upstream, ...]
     turns: Iterator[Upstream]
+    body_bytes: int
+    admission: Admission | None
+    request_rules: FieldRules | None
+    response_rules: FieldRules | None
 
 
 Decision = tuple[bytes | None, Route | None, Api | None]
@@ -68,7 +80,7 @@ class Snapshot:
     limits: Limits
     tls: TlsPolicy | None
     strict_sni: bool
-    trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
+    trusted_proxies: tuple[Network, ...]
     https_port: int
     hsts: bytes | None
     close_connections: bool
@@ -119,7 +131,7 @@ def build(configuration: Configuration, generation: int) -> Snapshot:
         limits=limits,
         tls=towards_clients(settings)[0] if options.use_ssl else None,
         strict_sni=own.tls.strict_sni,
-        trusted_proxies=tuple(map(ip_network, own.trusted_proxies)),
+        trusted_proxies=networks(own.trusted_proxies),
         https_port=settings.listen_port,
         hsts=b"Strict-Transport-Security: max-age=%d" % hsts_max_age if hsts_max_age else None,
         close_connections=settings.close_connections,
@@ -173,4 +185,20 @@ def _api(api: ApiDefinition, settings: Settings, limits: Limits) -> Api:
         )
         for target in targets(api.proxy)
     )
-    return Api(api.proxy.preserve_host_header, upstreams, cycle(upstreams))
+    return Api(
+        preserve_host=api.proxy.preserve_host_header,
+        upstreams=upstreams,
+        turns=cycle(upstreams),
+        body_bytes=_body_bytes(api, limits),
+        admission=admission(api),
+        request_rules=of_requests(api),
+        response_rules=of_responses(api),
+    )
+
+
+def _body_bytes(api: ApiDefinition, limits: Limits) -> int:
+    """The API's own limit goes before the gateway's; Tyk's ``global_size_limit`` can only lower it, as in Tyk."""
+    own = api.gateway.body_bytes
+    version = effective_version(api)
+    lower = version.global_size_limit if version is not None and not version.global_size_limit_disabled else 0
+    return min((limit for limit in (limits.body_bytes if own is None else own, lower) if limit), default=0)

@@ -34,7 +34,10 @@ class Connection:
         if b"\r\ntransfer-encoding: chunked" in fields:
             body = b""
             while True:
-                size = int(await self.reader.readline(), 16)
+                line = await self.reader.readline()
+                if not line:
+                    raise asyncio.IncompleteReadError(body, None)
+                size = int(line, 16)
                 piece = await self.reader.readexactly(size + 2)
                 if size == 0:
                     return head, body

@@ -6,8 +6,9 @@ from ipaddress import ip_network
 
 import pytest
 
+from gateway.config.networks import contain
 from gateway.http.fields import Field, Kind
-from gateway.http.forwarding import client_address, connection_lines, is_trusted, trusted_lines
+from gateway.http.forwarding import client_address, connection_lines, trusted_lines
 
 NETWORKS = (ip_network("10.0.0.0/8"), ip_network("::1/128"))
 
@@ -27,7 +28,7 @@ def forwarded(*pairs: tuple[bytes, bytes]) -> list[Field]:
     ],
 )
 def test_trust_is_a_matter_of_networks(address: str, trusted: bool) -> None:
-    assert is_trusted(address, NETWORKS) is trusted
+    assert contain(NETWORKS, address) is trusted
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,33 @@
+"""Addresses and networks, the one way in which all of the gateway compares them: IPv4 is itself, however it came."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+Network = IPv4Network | IPv6Network
+
+
+def address(text: str) -> IPv4Address | IPv6Address:
+    """Read an IP literal; an IPv4 address within IPv6 (RFC 4291 section 2.5.5.2) is the IPv4 address.
+
+    Raises ValueError for anything else.
+    """
+    parsed = ip_address(text)
+    return getattr(parsed, "ipv4_mapped", None) or parsed
+
+
+def networks(texts: Iterable[str]) -> tuple[Network, ...]:
+    """Read addresses and networks that the configuration has checked."""
+    return tuple(map(ip_network, texts))
+
+
+def contain(known: Sequence[Network], text: str) -> bool:
+    """Tell whether an IP literal, which may have a zone, is in one of the ``known`` networks."""
+    if not known:
+        return False
+    wanted = address(text.partition("%")[0])
+    return any(wanted in network for network in known)
