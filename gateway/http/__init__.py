@@ -5,6 +5,7 @@
 * ``body``        the chunked coding, and how long a body is
 * ``huffman``     the code that HTTP/2 writes field names and values in
 * ``hpack``       header compression of HTTP/2
+* ``h2_fields``   fields of HTTP/2 as the lines of everything else
 * ``forwarding``  what an upstream is told about the client
 * ``responses``   the answers that the gateway gives itself
 * ``downstream``  what a client's connection, its exchanges and its worker know of each other

@@ -28,6 +28,7 @@ class Kind(IntEnum):
     EXPECT = 6
     FORWARDED = 7  # what an earlier proxy says about the client: kept from trusted peers only
     REQUEST_ID = 8
+    TE = 9
 
 
 class Field(NamedTuple):
@@ -62,7 +63,6 @@ _HOP_BY_HOP = dict.fromkeys(
         b"proxy-authenticate",
         b"proxy-authorization",
         b"proxy-connection",
-        b"te",
         b"upgrade",
         b"http2-settings",
     ),
@@ -77,6 +77,7 @@ _REQUEST = {
     b"expect": Kind.EXPECT,
     b"forwarded": Kind.FORWARDED,
     b"host": Kind.HOST,
+    b"te": Kind.TE,
     b"x-forwarded-for": Kind.FORWARDED,
     b"x-forwarded-host": Kind.FORWARDED,
     b"x-forwarded-port": Kind.FORWARDED,
@@ -84,7 +85,7 @@ _REQUEST = {
     b"x-real-ip": Kind.FORWARDED,
     b"x-request-id": Kind.REQUEST_ID,
 }
-_CREDENTIALS = {
+CREDENTIALS = {
     b"authorization",
     b"cookie",
     b"proxy-authorization",
@@ -92,6 +93,7 @@ _CREDENTIALS = {
     b"x-api-key",
     b"x-tyk-authorization",
 }
+"""Fields whose lines are not remembered, and which HTTP/2 marks as never to be."""
 
 _TABLE_LINES = 4096
 _TABLE_LINE_BYTES = 160
@@ -132,7 +134,7 @@ class FieldTable:
             raise MessageError(400, "malformed field line")
         if field.kind > Kind.DROPPED:
             field = _understood(field._replace(value=value.strip(b" \t")))
-        if len(line) <= _TABLE_LINE_BYTES and field.name not in _CREDENTIALS:
+        if len(line) <= _TABLE_LINE_BYTES and field.name not in CREDENTIALS:
             if len(self.known) >= _TABLE_LINES:
                 self.known.clear()
             self.known[line] = field
@@ -184,14 +186,14 @@ def request_fields() -> FieldTable:
 
 def response_fields() -> FieldTable:
     """Make an empty table for responses."""
-    return FieldTable(_HOP_BY_HOP | _FRAMING)
+    return FieldTable(_HOP_BY_HOP | _FRAMING | {b"te": Kind.DROPPED})
 
 
 _NOT_IN_TRAILERS = (
     set(_HOP_BY_HOP)
     | set(_FRAMING)
     | set(_REQUEST)
-    | _CREDENTIALS
+    | CREDENTIALS
     | {b"cache-control", b"content-encoding", b"content-range", b"content-type", b"max-forwards", b"trailer"}
 )
 

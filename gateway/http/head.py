@@ -24,7 +24,8 @@ class RequestHead(NamedTuple):
 
     ``target`` is the path with its query, always in origin-form; ``host`` is what the client named, port included,
     from the target when that was absolute (RFC 9112 section 3.2.2); ``lines`` are the end-to-end field lines as they
-    came; ``forwarded`` those that an earlier proxy may have added; ``length`` the body's: 0, a number, or ``CHUNKED``.
+    came; ``forwarded`` those that an earlier proxy may have added; ``length`` the body's: 0, a number, or ``CHUNKED``;
+    ``takes_trailers`` says that the client does not drop them (TE: trailers, RFC 9110 section 10.1.4).
     """
 
     method: bytes
@@ -37,6 +38,7 @@ class RequestHead(NamedTuple):
     keep_alive: bool
     expects_continue: bool
     request_id: bytes
+    takes_trailers: bool = False
 
 
 class ResponseHead(NamedTuple):
@@ -61,7 +63,7 @@ _NO_FORWARDED: list[Field] = []
 
 # An enum's members are looked up through its metaclass: on the path of every request, plain names are cheaper.
 _HOST, _CONNECTION, _FORWARDED, _REQUEST_ID = Kind.HOST, Kind.CONNECTION, Kind.FORWARDED, Kind.REQUEST_ID
-_CONTENT_LENGTH, _EXPECT, _DROPPED = Kind.CONTENT_LENGTH, Kind.EXPECT, Kind.DROPPED
+_CONTENT_LENGTH, _EXPECT, _DROPPED, _TE = Kind.CONTENT_LENGTH, Kind.EXPECT, Kind.DROPPED, Kind.TE
 
 _FIRST_LINES = 1024
 _FIRST_LINE_BYTES = 256
@@ -84,7 +86,7 @@ def parse_request(head: bytes, table: FieldTable, max_fields: int) -> RequestHea
     lines, ours, options = _sorted(raw_lines, table)
     host = length = None
     request_id = b""
-    chunked = expects_continue = False
+    chunked = expects_continue = takes_trailers = False
     forwarded = _NO_FORWARDED
     for field in ours:
         kind = field[0]
@@ -98,17 +100,27 @@ def parse_request(head: bytes, table: FieldTable, max_fields: int) -> RequestHea
             request_id = field[2]
         elif kind is _EXPECT:
             expects_continue = minor == 1
+        elif kind is _TE:
+            takes_trailers = takes_trailers or b"trailers" in field[2].lower()
         else:
             length, chunked = _framing(field, length, chunked=chunked, minor=minor)
-    if host is None:
-        if minor == 1:
-            raise MessageError(400, "no Host field")
-        host = b""
-    if target[0] != 0x2F:
-        host, target = _not_origin_form(method, target, host)
+    if host is None or target[0] != 0x2F:
+        host, target = _unusual(method, target, host, minor)
     length = CHUNKED if chunked else length or 0
     keep_alive = _keeps_alive(options, minor)
-    new = RequestHead(method, target, minor, host, lines, forwarded, length, keep_alive, expects_continue, request_id)
+    new = RequestHead(
+        method,
+        target,
+        minor,
+        host,
+        lines,
+        forwarded,
+        length,
+        keep_alive,
+        expects_continue,
+        request_id,
+        takes_trailers,
+    )
     table.remember(head, raw_lines, new)
     return new
 
@@ -179,11 +191,18 @@ def _request_line(line: bytes) -> tuple[bytes, bytes, int]:
     return method, target, minor
 
 
-def _not_origin_form(method: bytes, target: bytes, host: bytes) -> tuple[bytes, bytes]:
-    """Read an absolute-form target, the only other form that a gateway serves, as (host, origin-form).
+def _unusual(method: bytes, target: bytes, host: bytes | None, minor: int) -> tuple[bytes, bytes]:
+    """Read a request without Host, or with an absolute-form target, the only other form served.
 
-    RFC 9112 section 3.2.2 lets the target win over a Host that disagrees; a request that says two things is refused.
+    Returns host and origin-form. RFC 9112 section 3.2.2 lets the target win over a Host that disagrees; a request that
+    says two things is refused.
     """
+    if host is None:
+        if minor == 1:
+            raise MessageError(400, "no Host field")
+        host = b""
+    if target[0] == 0x2F:
+        return host, target
     if method == b"CONNECT":
         raise MessageError(405, "this is not a forward proxy: CONNECT is not served")
     match = _ABSOLUTE_FORM.fullmatch(target)

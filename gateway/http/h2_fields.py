@@ -1,0 +1,70 @@
+"""Fields of HTTP/2 messages as lines, and lines as parts of field blocks (RFC 9113 section 8.2).
+
+Everything between the two connections of an exchange speaks in lines, ``Name: value``, whatever HTTP is on either side:
+what a field means, and whether it passes, is decided in one place. Lines that came before are remembered here too.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.errors import MessageError
+from gateway.http.fields import CREDENTIALS, Field, FieldTable, Kind
+from gateway.http.hpack import encode_field
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# RFC 9113 section 8.2.2: who sends one of these speaks HTTP/1.1 through HTTP/2, and may be smuggling.
+_CONNECTION_SPECIFIC = frozenset((b"keep-alive", b"proxy-connection", b"upgrade"))
+_CONNECTION_KINDS = frozenset((Kind.CONNECTION, Kind.TRANSFER_ENCODING))
+_DROPPED, _TE = Kind.DROPPED, Kind.TE
+
+_NEVER_THE_SAME = frozenset((b"content-length", b"x-request-id"))
+_BLOCKS = 4096
+_LINE_BYTES = 160
+_blocks: dict[bytes, bytes] = {}
+
+
+def field_block(lines: Iterable[bytes]) -> bytes:
+    """Write field lines as a field block, or as a part of one; names become lower case."""
+    return b"".join([_blocks.get(line) or _encode(line) for line in lines])
+
+
+def _encode(line: bytes) -> bytes:
+    name, _, value = line.partition(b":")
+    name = name.lower()
+    sensitive = name in CREDENTIALS
+    block = encode_field(name, value.strip(b" \t"), sensitive=sensitive)
+    if len(line) <= _LINE_BYTES and not sensitive and name not in _NEVER_THE_SAME:
+        if len(_blocks) >= _BLOCKS:
+            _blocks.clear()
+        _blocks[line] = block
+    return block
+
+
+def sorted_fields(fields: Iterable[tuple[bytes, bytes]], table: FieldTable) -> tuple[list[bytes], list[Field]]:
+    """Part the regular fields of a message into lines that pass, and fields that concern the gateway.
+
+    Raises:
+        MessageError: the message is malformed: a name that is not in lower case or no name at all, a value that
+            HTTP/1.1 could not carry, or a field that belongs to a connection of HTTP/1.1.
+    """
+    known = table.known
+    lines = []
+    ours = []
+    for name, value in fields:
+        line = b"%b: %b" % (name, value)
+        field = known.get(line) or table.learn(line)
+        if field.name != name or value != value.strip(b" \t"):
+            raise MessageError(400, "a field name that is not in lower case, or a value with white space around it")
+        kind = field.kind
+        if not kind:
+            lines.append(line)
+        elif kind in _CONNECTION_KINDS or name in _CONNECTION_SPECIFIC:
+            raise MessageError(400, f"the connection-specific field {name.decode()}")
+        elif kind is _TE and field.value.lower() != b"trailers":
+            raise MessageError(400, "a TE field that says more than trailers")
+        elif kind is not _DROPPED:
+            ours.append(field)
+    return lines, ours
