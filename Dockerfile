@@ -24,7 +24,16 @@ VOLUME /var/lib/gateway
 EXPOSE 8443
 STOPSIGNAL SIGTERM
 # The control port stays on the container's loopback; the slim image has Python, not curl.
-HEALTHCHECK --interval=10s --timeout=3s --start-period=10s CMD ["python", "-c", \
-  "import os, urllib.request as r; r.urlopen('http://127.0.0.1:%s/hello' % os.environ['TYK_GW_CONTROLAPIPORT'], timeout=2)"]
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s CMD ["python", "-c", "\
+import os, ssl, urllib.request as r\n\
+for scheme in ('http', 'https'):  # the latter with gateway.control_tls\n\
+    try:\n\
+        r.urlopen('%s://127.0.0.1:%s/hello' % (scheme, os.environ['TYK_GW_CONTROLAPIPORT']), timeout=1,\n\
+                  context=ssl._create_unverified_context())\n\
+        break\n\
+    except OSError as error:\n\
+        failure = error\n\
+else:\n\
+    raise failure\n"]
 ENTRYPOINT ["gateway"]
 CMD ["serve"]

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-import ssl
 from dataclasses import dataclass, field
 from ipaddress import ip_address
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from gateway.cli.trust import TRUST_VARIABLE, Trust, is_distrust
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
     from typing import Self
 
     import httpx
@@ -44,22 +45,32 @@ class AdminError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where the admin API is, the secret for it, and where that secret was found."""
+    """Where the admin API is, the secret for it, where that secret was found, and whom to trust over https."""
 
     url: str
     secret: str = field(repr=False)
     secret_source: str
+    trust: Trust = field(default_factory=Trust)
 
 
 def locate(
-    environ: Mapping[str, str], *, server: str | None, secret_file: Path | None, config: Path | None, found: Path | None
+    environ: Mapping[str, str],
+    *,
+    server: str | None,
+    secret_file: Path | None,
+    config: Path | None,
+    found: Path | None,
+    trust_file: Path | None = None,
 ) -> Address:
-    """Find address and secret: options first, then the environment, then the configuration file.
+    """Find address, secret and trust: options first, then the environment, then the configuration file.
 
     ``config`` is the configuration file that was named, ``found`` the one that lies in the usual place. The secret
     of the latter goes to the address of the same file only: a command that names another server must not carry
     there what happens to lie in the working directory. Raises AdminError.
     """
+    if trust_file is None and environ.get(TRUST_VARIABLE):
+        trust_file = Path(environ[TRUST_VARIABLE])
+    trust = Trust(trust_file)
     url = server or environ.get(URL_VARIABLE)
     file = config or (None if url else found)
     settings = _settings(file, environ) if file else None
@@ -70,29 +81,20 @@ def locate(
                 f"address with --server URL or {URL_VARIABLE}",
                 exit_code=2,
             )
-        host = settings.gateway.control_address
-        url = f"http://{_bracketed(_UNSPECIFIED.get(host, host))}:{settings.control_api_port}"
+        url = _own_url(settings)
+        trust = Trust(trust_file, settings.gateway.control_tls, settings.gateway.data_dir)
     _check(url)
     secret, source = _secret(environ, secret_file, settings, file)
-    return Address(url.rstrip("/"), secret, source)
+    return Address(url.rstrip("/"), secret, source, trust)
 
 
 class AdminClient:
-    """Calls the admin API. A context manager, used from one thread."""
+    """Calls the admin API. A context manager, used from one thread. Raises AdminError when nobody can be trusted."""
 
     def __init__(self, address: Address, transport: httpx.BaseTransport | None = None) -> None:
-        import httpx
-
         self.address = address
-        self._client = httpx.Client(
-            base_url=address.url,
-            headers={SECRET_HEADER.encode(): address.secret.encode()},
-            # What OpenSSL trusts, SSL_CERT_FILE included. Proxies of the environment are for the web, not for this.
-            verify=ssl.create_default_context() if address.url.startswith("https:") else False,
-            trust_env=False,
-            timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
-            transport=transport,
-        )
+        self._transport = transport
+        self._client = self._connected()
 
     def __enter__(self) -> Self:
         return self
@@ -108,7 +110,7 @@ class AdminClient:
         import httpx
 
         try:
-            response = self._client.request(method, path, **request)
+            response = self._send(method, path, request)
         except httpx.InvalidURL as error:
             raise AdminError(f"{path!r} cannot be asked for: {error}", exit_code=2) from error
         except httpx.TimeoutException as error:
@@ -117,6 +119,11 @@ class AdminClient:
             reason = absent if isinstance(error, httpx.ConnectTimeout) else late
             raise AdminError(f"{self.address.url}: {reason}") from error
         except httpx.TransportError as error:
+            if is_distrust(error):
+                raise AdminError(
+                    f"the certificate of {self.address.url} is not trusted: {error}; name the file with it or its CA's "
+                    f"with --trust FILE or {TRUST_VARIABLE}, and in the address a host that it is for"
+                ) from error
             raise AdminError(
                 f"cannot reach the gateway at {self.address.url}: {error}; does it run, and is that its control port?"
             ) from error
@@ -126,6 +133,39 @@ class AdminClient:
                 raise AdminError(f"{self.address.url} does not answer like the admin API; is that the control port?")
             return body
         raise AdminError(self._refusal(response.status_code, body), body=body)
+
+    def _connected(self) -> httpx.Client:
+        import httpx
+
+        address = self.address
+        try:
+            verify = address.trust.context() if address.url.startswith("https:") else False
+        except OSError as error:
+            file = address.trust.file
+            raise AdminError(
+                f"{file} holds no certificates to trust: {error.strerror or error}", exit_code=2
+            ) from error
+        return httpx.Client(
+            base_url=address.url,
+            headers={SECRET_HEADER.encode(): address.secret.encode()},
+            verify=verify,
+            trust_env=False,  # proxies of the environment are for the web, not for this
+            timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
+            transport=self._transport,
+        )
+
+    def _send(self, method: str, path: str, request: Mapping[str, Any]) -> httpx.Response:
+        """Send a request; a certificate that is not trusted may be a new one, so that is looked up once more."""
+        import httpx
+
+        try:
+            return self._client.request(method, path, **request)
+        except httpx.ConnectError as error:
+            if not is_distrust(error) or self.address.trust.own is None:
+                raise
+        self._client.close()
+        self._client = self._connected()
+        return self._client.request(method, path, **request)
 
     def _refusal(self, status: int, body: Any) -> str:
         message = str(body.get("message") or "") if isinstance(body, dict) else ""
@@ -137,6 +177,13 @@ class AdminClient:
         if not message:
             return f"{self.address.url} answered with status {status}; is that the gateway's control port?"
         return message
+
+
+def _own_url(settings: Settings) -> str:
+    """Where the gateway of a configuration is, seen from its own host."""
+    host = settings.gateway.control_address
+    scheme = "https" if settings.gateway.control_tls else "http"
+    return f"{scheme}://{_bracketed(_UNSPECIFIED.get(host, host))}:{settings.control_api_port}"
 
 
 def _settings(file: Path, environ: Mapping[str, str]) -> Settings | None:

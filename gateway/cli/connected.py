@@ -13,6 +13,7 @@ import typer
 from gateway.cli.admin_client import SECRET_VARIABLE, URL_VARIABLE, AdminClient, AdminError, is_exposed, locate
 from gateway.cli.configuration_file import SEARCHED, ConfigOption
 from gateway.cli.layout import clean
+from gateway.cli.trust import TRUST_VARIABLE
 from gateway.config.problems import Problem
 
 if TYPE_CHECKING:
@@ -28,6 +29,15 @@ SecretFileOption = Annotated[
         "--secret-file",
         metavar="FILE",
         help=f"File with the admin secret. Default: {SECRET_VARIABLE}, the configuration's, or the generated one.",
+    ),
+]
+TrustOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--trust",
+        metavar="FILE",
+        help="PEM file with the control port's certificate or its CA's. "
+        f"Default: {TRUST_VARIABLE}, what a gateway of this host shows, or the system's.",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
@@ -56,13 +66,16 @@ def connected(command: Callable[..., None]) -> Callable[..., None]:
         config: ConfigOption = None,
         server: ServerOption = None,
         secret_file: SecretFileOption = None,
+        trust: TrustOption = None,
         *,
         json: JsonOption = False,
         **arguments: Any,
     ) -> None:
         try:
             found = next((Path(name) for name in SEARCHED if Path(name).is_file()), None)
-            address = locate(os.environ, server=server, secret_file=secret_file, config=config, found=found)
+            address = locate(
+                os.environ, server=server, secret_file=secret_file, config=config, found=found, trust_file=trust
+            )
             if is_exposed(address.url):
                 typer.echo(f"warning: the secret goes to {address.url} in clear text; use https", err=True)
             with Gateway(address) as gateway:

@@ -83,10 +83,11 @@ def listeners(settings: Settings) -> str:
     """Write on which ports there will be what."""
     scheme = "HTTPS" if settings.http_server_options.use_ssl else "plain HTTP (use_ssl is false)"
     redirect = settings.gateway.http_redirect
+    control = "control in TLS" if settings.gateway.control_tls else "control"
     ports = [
         f"{scheme} on {settings.listen_address or '*'}:{settings.listen_port}",
         *([f"redirect to it on port {redirect.port}"] if redirect else []),
-        f"control on {settings.gateway.control_address}:{settings.control_api_port}",
+        f"{control} on {settings.gateway.control_address}:{settings.control_api_port}",
     ]
     return ", ".join(ports)
 

@@ -137,7 +137,7 @@ def unwrap(kind: Any, marks: Iterable[Any]) -> tuple[Any, list[Any]]:
         kind, *more = get_args(kind)
         marks += more
     if NoneType in get_args(kind):
-        kind = next(part for part in get_args(kind) if part is not NoneType)
+        return unwrap(next(part for part in get_args(kind) if part is not NoneType), marks)
     return kind, marks
 
 

@@ -29,6 +29,7 @@ def check_settings(settings: Settings, origin: Origin, found: Findings) -> None:
     _check_versions((low or LOWEST_DEFAULT, high or HIGHEST_DEFAULT), origin, keys, found)
     _check_ports(settings, origin, found)
     _check_secrets(settings, origin, found)
+    _check_control_tls(settings, origin, found)
     if settings.gateway.http_redirect and not options.use_ssl:
         found.warning(
             origin.place("gateway", "http_redirect"),
@@ -58,6 +59,19 @@ def _check_ports(settings: Settings, origin: Origin, found: Findings) -> None:
         place = origin.place(*keys)
         if (first := taken.setdefault(port, place.path)) != place.path:
             found.error(place, f"the port {port} is already that of {first}", "give each a port of its own")
+
+
+def _check_control_tls(settings: Settings, origin: Origin, found: Findings) -> None:
+    control = settings.gateway.control_tls
+    if control is None:
+        return
+    keys = "gateway", "control_tls"
+    if (control.certificate is None) == (not control.domain):
+        if all(origin.sound(*keys, key) for key in ("certificate", "domain")):
+            cure = "write one of the two: a certificate, or a domain that has one"
+            found.error(origin.place(*keys), "has to name either certificate or domain", cure)
+    elif "{" in control.domain:
+        found.error(origin.place(*keys, "domain"), "is a pattern", "write one name, such as admin.example.com")
 
 
 def _check_secrets(settings: Settings, origin: Origin, found: Findings) -> None:

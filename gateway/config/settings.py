@@ -122,6 +122,19 @@ class HttpRedirect(Section):
     hsts_max_age: Count = Field(0, description="`max-age` of Strict-Transport-Security on HTTPS answers; 0: not sent")
 
 
+class ControlTls(Section):
+    """HTTPS on the control port. One word is the `certificate`."""
+
+    shorthand: ClassVar[str] = "certificate"
+
+    certificate: CertificateReference | None = Field(
+        None, repr=False, description="PEM bundle with key and chain: a file, inline PEM, or an id of the store"
+    )
+    domain: HostPattern = Field(
+        "", description="instead of `certificate`: the domain whose certificate is shown, whichever that is at the time"
+    )
+
+
 class GatewaySection(Section):
     """What Tyk has no key for."""
 
@@ -132,6 +145,9 @@ class GatewaySection(Section):
         description="directory of `*.pem` bundles and `name.crt` + `name.key`; empty: `certs` beside the main file",
     )
     control_address: BindAddress = Field("127.0.0.1", description="address of the control port")
+    control_tls: ControlTls | None = Field(
+        None, repr=False, description="HTTPS on the control port; none: plain HTTP, whatever `use_ssl` says"
+    )
     limits: Limits = Field(Limits(), description="what a client, an upstream or a worker may take")
     trusted_proxies: tuple[Network, ...] = Field(
         (), description="addresses and networks whose `X-Forwarded-*` fields are believed"

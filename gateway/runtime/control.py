@@ -14,7 +14,6 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 import uvicorn
-from typing_extensions import override
 
 from gateway.admin import app
 from gateway.admin.authentication import Guard
@@ -22,6 +21,7 @@ from gateway.admin.health import Component, Status
 from gateway.admin.operations import Actor
 from gateway.errors import StoreError
 from gateway.runtime import role
+from gateway.runtime.control_port import ControlPort, ControlSite
 from gateway.runtime.operations import LiveOperations
 from gateway.runtime.reloads import Reloads, listed
 from gateway.runtime.roster import Roster
@@ -29,9 +29,10 @@ from gateway.runtime.watch import watch
 from gateway.store.sqlite import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
+    from gateway.config.settings import Settings
     from gateway.observe.events import EventLog
     from gateway.runtime.role import Inherited
 
@@ -49,15 +50,6 @@ def run(inherited: Inherited, events: EventLog) -> None:
         inherited.listeners.redirect.close()
     control = _Control(inherited, events)
     role.run(control.serve, lifeline=inherited.lifeline, events=events, hangup=control.ask_for_reload)
-
-
-class _HttpServer(uvicorn.Server):
-    """uvicorn without hands on the process's signals: those are ``role``'s."""
-
-    @override
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 class _Control:
@@ -92,10 +84,12 @@ class _Control:
             app.build(self, self._operations, guard), http="h11", ws="none", lifespan="off", log_config=None,
             access_log=False, server_header=False, timeout_graceful_shutdown=1,
         )  # fmt: skip
-        server = _HttpServer(config)
+        site = ControlSite(self._inherited.data_dir, self._events)
+        await site.get(*self._served())  # what is wrong with it shows now, and not to the first who asks
+        server = ControlPort(config, listener, self._inherited.base, site, self._served, self._events)
         conversations = await self._roster.listen(self._inherited.listeners.workers)
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(server.serve([listener]), name="control port")
+            tasks.create_task(server.serve(), name="control port")
             chores = [
                 tasks.create_task(self._reload_when_asked(), name="reloads"),
                 tasks.create_task(self._look_around(), name="looks around"),
@@ -141,6 +135,9 @@ class _Control:
         if not self._roster.serving():
             return f"No worker serves generation {self._roster.generation} yet"
         return None
+
+    def _served(self) -> tuple[Settings, int]:
+        return self._reloads.current.settings, self._roster.generation
 
     async def _reload_when_asked(self) -> None:
         while True:

@@ -24,6 +24,8 @@ class Naming:
         settings = configuration.settings
         for reference in settings.http_server_options.ssl_certificates:
             self._users[reference].append("http_server_options.ssl_certificates")
+        if (control := settings.gateway.control_tls) and control.certificate:
+            self._users[control.certificate].append("gateway.control_tls")
         for api in configuration.apis:
             for reference in api.certificates:
                 self._users[reference].append(f"API {api.api_id}")

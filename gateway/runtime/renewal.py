@@ -13,7 +13,7 @@ from gateway.config.problems import Problem, Severity
 from gateway.errors import ConfigurationError, StoreError
 from gateway.observe import access_log
 from gateway.routing import policies, snapshot
-from gateway.store import file_sources
+from gateway.store import control_certificate, file_sources
 from gateway.store.sqlite import Generation, Store
 
 if TYPE_CHECKING:
@@ -30,12 +30,14 @@ class Candidate:
 
     configuration: Configuration
     collected: file_sources.Collected
+    control: file_sources.Collected
     files_read: datetime
 
     @property
     def warnings(self) -> tuple[Problem, ...]:
         """What should be looked at, and does not stand in the way."""
-        return self.configuration.warnings + self.collected.problems + policies.problems(self.configuration)
+        found = self.collected.problems + self.control.problems
+        return self.configuration.warnings + found + policies.problems(self.configuration)
 
 
 def read(config_path: Path, environ: Mapping[str, str], data_dir: Path | None = None) -> Candidate:
@@ -51,13 +53,13 @@ def read(config_path: Path, environ: Mapping[str, str], data_dir: Path | None = 
         with contextlib.closing(
             Store.open(data_dir or configuration.settings.gateway.data_dir, writable=False)
         ) as store:
-            collected = file_sources.collect(configuration, began, store)
+            collected, control = _collect(configuration, began, store)
     except StoreError:
         if data_dir:
             raise
-        collected = file_sources.collect(configuration, began)
+        collected, control = _collect(configuration, began, None)
     unwritable = access_log.trouble(configuration.settings.gateway.access_log.path)
-    problems = configuration.warnings + collected.problems
+    problems = configuration.warnings + collected.problems + control.problems
     if unwritable:
         cure = "name a file in a directory that exists and is writable, or stdout"
         problems += (Problem(Severity.ERROR, "gateway.access_log.path", "", unwritable, cure),)
@@ -65,7 +67,17 @@ def read(config_path: Path, environ: Mapping[str, str], data_dir: Path | None = 
         raise ConfigurationError(problems)
     # What no worker could build must not become a generation: the next worker to start would have nothing else.
     snapshot.build(configuration, 0)
-    return Candidate(configuration, collected, began)
+    return Candidate(configuration, collected, control, began)
+
+
+def _collect(
+    configuration: Configuration, now: datetime, store: Store | None
+) -> tuple[file_sources.Collected, file_sources.Collected]:
+    """The certificates for clients, and those of the control port."""
+    settings = configuration.settings
+    collected = file_sources.collect(configuration, now, store)
+    policy, _ = policies.towards_clients(settings)
+    return collected, control_certificate.collect(settings.gateway.control_tls, collected.entries, now, policy, store)
 
 
 def publish(
@@ -79,10 +91,10 @@ def publish(
     with contextlib.closing(Store.open(data_dir, writable=True)) as store:
         return store.publish(
             candidate.configuration,
-            collected.entries,
+            collected.entries + candidate.control.entries,
             collected.default,
             cause,
-            unresolved=[str(problem) for problem in collected.unresolved],
+            unresolved=[str(problem) for problem in collected.unresolved + candidate.control.unresolved],
             files_read=candidate.files_read,
             deed=deed,
         )
@@ -96,6 +108,8 @@ def watched(configuration: Configuration) -> frozenset[Path]:
     files.update(pair.chain_file for pair in options.certificates if pair.chain_file)
     files.update(pair.passphrase_file for pair in options.certificates if pair.passphrase_file)
     references = {*options.ssl_certificates, *(name for api in configuration.apis for name in api.certificates)}
+    if (control := settings.gateway.control_tls) and control.certificate:
+        references.add(control.certificate)
     files.update(Path(name) for name in references if name.startswith("/"))
     files.update(path for path in (settings.app_path, settings.gateway.certificates_dir) if path)
     return frozenset(files.union(configuration.files))

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 ADMIN = "admin"
 """The source of what was put at runtime."""
+CONTROL_PORT = "(control port)"
+"""The name of the control port's own certificates: none that a client could ask for."""
 
 _PUT = "FROM domains JOIN materials USING (material) WHERE name = ? ORDER BY key_type"
 _CONFIGURED = "FROM names JOIN materials USING (material) WHERE name = ? ORDER BY key_type"
@@ -30,7 +32,8 @@ _PREVIOUS = "(SELECT fingerprint FROM materials WHERE materials.material = domai
 _NAMES_BEHIND = """
     SELECT * FROM (SELECT DISTINCT name FROM domains WHERE name > :after AND material IS NOT NULL
         ORDER BY name LIMIT :limit)
-    UNION SELECT * FROM (SELECT DISTINCT name FROM names WHERE name > :after ORDER BY name LIMIT :limit)
+    UNION SELECT * FROM (SELECT DISTINCT name FROM names WHERE name > :after AND name != :control
+        ORDER BY name LIMIT :limit)
     ORDER BY name LIMIT :limit"""
 # CROSS JOIN has SQLite begin with the expired materials, of which there are few.
 _EXPIRED = """
@@ -88,7 +91,8 @@ def served(database: Database, name: str) -> tuple[Served, ...]:
 
 def names(database: Database, after: str, limit: int) -> Sequence[str]:
     """Return at most ``limit`` names that are served, in order, beginning behind ``after``."""
-    return [name for (name,) in database.execute(_NAMES_BEHIND, {"after": after, "limit": limit})]
+    asked = {"after": after, "limit": limit, "control": CONTROL_PORT}
+    return [name for (name,) in database.execute(_NAMES_BEHIND, asked)]
 
 
 def expired(database: Database, now: datetime) -> tuple[str, ...]:

@@ -173,6 +173,9 @@ class Gateway:
 
     def ask_control(self, path: str) -> tuple[int, dict[str, Any]]:
         connection = http.client.HTTPConnection("127.0.0.1", self.control_port, timeout=PATIENCE)
+        if "control_tls" in self.settings["gateway"]:  # who answers is for the tests of that to say
+            context = ssl._create_unverified_context()
+            connection = http.client.HTTPSConnection("127.0.0.1", self.control_port, timeout=PATIENCE, context=context)
         with contextlib.closing(connection):
             connection.request("GET", path)
             response = connection.getresponse()

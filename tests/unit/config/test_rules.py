@@ -135,3 +135,28 @@ def test_two_apis_in_one_place_are_an_error_that_names_both(
 def test_a_domain_that_is_not_routed_is_a_warning(workshop: Workshop, api: Api) -> None:
     told = workshop.told({"enable_custom_domains": False, "apis": [api(domain="a.example")]})
     assert "warning: apis[0].domain @ main.json:1: is not used" in told
+
+
+@pytest.mark.parametrize(
+    ("control_tls", "said"),
+    [
+        ("admin.pem", ""),
+        ({"domain": "admin.test"}, ""),
+        ({}, "has to name either certificate or domain"),
+        ({"certificate": "admin.pem", "domain": "admin.test"}, "has to name either certificate or domain"),
+        ({"domain": "{any}.test"}, "is a pattern"),
+        ({"domain": "https://admin.test"}, "is a URL"),
+    ],
+)
+def test_the_control_port_takes_its_certificate_from_one_place(
+    workshop: Workshop, api: Api, control_tls: object, said: str
+) -> None:
+    told = workshop.told({"gateway": {"control_tls": control_tls}, "apis": [api()]})
+    assert said in told
+    assert told.count("control_tls") == bool(said)
+
+
+def test_the_file_of_the_control_port_lies_beside_the_configuration(workshop: Workshop, api: Api) -> None:
+    gateway = workshop.load({"gateway": {"control_tls": "admin.pem"}, "apis": [api()]}).settings.gateway
+    assert gateway.control_tls
+    assert gateway.control_tls.certificate == str(workshop.directory / "admin.pem")

@@ -11,6 +11,7 @@ from gateway.config.definitions import ApiDefinition, Proxy
 from gateway.config.load import Configuration
 from gateway.config.settings import (
     CertificateFiles,
+    ControlTls,
     GatewaySection,
     HttpRedirect,
     HttpServerOptions,
@@ -49,9 +50,11 @@ def test_everything_that_was_read_or_is_named_is_watched_and_nothing_else() -> N
     proxy = Proxy(listen_path="/", target_url="http://127.0.0.1/")
     api = ApiDefinition(api_id="one", certificates=("/a.pem",), use_keyless=True, proxy=proxy)
     settings = Settings(
-        app_path=Path("/apps"), http_server_options=options, gateway=GatewaySection(certificates_dir=Path("/certs"))
+        app_path=Path("/apps"),
+        http_server_options=options,
+        gateway=GatewaySection(certificates_dir=Path("/certs"), control_tls=ControlTls(certificate="/control.pem")),
     )
     configuration = Configuration(settings=settings, apis=(api,), warnings=(), files=(Path("/main.yaml"),))
-    expected = ("c.crt", "c.key", "chain.pem", "s.pem", "a.pem", "apps", "certs", "main.yaml")
+    expected = ("c.crt", "c.key", "chain.pem", "s.pem", "a.pem", "apps", "certs", "control.pem", "main.yaml")
     assert watched(configuration) == {Path("/", name) for name in expected}
     assert watched(Configuration.model_validate_json(configuration.model_dump_json())) == watched(configuration)

@@ -1,0 +1,205 @@
+"""The control port: uvicorn's protocol over plain TCP, or over the gateway's own TLS.
+
+uvicorn takes the standard library's TLS contexts only. Those read private keys from files alone and carry no policy
+over when the context of a connection is switched, so connections are accepted here, shake hands as those of clients
+do (``tls.context``), and only then meet uvicorn. What is shown is looked up whenever the generation is not the one
+of the last look, so a connection that is made after a change was confirmed shows what was changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import TYPE_CHECKING
+
+import uvicorn
+from OpenSSL import SSL
+from typing_extensions import override
+
+from gateway.errors import GatewayError, StoreError
+from gateway.routing.policies import towards_clients
+from gateway.store import control_certificate
+from gateway.store.sqlite import Store
+from gateway.tls import alerts
+from gateway.tls.context import accept, build_site
+from gateway.tls.transport import TlsTransport
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from gateway.certs.pem import CertificatePair
+    from gateway.config.settings import ControlTls, Settings
+    from gateway.observe.events import EventLog
+    from gateway.tls.context import Site
+    from gateway.tls.policy import TlsPolicy
+
+_NEWCOMERS = 100
+"""Connections that may be on their way to a protocol; the others wait in the kernel's queue."""
+_PAUSE_SECONDS = 0.1
+_SECONDS_PER_COMPLAINT = 1.0
+
+
+class ControlSite:
+    """What the control port shows: the certificates that the store has for it now, under the clients' policy."""
+
+    def __init__(self, data_dir: Path, events: EventLog) -> None:
+        self._data_dir = data_dir
+        self._events = events
+        self._known: object = None
+        self._made_of: object = None
+        self._site: Site | None = None
+
+    async def get(self, settings: Settings, generation: int) -> Site | None:
+        """Return the site, or None when the port is to speak plain HTTP.
+
+        Whatever is wrong leaves the last one. Raises GatewayError when there is none.
+        """
+        wanted = settings.gateway.control_tls
+        if wanted is None:
+            self._known = self._made_of = self._site = None
+            return None
+        if self._known != (wanted, settings.http_server_options, generation):
+            try:
+                policy, _ = towards_clients(settings)
+                self._show(await asyncio.to_thread(self._find, wanted), policy)
+                self._known = wanted, settings.http_server_options, generation
+            except GatewayError as error:
+                if self._site is None:
+                    raise
+                self._events.error("control.certificate", f"the control port keeps its certificate: {error}")
+        return self._site
+
+    def _find(self, wanted: ControlTls) -> tuple[CertificatePair, ...]:
+        with contextlib.closing(Store.open(self._data_dir, writable=False)) as store:
+            return control_certificate.find(wanted, store)
+
+    def _show(self, pairs: tuple[CertificatePair, ...], policy: TlsPolicy) -> None:
+        if not pairs:
+            raise StoreError("there is no certificate for the control port; name one in gateway.control_tls")
+        made_of = pairs, policy
+        if made_of == self._made_of:
+            return
+        self._site = build_site("the control port", pairs, policy, protocols=(b"http/1.1",))
+        self._made_of = made_of
+        shown = ", ".join(pair.fingerprint for pair in pairs)
+        self._events.info("control.certificate", "the control port shows a certificate", fingerprint=shown)
+
+
+class ControlPort(uvicorn.Server):
+    """uvicorn on ``listener``, without hands on the process's signals: those are ``role``'s.
+
+    ``settings`` and ``generation`` say what is current. TLS connections begin on ``base``.
+    """
+
+    def __init__(
+        self, config: uvicorn.Config, listener: socket.socket, base: SSL.Context, site: ControlSite,
+        current: Callable[[], tuple[Settings, int]], events: EventLog,
+    ) -> None:  # fmt: skip
+        super().__init__(config)
+        self._listener = listener
+        self._base = base
+        self._certificate = site
+        self._current = current
+        self._events = events
+        self._newcomers: set[asyncio.Task[None]] = set()
+        self._complained = 0.0
+        self._loop = asyncio.get_running_loop()
+
+    @override
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    @override
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=[])
+        self._resume()
+
+    @override
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop.remove_reader(self._listener)
+        for task in self._newcomers:
+            task.cancel()
+        await super().shutdown(sockets=[self._listener])
+
+    def _resume(self) -> None:
+        if not self.should_exit:
+            self._loop.add_reader(self._listener, self._accept)
+
+    def _accept(self) -> None:
+        try:
+            sock, peer = self._listener.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return
+        except OSError as error:
+            self._complain("accept.paused", f"cannot accept: {error.strerror}")
+            self._pause()
+            return
+        sock.settimeout(0)
+        task = self._loop.create_task(self._welcome(sock, peer[0].removeprefix("::ffff:")), name="newcomer")
+        self._newcomers.add(task)
+        task.add_done_callback(self._newcomers.discard)
+        if len(self._newcomers) >= _NEWCOMERS:
+            self._pause()
+
+    def _pause(self) -> None:
+        self._loop.remove_reader(self._listener)
+        self._loop.call_later(_PAUSE_SECONDS, self._resume)
+
+    async def _welcome(self, sock: socket.socket, address: str) -> None:
+        """Bring a connection to its protocol, or end it."""
+        settings, generation = self._current()
+        try:
+            async with asyncio.timeout(settings.gateway.limits.tls_handshake_timeout):
+                site = await self._certificate.get(settings, generation)
+                if site is None:
+                    await self._loop.connect_accepted_socket(self._protocol, sock)
+                    return
+                connection = accept(self._base, site, sock)
+                await self._shake(connection, sock)
+        except (SSL.Error, OSError, GatewayError) as error:
+            sock.close()
+            said = f"TLS handshake error from {address}: {alerts.explain(error)}"
+            self._complain("control.handshake", said)
+            return
+        except BaseException:
+            sock.close()
+            raise
+        # That it is encrypted is all that uvicorn asks of the "sslcontext".
+        extra = {"socket": sock, "sslcontext": site.context}
+        TlsTransport(self._loop, sock, connection, self._protocol(), extra).start()
+
+    async def _shake(self, connection: SSL.Connection, sock: socket.socket) -> None:
+        while True:
+            try:
+                connection.do_handshake()
+            except SSL.WantReadError:
+                await _ready(sock, self._loop.add_reader, self._loop.remove_reader)
+            except SSL.WantWriteError:
+                await _ready(sock, self._loop.add_writer, self._loop.remove_writer)
+            else:
+                return
+
+    def _protocol(self) -> asyncio.Protocol:
+        """Make what uvicorn makes for each connection of its own servers."""
+        kind: Callable[..., asyncio.Protocol] = self.config.http_protocol_class
+        return kind(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+
+    def _complain(self, event: str, message: str) -> None:
+        """Write a line, unless one was just written: strangers must not fill the log."""
+        if time.monotonic() - self._complained >= _SECONDS_PER_COMPLAINT:
+            self._complained = time.monotonic()
+            self._events.warning(event, message)
+
+
+async def _ready(sock: socket.socket, watch: Callable[..., None], unwatch: Callable[..., object]) -> None:
+    """Wait until a socket can be read, or written."""
+    ready = asyncio.Event()
+    watch(sock, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        unwatch(sock)

@@ -1,0 +1,135 @@
+"""The certificate of the control port: from what the configuration names to what the store keeps, and back.
+
+What is shown is kept in the store under a name of its own, sealed like every other, so that the port comes back
+with its last good certificate whatever has become of a file, or of the domain whose certificate it shares.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gateway.certs.blocks import MAX_BYTES
+from gateway.certs.pem import CertificatePair, check_dates, parse_pair
+from gateway.config.kinds import is_inline_pem, is_store_id
+from gateway.config.problems import Problem, Severity
+from gateway.errors import CertificateError
+from gateway.store.file_sources import Collected
+from gateway.store.sites import CONTROL_PORT, SiteEntry
+from gateway.tls import trial
+from gateway.tls.names import candidates, canonical
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from gateway.config.settings import ControlTls
+    from gateway.store.sites import Served
+    from gateway.store.sqlite import Store
+    from gateway.tls.policy import TlsPolicy
+
+_KEY = "gateway.control_tls"
+_NOTHING = Collected((), None, ())
+
+
+def collect(
+    wanted: ControlTls | None, sites: Sequence[SiteEntry], now: datetime, policy: TlsPolicy, store: Store | None
+) -> Collected:
+    """Find the certificates that the control port is to show under ``policy``, as of ``now`` (aware).
+
+    ``sites`` are those that the configuration serves. What is unusable leaves the last good ones, which ``store``
+    has, and is an error only where there are none. Raises StoreError.
+    """
+    if wanted is None:
+        return _NOTHING
+    key, source = ("domain", wanted.domain) if wanted.domain else ("certificate", str(wanted.certificate))
+    place = f"{_KEY}.{key}", "inline PEM" if is_inline_pem(source) else source
+    last = tuple(pair for pair in store.find(CONTROL_PORT) if not _fault(pair, policy)) if store else ()
+    unresolved: tuple[Problem, ...] = ()
+    try:
+        pairs = _of_domain(source, sites, store) if wanted.domain else (_referred(source, store),)
+        _refuse_unusable(pairs, last, now, policy)
+    except (OSError, CertificateError) as error:
+        reason = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
+        severity = Severity.WARNING if last else Severity.ERROR
+        cure = "the control port keeps its last good certificate" if last else "name one that it can show"
+        unresolved, pairs = (Problem(severity, *place, reason, cure),), last
+    said = [problem for pair in pairs for problem in check_dates(pair, now)] + _exposed(source)
+    problems = *unresolved, *(Problem(Severity.WARNING, *place, one.message, one.cure) for one in said)
+    return Collected(tuple(SiteEntry(CONTROL_PORT, pair, _KEY) for pair in pairs), None, problems, unresolved)
+
+
+def find(wanted: ControlTls, store: Store) -> tuple[CertificatePair, ...]:
+    """Return the certificates that the control port shows now. Raises StoreError."""
+    return next(filter(None, map(store.find, _names(wanted))), ())
+
+
+def served(wanted: ControlTls, store: Store) -> tuple[Served, ...]:
+    """Return what `find` finds, without keys. Raises StoreError."""
+    return next(filter(None, map(store.served, _names(wanted))), ())
+
+
+def _names(wanted: ControlTls) -> tuple[str, ...]:
+    return (*_candidates(wanted.domain), CONTROL_PORT)
+
+
+def _candidates(domain: str) -> tuple[str, ...]:
+    try:
+        return candidates(canonical(domain)) if domain else ()
+    except ValueError:
+        return ()
+
+
+def _of_domain(domain: str, sites: Sequence[SiteEntry], store: Store | None) -> tuple[CertificatePair, ...]:
+    """The certificates of a domain: those that were put for a name go before the configuration's."""
+    for name in _candidates(domain):
+        if store and store.has_put(name):
+            return store.find(name)
+        if pairs := tuple(entry.pair for entry in sites if entry.name == name):
+            return pairs
+    raise CertificateError(f"there is no certificate for {domain}")
+
+
+def _referred(reference: str, store: Store | None) -> CertificatePair:
+    if is_store_id(reference):
+        pair = store.stored_pair(reference) if store else None
+        if pair is None:
+            raise CertificateError("the certificate store has no certificate with a key under this id")
+        return pair
+    if is_inline_pem(reference):
+        return parse_pair(reference.encode())[0]
+    with Path(reference).open("rb") as file:
+        return parse_pair(file.read(MAX_BYTES + 1))[0]
+
+
+def _exposed(reference: str) -> list[Problem]:
+    """A warning when everybody may read the file, if it is one."""
+    path = Path(reference)
+    if is_inline_pem(reference) or not path.is_file() or not path.stat().st_mode & 0o007:
+        return []
+    return [Problem(Severity.WARNING, "", "", "every user of this host can read the private key", f"chmod o= {path}")]
+
+
+def _refuse_unusable(
+    pairs: Sequence[CertificatePair], last: Sequence[CertificatePair], now: datetime, policy: TlsPolicy
+) -> None:
+    """Refuse what OpenSSL will not show, and what is out of its time where the last one is not."""
+    for pair in pairs:
+        if fault := _fault(pair, policy):
+            raise CertificateError(fault)
+        if not _is_current(pair, now) and any(_is_current(other, now) for other in last):
+            dates = f"{pair.not_before:%Y-%m-%d} to {pair.not_after:%Y-%m-%d}"
+            raise CertificateError(f"it is valid from {dates} only, while the last one is good")
+
+
+def _fault(pair: CertificatePair, policy: TlsPolicy) -> str:
+    """Why OpenSSL would not show it; "" when it would."""
+    try:
+        trial.attempt("control-port", pair, policy)
+    except CertificateError as error:
+        return str(error)
+    return ""
+
+
+def _is_current(pair: CertificatePair, now: datetime) -> bool:
+    return pair.not_before <= now <= pair.not_after
