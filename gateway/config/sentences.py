@@ -12,6 +12,7 @@ _FIXED = {
     "finite_number": ("must be a finite number", ""),
     "missing": ("is required and missing", "add it"),
     "string_pattern_mismatch": ("is empty, or has a space or a slash in it", "use letters, digits, - and _"),
+    "too_short": ("is empty", "list at least one"),
     "string_too_short": ("is empty", "write a value, or remove the key"),
 }
 _WANTED = {

@@ -135,6 +135,18 @@ class ControlTls(Section):
     )
 
 
+class ProxyProtocol(Section):
+    """Connections that a load balancer hands on with a PROXY header (version 1 or 2) before anything else."""
+
+    proxies: tuple[Network, ...] = Field(
+        min_length=1, description="addresses and networks that must send the header, and are believed"
+    )
+    others: Literal["refuse", "serve"] = Field(
+        "refuse", description="what happens to connections from elsewhere, which may not send one"
+    )
+    timeout: SomeSeconds = Field(5, description="time for the header")
+
+
 class GatewaySection(Section):
     """What Tyk has no key for."""
 
@@ -151,6 +163,9 @@ class GatewaySection(Section):
     limits: Limits = Field(Limits(), description="what a client, an upstream or a worker may take")
     trusted_proxies: tuple[Network, ...] = Field(
         (), description="addresses and networks whose `X-Forwarded-*` fields are believed"
+    )
+    proxy_protocol: ProxyProtocol | None = Field(
+        None, description="who says whose connection it brings, on `listen_port` and on the port that redirects"
     )
     tls: GatewayTls = Field(GatewayTls(), description="TLS beyond Tyk's keys")
     access_log: AccessLog = Field(AccessLog(), description="one line per request")

@@ -63,7 +63,7 @@ class Listener:
             return False
         self._paused = False
         sock.settimeout(0)
-        server.admit(sock, address[0].removeprefix("::ffff:"), self)
+        server.admit(sock, address, self)
         return True
 
     def _pause(self, reason: str) -> None:

@@ -20,10 +20,12 @@ from gateway.errors import UpstreamError
 from gateway.http import fields, forwarding
 from gateway.http.downstream import Peer
 from gateway.http.h1_server import H1Connection
+from gateway.http.proxy_protocol import Ends
 from gateway.observe.access_log import AccessLog
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.handshake import Handshake
 from gateway.proxy.listener import Listener
+from gateway.proxy.peeking import ProxyHeader
 from gateway.proxy.pool import Pool
 from gateway.proxy.shares import Shares
 from gateway.proxy.sites import Sites
@@ -75,7 +77,7 @@ class ProxyServer:
         self.now = monotonic()
         self.draining = False
         self._response_table = fields.response_fields()
-        self._connections: set[H1Connection | Handshake] = set()
+        self._connections: set[H1Connection | Handshake | ProxyHeader] = set()
         self._per_address: Counter[str] = Counter()
         self._pools: dict[str, Pool] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -158,23 +160,58 @@ class ProxyServer:
         """Whether this worker has all the connections that it may have."""
         return len(self._connections) >= min(self.limits.connections_per_worker, self._affordable)
 
-    def admit(self, sock: socket.socket, address: str, listener: Listener) -> None:
-        """Begin to serve an accepted connection, unless its address has too many."""
-        if self._per_address[address] >= self.limits.connections_per_address:
+    def admit(self, sock: socket.socket, address: tuple[str, int], listener: Listener) -> None:
+        """Begin to serve an accepted connection; what a proxy connected must say first whose it is."""
+        name = sock.getsockname()
+        ends = Ends(address[0].removeprefix("::ffff:"), address[1], name[0].removeprefix("::ffff:"), listener.port)
+        proxies = self.snapshot.proxies
+        if proxies is None:
+            self._serve(sock, ends, listener)
+        elif contain(proxies.networks, ends.address):
+            header = ProxyHeader(self, sock, ends, listener, proxies.timeout)
+            self._connections.add(header)
+            self.share.set(len(self._connections))
+            header.start()
+        elif proxies.exclusive:
             sock.close()
             self._counts["connections_refused"] += 1
-            self.event("connection.refused", f"{address} has as many connections as connections_per_address allows")
+            self.event("proxy_protocol.refused", f"{ends.address} is none of gateway.proxy_protocol.proxies")
+        else:
+            self._serve(sock, ends, listener)
+
+    def introduced(self, header: ProxyHeader, sock: socket.socket, ends: Ends, listener: Listener) -> None:
+        """Serve the connection whose ends are known now."""
+        self._serve(sock, ends, listener)
+        self._left(header)
+
+    def not_introduced(self, header: ProxyHeader, reason: str) -> None:
+        """Log a proxy that did not say whose its connection is, if there is anything to say about it."""
+        self._left(header)
+        if reason:
+            self._counts["proxy_headers_failed"] += 1
+            self.event("proxy_protocol.failed", f"connection from {header.ends.address} closed: {reason}")
+
+    def _serve(self, sock: socket.socket, ends: Ends, listener: Listener) -> None:
+        """Serve a connection, unless its address has too many."""
+        if self._per_address[ends.address] >= self.limits.connections_per_address:
+            sock.close()
+            self._counts["connections_refused"] += 1
+            self.event(
+                "connection.refused", f"{ends.address} has as many connections as connections_per_address allows"
+            )
             return
         self._counts["connections"] += 1
-        self._per_address[address] += 1
+        self._per_address[ends.address] += 1
         if listener.redirect:
-            self._serve_plain(sock, replace(self._peer(address, listener.port), redirect_port=self.snapshot.https_port))
+            self._serve_plain(sock, replace(self._peer(ends), redirect_port=self.snapshot.https_port))
         elif self.snapshot.tls is None:
-            self._serve_plain(sock, self._peer(address, listener.port))
+            self._serve_plain(sock, self._peer(ends))
         else:
-            handshake = Handshake(self, sock, address, listener.port)
+            handshake = Handshake(self, sock, ends)
             self._connections.add(handshake)
             self.share.set(len(self._connections))
+            if self.draining:
+                handshake.drain()
             handshake.start()
 
     def _serve_plain(self, sock: socket.socket, peer: Peer) -> None:
@@ -192,22 +229,25 @@ class ProxyServer:
             sock.close()
             self.closed(connection)
 
-    def handshaken(self, handshake: Handshake, sock: socket.socket, tls: SSL.Connection, address: str) -> None:
+    def handshaken(self, handshake: Handshake, sock: socket.socket, tls: SSL.Connection) -> None:
         """Go from a finished handshake to requests."""
         self._counts["handshakes"] += 1
         self._connections.discard(handshake)
-        connection = H1Connection(self, self._peer(address, handshake.port, tls, handshake.server_name))
+        connection = H1Connection(self, self._peer(handshake.ends, tls, handshake.server_name))
         self._connections.add(connection)
-        TlsTransport(self.loop, sock, tls, connection, {"peername": address, "socket": sock}).start()
+        TlsTransport(self.loop, sock, tls, connection, {"peername": handshake.ends.address, "socket": sock}).start()
 
-    def handshake_failed(self, handshake: Handshake, address: str, server_name: str, reason: str) -> None:
+    def handshake_failed(self, handshake: Handshake, reason: str) -> None:
         """Log a handshake that failed, if there is anything to say about it."""
+        address = handshake.ends.address
         self._forget(handshake, address)
         if reason:
             self._counts["handshakes_failed"] += 1
-            self.event("tls.handshake", f"TLS handshake error from {address}: {reason}", server_name=server_name)
+            message = f"TLS handshake error from {address}: {reason}"
+            self.event("tls.handshake", message, server_name=handshake.server_name)
 
-    def _peer(self, address: str, port: int, tls: SSL.Connection | None = None, name: str = "") -> Peer:
+    def _peer(self, ends: Ends, tls: SSL.Connection | None = None, name: str = "") -> Peer:
+        address, port = ends.address, ends.local_port
         return Peer(
             address=address,
             local_port=port,
@@ -219,12 +259,15 @@ class ProxyServer:
         )
 
     def _forget(self, connection: H1Connection | Handshake, address: str) -> None:
-        self._connections.discard(connection)
-        if not self.draining:
-            self.share.set(len(self._connections))
         self._per_address[address] -= 1
         if self._per_address[address] <= 0:
             del self._per_address[address]
+        self._left(connection)
+
+    def _left(self, connection: H1Connection | Handshake | ProxyHeader) -> None:
+        self._connections.discard(connection)
+        if not self.draining:
+            self.share.set(len(self._connections))
         if not self._connections:
             self._emptied.set()
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gateway.config.definitions import ApiDefinition
     from gateway.config.load import Configuration
     from gateway.config.networks import Network
-    from gateway.config.settings import AccessLog, Limits, Settings
+    from gateway.config.settings import AccessLog, GatewaySection, Limits, Settings
     from gateway.routing.admission import Admission
     from gateway.routing.field_rules import FieldRules
     from gateway.tls.policy import TlsPolicy
@@ -65,6 +65,18 @@ class Api:
     response_rules: FieldRules | None
 
 
+@dataclass(frozen=True, slots=True)
+class Proxies:
+    """Who says by the PROXY protocol whose connection it brings, within ``timeout`` seconds.
+
+    Connections from elsewhere are refused if ``exclusive``, else served for what they are.
+    """
+
+    networks: tuple[Network, ...]
+    exclusive: bool
+    timeout: float
+
+
 Decision = tuple[bytes | None, Route | None, Api | None]
 """Where a path that is not in its shortest form should be asked for instead, or the route and its API, or nothing."""
 
@@ -81,6 +93,7 @@ class Snapshot:
     tls: TlsPolicy | None
     strict_sni: bool
     trusted_proxies: tuple[Network, ...]
+    proxies: Proxies | None
     https_port: int
     hsts: bytes | None
     close_connections: bool
@@ -132,6 +145,7 @@ def build(configuration: Configuration, generation: int) -> Snapshot:
         tls=towards_clients(settings)[0] if options.use_ssl else None,
         strict_sni=own.tls.strict_sni,
         trusted_proxies=networks(own.trusted_proxies),
+        proxies=_proxies(own),
         https_port=settings.listen_port,
         hsts=b"Strict-Transport-Security: max-age=%d" % hsts_max_age if hsts_max_age else None,
         close_connections=settings.close_connections,
@@ -148,6 +162,11 @@ def build(configuration: Configuration, generation: int) -> Snapshot:
         ),
         apis=apis,
     )
+
+
+def _proxies(own: GatewaySection) -> Proxies | None:
+    rule = own.proxy_protocol
+    return Proxies(networks(rule.proxies), rule.others == "refuse", rule.timeout) if rule is not None else None
 
 
 def _effective_limits(settings: Settings) -> Limits:

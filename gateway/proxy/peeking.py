@@ -1,0 +1,139 @@
+"""A connection that is looked at before anything is taken from it (``MSG_PEEK``).
+
+What has half arrived stays in the kernel and would wake the loop for ever. ``SO_RCVLOWAT`` is therefore set to what
+must have come before there is more to say; a wake-up that brings no growth is the peer's close.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+from gateway.errors import MessageError
+from gateway.http import proxy_protocol
+from gateway.tls import alerts
+
+if TYPE_CHECKING:
+    from gateway.http.proxy_protocol import Ends
+    from gateway.proxy.listener import Listener
+    from gateway.proxy.server import ProxyServer
+
+_LAST_CALL_SECONDS = 1.0
+
+
+class Peeking:
+    """Looks at what arrives until ``_look`` has seen enough; ``read_deadline`` bounds the wait."""
+
+    __slots__ = ("_fd", "_seen", "_server", "_socket", "_watching", "ends", "read_deadline")
+
+    LIMIT: int
+    BROKE_OFF: str
+
+    def __init__(self, server: ProxyServer, sock: socket.socket, ends: Ends, seconds: float) -> None:
+        self._server = server
+        self._socket = sock
+        self._fd = sock.fileno()
+        self._seen = 0
+        self._watching = False
+        self.ends = ends
+        self.read_deadline = server.now + seconds
+
+    def start(self) -> None:
+        """Look at what often is there already, else when it comes."""
+        self._wake()
+        if self._fd >= 0:
+            self._watching = True
+            self._server.loop.add_reader(self._fd, self._wake)
+
+    def _wake(self) -> None:
+        self._peek()
+
+    def _peek(self) -> None:
+        try:
+            data = self._socket.recv(self.LIMIT, socket.MSG_PEEK)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._fail(alerts.explain(error))
+            return
+        if len(data) <= self._seen:
+            self._fail(self.BROKE_OFF if data else "")
+            return
+        missing = self._look(data)
+        if missing:
+            self._seen = len(data)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, len(data) + missing)
+
+    def _look(self, data: bytes) -> int:
+        """Act on what has arrived, or tell how many more bytes that takes at least."""
+        raise NotImplementedError
+
+    def _seen_enough(self) -> None:
+        """Let the socket wake whoever reads it next as usual."""
+        if self._seen:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+
+    def expire(self) -> None:
+        """Give up on a client that says nothing, or drips."""
+        self._fail("nothing was said in time")
+
+    def abort(self) -> None:
+        """Let go of the connection without a word."""
+        self._fail("")
+
+    def drain(self) -> None:
+        """Go on, for a request may follow; but who has said nothing yet must say it now."""
+        self.read_deadline = min(self.read_deadline, self._server.now + _LAST_CALL_SECONDS)
+
+    def _let_go(self) -> None:
+        """Leave the socket to whoever comes next."""
+        if self._watching:
+            self._watching = False
+            self._server.loop.remove_reader(self._fd)
+        self._fd = -1
+
+    def _fail(self, reason: str) -> None:
+        """Close; log why, unless the peer only came and went (a health check's TCP connect, a scan)."""
+        if self._fd >= 0:
+            self._let_go()
+            self._socket.close()
+            self._failed(reason)
+
+    def _failed(self, reason: str) -> None:
+        raise NotImplementedError
+
+
+class ProxyHeader(Peeking):
+    """A proxy's connection, until it has said whose it is; exactly its header is taken from the socket."""
+
+    __slots__ = ("_listener",)
+
+    LIMIT = proxy_protocol.LIMIT
+    BROKE_OFF = "the proxy closed before its PROXY header was complete"
+
+    def __init__(
+        self, server: ProxyServer, sock: socket.socket, ends: Ends, listener: Listener, seconds: float
+    ) -> None:
+        super().__init__(server, sock, ends, seconds)
+        self._listener = listener
+
+    def __repr__(self) -> str:
+        """Show who has to speak."""
+        return f"<ProxyHeader {self.ends.address} seen={self._seen}>"
+
+    def _look(self, data: bytes) -> int:
+        try:
+            header = proxy_protocol.parse(data)
+        except MessageError as error:
+            self._fail(str(error))
+            return 0
+        if isinstance(header, int):
+            return header
+        self._seen_enough()
+        self._socket.recv(header.length)
+        self._let_go()
+        self._server.introduced(self, self._socket, header.ends or self.ends, self._listener)
+        return 0
+
+    def _failed(self, reason: str) -> None:
+        self._server.not_introduced(self, reason)
