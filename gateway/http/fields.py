@@ -155,9 +155,13 @@ class FieldTable:
         kind = self._kinds.get(name)
         if kind is not None:
             return kind
-        # CGI and WSGI fold "_", and some servers ".", into "-": X_Forwarded_For would pass for ours.
-        alias = name.replace(b"_", b"-").replace(b".", b"-")
+        alias = _alias(name)
         return Kind.DROPPED if alias != name and alias in self._kinds else Kind.END_TO_END
+
+
+def _alias(name: bytes) -> bytes:
+    """Name what CGI and WSGI, which fold "_" into "-", and some servers, which fold ".", take ``name`` for."""
+    return name.replace(b"_", b"-").replace(b".", b"-")
 
 
 def _understood(field: Field) -> Field:
@@ -209,6 +213,6 @@ def trailer_lines(lines: list[bytes]) -> list[bytes]:
         name, colon, value = line.partition(b":")
         if not colon or _NAME.fullmatch(name) is None or _VALUE.fullmatch(value) is None:
             raise MessageError(400, "malformed trailer field")
-        if name.lower().replace(b"_", b"-") not in _NOT_IN_TRAILERS:
+        if _alias(name.lower()) not in _NOT_IN_TRAILERS:
             kept.append(line)
     return kept

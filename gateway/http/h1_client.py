@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 from typing import TYPE_CHECKING
 
 from gateway.errors import MessageError, UpstreamError
@@ -21,6 +23,7 @@ _NO_HEAD_YET = -3
 _MAX_HEAD = 65536
 _MAX_FIELDS = 256
 _MAX_INTERIM = 16
+_LAST_READS = 16
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -126,9 +129,7 @@ class UpstreamConnection(asyncio.Protocol):
         while True:
             end = data.find(b"\r\n\r\n", 0, _MAX_HEAD)
             if end < 0:
-                if len(data) >= _MAX_HEAD:
-                    raise MessageError(502, f"a response head of more than {_MAX_HEAD} bytes")
-                self._buffer = data
+                self._await_head(data)
                 return
             head = parse_response(data[:end], self._table, self._method, _MAX_FIELDS)
             data = data[end + 4 :]
@@ -159,6 +160,13 @@ class UpstreamConnection(asyncio.Protocol):
         if self._receiver is receiver:
             self._complete()
             receiver.response_body(body, ended=True, trailers=trailers)
+
+    def _await_head(self, data: bytes) -> None:
+        if len(data) >= _MAX_HEAD:
+            raise MessageError(502, f"a response head of more than {_MAX_HEAD} bytes")
+        if b"\n" in data.replace(b"\r\n", b""):
+            raise MessageError(502, "a line ends with a bare line feed")
+        self._buffer = data
 
     def _body_received(self, data: bytes) -> None:
         receiver = self._receiver
@@ -224,18 +232,34 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """Tell the receiver, unless the end of the connection was the end of the response."""
+        encrypted = self.transport.get_extra_info("ssl_object") is not None
+        if error is not None and self._receiver is not None and not encrypted:
+            self._read_what_came()
         self.closed = True
         if self._receiver is None:
             self._release(self)
             return
         # RFC 9112 section 9.8: over TLS, an end without close_notify may be somebody else's work.
-        whole = self._closed_properly or self.transport.get_extra_info("ssl_object") is None
+        whole = self._closed_properly or not encrypted
         if self._left == UNTIL_CLOSE and error is None and whole:
             receiver, self._receiver = self._receiver, None
             receiver.response_body(b"", ended=True, trailers=[])
             return
         reason = "the upstream closed the connection" if error is None else f"the upstream connection broke: {error}"
         self._fail(UpstreamError(502, reason))
+
+    def _read_what_came(self) -> None:
+        """Take from the kernel what came before the connection broke.
+
+        Who answers a large request early (413) and closes resets the connection, and writing may be the first to
+        notice. The answer is in the socket then, which asyncio closes after this.
+        """
+        descriptor = self.transport.get_extra_info("socket").fileno()
+        with contextlib.suppress(OSError):  # nothing more, or closed
+            for _ in range(_LAST_READS):
+                if self._receiver is None or not (data := os.read(descriptor, _MAX_HEAD)):
+                    return
+                self.data_received(data)
 
     def eof_received(self) -> None:
         """Note a proper end; uvloop tells of one over TLS only when close_notify came."""

@@ -18,6 +18,8 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import socket
+import struct
 import sys
 import termios
 from math import inf
@@ -32,7 +34,8 @@ if TYPE_CHECKING:
     from gateway.http.downstream import Exchange, Front, Peer
 
 _LINGER_SECONDS = 2.0
-_LINGER_BYTES = 1 << 20
+_LINGER_BYTES = 16 << 20
+_RESET = struct.pack("ii", 1, 0)  # linger for no time
 
 
 class H1Connection(asyncio.Protocol):
@@ -274,7 +277,13 @@ class H1Connection(asyncio.Protocol):
             self._responded()
 
     def abort(self) -> None:
-        """Cut the connection: the response cannot be completed, and the client must see that."""
+        """Cut the connection: the response cannot be completed, and the client must see that.
+
+        The end of the connection is the end of a response to HTTP/1.0: only a reset shows that it was none.
+        """
+        if self._request is not None and not self._request.minor_version:
+            sock = self.transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.transport.abort()
 
     def refuse(self, status: int, reason: str) -> None:
@@ -322,8 +331,13 @@ class H1Connection(asyncio.Protocol):
     def _linger(self) -> None:
         self._lingering = 1
         self._buffer = b""
+        if self._input_ended:
+            self._close()
+            return
         self.read_deadline = self._front.now + _LINGER_SECONDS
         self.transport.resume_reading()
+        if not self.transport.is_closing():
+            self.transport.write_eof()  # whoever reads to the end need not wait
 
     def _discard(self, data: bytes) -> None:
         self._lingering += len(data)
@@ -392,7 +406,7 @@ class H1Connection(asyncio.Protocol):
                 idle = now + self._front.limits.write_idle_timeout
                 self.write_deadline = min(idle, self._whole_response_deadline)
             else:
-                self.transport.abort()
+                self.abort()
         elif self.read_deadline <= now:
             self.read_deadline = inf
             if self._body and not self._lingering:

@@ -22,10 +22,11 @@ UNTIL_CLOSE = -2
 class RequestHead(NamedTuple):
     """A request as the wire said it, checked.
 
-    ``target`` is the path with its query, always in origin-form; ``host`` is what the client named, port included,
-    from the target when that was absolute (RFC 9112 section 3.2.2); ``lines`` are the end-to-end field lines as they
-    came; ``forwarded`` those that an earlier proxy may have added; ``length`` the body's: 0, a number, or ``CHUNKED``;
-    ``takes_trailers`` says that the client does not drop them (TE: trailers, RFC 9110 section 10.1.4).
+    ``target`` is the path with its query, in origin-form, or "*" for an OPTIONS about the gateway itself; ``host`` is
+    what the client named, port included, from the target when that was absolute (RFC 9112 section 3.2.2); ``lines`` are
+    the end-to-end field lines as they came; ``forwarded`` those that an earlier proxy may have added; ``length`` the
+    body's: 0, a number, or ``CHUNKED``; ``takes_trailers`` says that the client does not drop them (TE: trailers, RFC
+    9110 section 10.1.4).
     """
 
     method: bytes
@@ -180,10 +181,12 @@ def _request_line(line: bytes) -> tuple[bytes, bytes, int]:
         raise MessageError(505, "only HTTP/1.0 and HTTP/1.1 are spoken on this connection")
     else:
         raise MessageError(400, "malformed request line")
-    if _ORIGIN_FORM.fullmatch(target) is None and not target[:1].isalpha() and target != b"*":
-        raise MessageError(400, "malformed request target")
     if _METHOD.fullmatch(method) is None:
         raise MessageError(400, "malformed method")
+    if method == b"CONNECT":
+        raise MessageError(405, "this is not a forward proxy: CONNECT is not served")
+    if _ORIGIN_FORM.fullmatch(target) is None and not target[:1].isalpha() and target != b"*":
+        raise MessageError(400, "malformed request target")
     if len(line) <= _FIRST_LINE_BYTES:
         if len(_request_lines) >= _FIRST_LINES:
             _request_lines.clear()
@@ -192,7 +195,7 @@ def _request_line(line: bytes) -> tuple[bytes, bytes, int]:
 
 
 def _unusual(method: bytes, target: bytes, host: bytes | None, minor: int) -> tuple[bytes, bytes]:
-    """Read a request without Host, or with an absolute-form target, the only other form served.
+    """Read a request without Host, with a target in absolute-form, or with "*", which only OPTIONS may ask for.
 
     Returns host and origin-form. RFC 9112 section 3.2.2 lets the target win over a Host that disagrees; a request that
     says two things is refused.
@@ -201,10 +204,8 @@ def _unusual(method: bytes, target: bytes, host: bytes | None, minor: int) -> tu
         if minor == 1:
             raise MessageError(400, "no Host field")
         host = b""
-    if target[0] == 0x2F:
+    if target[0] == 0x2F or (target == b"*" and method == b"OPTIONS"):
         return host, target
-    if method == b"CONNECT":
-        raise MessageError(405, "this is not a forward proxy: CONNECT is not served")
     match = _ABSOLUTE_FORM.fullmatch(target)
     if match is None or HOST.fullmatch(match[1]) is None:
         raise MessageError(400, "the request target is neither a path nor an http(s) URL")
@@ -212,6 +213,8 @@ def _unusual(method: bytes, target: bytes, host: bytes | None, minor: int) -> tu
     if host and host.lower().removesuffix(port) != match[1].lower().removesuffix(port):
         raise MessageError(400, "the request target and the Host field name different hosts")
     path = match[2]
+    if not path and method == b"OPTIONS":  # RFC 9112 section 3.2.4
+        return match[1], b"*"
     return match[1], path if path.startswith(b"/") else b"/" + path
 
 
@@ -252,6 +255,8 @@ def parse_response(head: bytes, table: FieldTable, method: bytes, max_fields: in
     if method == b"HEAD" or status < 200 or status in _BODILESS:
         if length is not None and status >= 200 and status != 204:
             lines.append(b"Content-Length: %d" % length)  # what a GET would have got (RFC 9110 section 8.6)
+        if status == 204 and (length or chunked):  # RFC 9112 section 6.3, rule 1: whose end is elsewhere for others
+            keep_alive = False
         length = 0
     elif chunked:
         length = CHUNKED

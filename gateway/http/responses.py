@@ -14,6 +14,9 @@ UPSTREAM_MESSAGES = {
 """What a client is told about an upstream's failure: no address and no detail. The event log has those."""
 
 
+ALLOW = b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+
+
 def reason_phrase(status: int) -> str:
     """Name a status code; 499 is what nginx and Tyk log for a client that left."""
     try:
@@ -32,12 +35,16 @@ def error_body(message: str) -> bytes:
     return json.dumps({"error": message}).encode() + b"\n"
 
 
+def date_line() -> bytes:
+    """Write the Date field of this moment."""
+    return b"Date: " + formatdate(usegmt=True).encode()
+
+
 def error_lines(status: int) -> list[bytes]:
     """Write the field lines of an error, but for its length and what is particular to it."""
-    date = formatdate(usegmt=True).encode()
-    lines = [b"Content-Type: application/json", b"Cache-Control: no-store", b"Date: " + date]
+    lines = [b"Content-Type: application/json", b"Cache-Control: no-store", date_line()]
     if status == 405:  # RFC 9110 section 15.5.6 requires it
-        lines.append(b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
+        lines.append(ALLOW)
     return lines
 
 

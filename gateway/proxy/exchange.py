@@ -89,7 +89,7 @@ class Exchange:
         if location is not None:
             self._redirect(location, "the path is not in its shortest form")
         elif (api := self._api) is None:
-            self._fail(404, "Not Found")
+            self._without_api()
         elif api.admission is not None and not api.admission.admits(self._client()):
             self._fail(403, "access from this IP has been disallowed")
         elif head.length > api.body_bytes > 0:
@@ -104,8 +104,17 @@ class Exchange:
             return peer.address
         return client_address(peer.address, self._head.forwarded, self._snapshot.trusted_proxies)
 
+    def _without_api(self) -> None:
+        if self._head.target == b"*":  # RFC 9110 section 9.3.7: about the gateway, and never routed
+            self._respond(200, b"", [responses.ALLOW, responses.date_line(), b"Content-Length: 0"])
+        else:
+            self._fail(404, "Not Found")
+
     def _to_https(self) -> None:
         head = self._head
+        if head.target == b"*":
+            self._without_api()
+            return
         if not head.host:
             self._fail(400, "this port redirects to https, and the request names no host")
             return
@@ -186,7 +195,12 @@ class Exchange:
             forwarded = b"%bX-Forwarded-Host: %b\r\n" % (peer.forwarded_lines, host)
         lines = head.lines if api.request_rules is None else api.request_rules.apply(head.lines)
         fields = b"\r\n".join(lines) + b"\r\n" if lines else b""
-        return b"%b%bX-Request-Id: %b\r\n" % (fields, forwarded, self.request_id)
+        return b"%b%b%bX-Request-Id: %b\r\n" % (
+            fields,
+            self._snapshot.via[head.minor_version],
+            forwarded,
+            self.request_id,
+        )
 
     def request_body(self, data: bytes, *, ended: bool, trailers: list[bytes]) -> None:
         """Stream the request's body to the upstream, or hold it while the connection is being made."""
@@ -315,10 +329,11 @@ class Exchange:
         self._answer(status, message, [])
 
     def _answer(self, status: int, message: str, lines: list[bytes]) -> None:
-        """Answer in the gateway's own name."""
+        """Answer with a message in the gateway's own name."""
+        self._respond(status, responses.error_body(message), lines + responses.error_lines(status))
+
+    def _respond(self, status: int, body: bytes, lines: list[bytes]) -> None:
         self._status = status
-        body = responses.error_body(message)
-        lines += responses.error_lines(status)
         if self._snapshot.hsts is not None:
             self._demand_https(lines)
         if self._head.method == b"HEAD":

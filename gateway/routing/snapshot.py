@@ -86,7 +86,10 @@ _DECISION_BYTES = 512
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything that decides about connections and requests. ``tls`` is None where the gateway speaks plain HTTP."""
+    """Everything that decides about connections and requests.
+
+    ``tls`` is None where the gateway speaks plain HTTP; ``via`` the line that requests in HTTP/1.0 and 1.1 go on with.
+    """
 
     generation: int
     limits: Limits
@@ -96,6 +99,7 @@ class Snapshot:
     proxies: Proxies | None
     https_port: int
     hsts: bytes | None
+    via: tuple[bytes, bytes]
     close_connections: bool
     read_timeout: float
     write_timeout: float
@@ -148,6 +152,7 @@ def build(configuration: Configuration, generation: int) -> Snapshot:
         proxies=_proxies(own),
         https_port=settings.listen_port,
         hsts=b"Strict-Transport-Security: max-age=%d" % hsts_max_age if hsts_max_age else None,
+        via=(b"Via: 1.0 %b\r\n" % own.via.encode(), b"Via: 1.1 %b\r\n" % own.via.encode()) if own.via else (b"", b""),
         close_connections=settings.close_connections,
         read_timeout=options.read_timeout,
         write_timeout=options.write_timeout,

@@ -19,6 +19,9 @@ queue, which bounds it.
 *Reading may want to write* (a TLS 1.3 key update asks for an answer). A peer that reads nothing and asks for updates
 would keep the socket readable for ever; reading therefore stops until the socket is writable.
 
+*Half of it.* ``write_eof`` sends what waits, then close_notify, and reading goes on (RFC 8446 section 6.1); a peer of
+TLS 1.2 or a simple client takes it for the end of both halves, and closes.
+
 *Closing.* ``close`` sends what waits, then close_notify, then lets go of the socket. ``abort`` does not wait. Both end
 in exactly one ``connection_lost``, never from within the caller's own call.
 """
@@ -49,6 +52,7 @@ class TlsTransport(asyncio.Transport):
     __slots__ = (
         "_closing",
         "_connection",
+        "_eof_due",
         "_fd",
         "_loop",
         "_paused",
@@ -74,7 +78,7 @@ class TlsTransport(asyncio.Transport):
         self._connection = connection
         self._protocol = protocol
         self._pending: deque[bytes] = deque()
-        self._closing = self._paused = self._watching_writes = self._watching_reads = False
+        self._eof_due = self._closing = self._paused = self._watching_writes = self._watching_reads = False
 
     def __repr__(self) -> str:
         """Show what the connection waits for."""
@@ -163,7 +167,25 @@ class TlsTransport(asyncio.Transport):
         return sum(map(len, self._pending))
 
     def can_write_eof(self) -> bool:
-        return False
+        return True
+
+    def write_eof(self) -> None:
+        """End the writing half; nothing may be written after it."""
+        if self._closing:
+            return
+        self._eof_due = True
+        if not self._pending:
+            self._send_eof()
+
+    def _send_eof(self) -> None:
+        try:
+            self._connection.shutdown()
+        except SSL.WantWriteError:
+            self._watch_writes()
+        except (SSL.Error, OSError) as error:
+            self._drop(error)
+        else:
+            self._eof_due = False
 
     def _watch_writes(self) -> None:
         if not self._watching_writes:
@@ -186,6 +208,8 @@ class TlsTransport(asyncio.Transport):
         if self._closing:
             self._finish()
             return
+        if self._eof_due:
+            self._send_eof()
         if not self._paused:
             self._watch_reads()
         if had_pending:

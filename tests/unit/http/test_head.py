@@ -64,6 +64,22 @@ def test_end_to_end_lines_are_kept_as_they_came_and_hop_by_hop_ones_are_dropped(
         (b"Host: a\r\nTransfer-Encoding: xchunked", 501),
         (b"Host: a\r\nTransfer-Encoding: chunked, identity", 501),
         (b"Host: a\r\nTransfer-Encoding : chunked", 400),
+        (b"Host: a\r\nTransfer-Encoding: chunked,", 501),
+        (b"Host: a\r\nTransfer-Encoding:", 501),
+        (b'Host: a\r\nTransfer-Encoding: "chunked"', 501),
+        (b"Host: a\r\nTransfer-Encoding: \x0bchunked", 400),
+        (b"Host: a\r\nTransfer-Encoding:\r\n chunked", 400),
+        (b"Host: a\r\nTransfer-Encoding: identity", 501),
+        (b"Host: a\r\nContent-Length: 1\r\nContent-Length: 2", 400),
+        (b"Host: a\r\nContent-Length: 1 1", 400),
+        (b"Host: a\r\nContent-Length: 1.0", 400),
+        (b"Host: a, b", 400),
+        (b"Host: a/b", 400),
+        (b"Host: [::1", 400),
+        (b"Host: a\r\nX\x00: a", 400),
+        (b"Host: a\r\nX\xe4: a", 400),
+        (b"Host: a\r\nX: \x7f", 400),
+        (b"Host: a\r\n\tfolded", 400),
         (b"Host: a\r\nExpect: 200-ok", 417),
     ],
 )
@@ -92,6 +108,20 @@ def test_what_could_be_read_in_two_ways_is_refused(lines: bytes, status: int) ->
         (b"GET /\x7f HTTP/1.1", 400),
         (b"GET x HTTP/1.1", 400),
         (b"GET * HTTP/1.1", 400),
+        (b"OPTIONS ** HTTP/1.1", 400),
+        (b"GET  HTTP/1.1", 400),
+        (b"GET / HTTP/1.1\x00", 400),
+        (b"GET / HTTP/1,1", 400),
+        (b"GET / HTTP/+1.1", 400),
+        (b"GET /\x00 HTTP/1.1", 400),
+        (b"GET /\r HTTP/1.1", 400),
+        (b"GET\x00 / HTTP/1.1", 400),
+        (b"\xe4 / HTTP/1.1", 400),
+        (b"M" * 33 + b" / HTTP/1.1", 400),
+        (b"GET https://a:444/ HTTP/1.1", 400),
+        (b"GET http:///x HTTP/1.1", 400),
+        (b"CONNECT 127.0.0.1:443 HTTP/1.1", 405),
+        (b"CONNECT [::1]:443 HTTP/1.1", 405),
         (b"GET ftp://a/ HTTP/1.1", 400),
         (b"GET http://user@a/ HTTP/1.1", 400),
         (b"GET http://other/ HTTP/1.1", 400),
@@ -109,6 +139,15 @@ def test_a_target_in_absolute_form_becomes_a_path_and_its_host() -> None:
     assert (head.host, head.target) == (b"a.test:81", b"/?x=1")
 
 
+def test_options_may_ask_about_the_gateway_itself() -> None:
+    """RFC 9112 section 3.2.4: a URL without a path is how a client says so through a proxy."""
+    for target in (b"*", b"http://a"):
+        head = request(b"OPTIONS " + target + b" HTTP/1.1\r\nHost: a")
+        assert (head.host, head.target) == (b"a", b"*")
+    assert request(b"OPTIONS http://a/ HTTP/1.1\r\nHost: a").target == b"/"
+    assert request(b"GET http://a HTTP/1.1\r\nHost: a").target == b"/"
+
+
 def test_close_wins_wherever_it_stands() -> None:
     lines = b"Host: a\r\nConnection: close\r\nConnection: keep-alive"
     assert not request(GET + lines).keep_alive
@@ -122,6 +161,11 @@ def test_a_default_port_in_the_target_is_the_same_host() -> None:
 def test_an_absolute_target_does_not_excuse_a_missing_host() -> None:
     with pytest.raises(MessageError):
         request(b"GET http://a.test/ HTTP/1.1\r\nAccept: x")
+
+
+def test_a_transfer_coding_in_http_1_0_is_refused() -> None:
+    with pytest.raises(MessageError):
+        request(b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked")
 
 
 def test_http_1_0_needs_no_host_and_does_not_keep_alive() -> None:
@@ -147,6 +191,19 @@ def test_the_table_of_known_lines_is_bounded() -> None:
     for number in range(10_000):
         table.learn(b"X-Number: %d" % number)
     assert len(table.known) <= 4096
+
+
+def test_what_connection_names_ends_here_whatever_it_is() -> None:
+    lines = b"Host: a\r\nCookie: c\r\nX-Forwarded-For: 1\r\nX-Request-Id: r\r\nConnection: Cookie, x-forwarded-for"
+    head = request(GET + lines)
+    assert head.lines == []
+    assert [field.name for field in head.forwarded] == [b"x-forwarded-for"]  # replaced, whoever names it
+
+
+@pytest.mark.parametrize("length", [b"5", b"0"])
+def test_a_204_that_speaks_of_a_body_ends_its_connection(length: bytes) -> None:
+    assert response(b"HTTP/1.1 204 No Content\r\nContent-Length: " + length).keep_alive is (length == b"0")
+    assert not response(b"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked").keep_alive
 
 
 @pytest.mark.parametrize("name", [b"X_Forwarded_For", b"X.Forwarded.For", b"Content_Length", b"transfer_encoding"])
