@@ -6,8 +6,9 @@ import asyncio
 import socket
 from typing import TYPE_CHECKING
 
-from gateway.http.fields import response_fields
+from gateway.http.fields import request_fields, response_fields
 from gateway.http.h1_client import UpstreamConnection
+from gateway.http.head import parse_request
 
 if TYPE_CHECKING:
     from gateway.errors import UpstreamError
@@ -46,7 +47,8 @@ def break_off(sent: bytes) -> Receiver:
     receiver = Receiver()
     connection = UpstreamConnection(response_fields(), lambda _: None)
     connection.connection_made(Broken({"socket": ours}))
-    connection.request(b"POST", b"", receiver, ended=False)  # type: ignore[arg-type]
+    head = parse_request(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9", request_fields(), 100)
+    connection.request(head, b"/", b"a", b"", receiver)  # type: ignore[arg-type]
     theirs.sendall(sent)
     theirs.close()
     connection.connection_lost(BrokenPipeError())
