@@ -166,6 +166,7 @@ class GatewaySection(Section):
     )
     proxy_protocol: ProxyProtocol | None = Field(
         None, description="who says whose connection it brings, on `listen_port` and on the port that redirects"
+    )
     via: Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]*$")] = Field(
         "gateway",
         description="what the gateway calls itself in the `Via` field of requests to upstreams; empty: no such field",
