@@ -206,5 +206,9 @@ class Settings(Section):
     graceful_shutdown_timeout_duration: Seconds = Field(
         0, description="time that running requests have at the end; 0: `gateway.limits.drain_timeout`"
     )
+    graceful_shutdown_delay_seconds: Seconds = Field(
+        0, description="time to serve on at the end, with `/ready` at 503, before the ports are closed"
+    )
+    pid_file_location: Path | None = Field(None, description="file that holds the supervisor's process id; empty: none")
     http_server_options: HttpServerOptions = Field(HttpServerOptions(), description="how the gateway meets clients")
     gateway: GatewaySection = Field(GatewaySection(), description="what Tyk has no key for")

@@ -19,15 +19,15 @@ _MAIN_FILE = """
     enable_separate_cache_store enforce_org_data_age enforce_org_data_detail_logging enforce_org_quotas
     error_overrides event_handlers event_trigers_defunct event_triggers_defunct
     experimental_process_org_off_thread external_services force_global_session_lifetime
-    global_session_lifetime graceful_shutdown_delay_seconds graylog_network_addr hash_key_function
-    hash_key_function_fallback hash_keys health_check health_check_endpoint_name hide_generator_header
+    global_session_lifetime graylog_network_addr hash_key_function hash_key_function_fallback
+    hash_keys health_check health_check_endpoint_name hide_generator_header
     ignore_canonical_mime_header_key ignore_endpoint_case jsvm_timeout jwks jwt_ssl_insecure_skip_verify
     kv labs legacy_enable_allowance_countdown liveness_check local_session_cache log_format log_level
     logstash_network_addr logstash_transport management_node max_conn_time max_idle_connections
     middleware_path min_token_length monitor newrelic node_secret oas_config oauth_error_status_code
     oauth_redirect_uri_separator oauth_refresh_token_expire oauth_token_expire
     oauth_token_expired_retain_period omit_config_file opentelemetry optimisations_use_async_session_write
-    override_messages pid_file_location policies ports_whitelist private_certificate_encoding_secret
+    override_messages policies ports_whitelist private_certificate_encoding_secret
     proxy_close_connections proxy_enable_http2 proxy_ssl_disable_renegotiation public_key_path
     rate_limit_response_headers readiness_check_endpoint_name regexp_cache_expire reload_interval
     reload_wait_time resource_sync secrets security sentry_code sentry_log_level service_discovery

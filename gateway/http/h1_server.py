@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 _LINGER_SECONDS = 2.0
 _LINGER_BYTES = 16 << 20
 _RESET = struct.pack("ii", 1, 0)  # linger for no time
+# A client may be asking in the very moment in which a drain begins: closing then would lose its request.
+_LAST_CALL_SECONDS = 1.0
 
 
 class H1Connection(asyncio.Protocol):
@@ -304,7 +306,7 @@ class H1Connection(asyncio.Protocol):
         if self._body:  # RFC 9112 section 9.3: what is left of this request must not be read as the next one
             self._body = 0
             self._linger()
-        elif self._close_after or self._front.draining:
+        elif self._close_after:
             if self._buffer or self._paused:  # closing over unread bytes would reset what was written
                 self._linger()
             else:
@@ -318,7 +320,8 @@ class H1Connection(asyncio.Protocol):
         if self._blocked:
             self.read_deadline = inf  # the write deadline counts
             return
-        self.read_deadline = self._front.now + self._front.limits.keep_alive_timeout
+        front = self._front  # a response that had begun before the drain did not tell that it was the last one
+        self.read_deadline = front.now + (_LAST_CALL_SECONDS if front.draining else front.limits.keep_alive_timeout)
         if self._processing:
             return
         if self._buffer:
@@ -351,9 +354,9 @@ class H1Connection(asyncio.Protocol):
         self.transport.close()
 
     def drain(self) -> None:
-        """Close now if idle, else after the response that is under way."""
+        """End with the next response; whoever does not ask for one now is let go."""
         if self.exchange is None and not self._buffer and not self._lingering:
-            self._close()
+            self.read_deadline = min(self.read_deadline, self._front.now + _LAST_CALL_SECONDS)
 
     def eof_received(self) -> bool:
         """Let a client that has said all it will say still get its answer."""

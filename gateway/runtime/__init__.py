@@ -1,6 +1,9 @@
 """The three roles and how they speak to each other.
 
 * ``supervisor``  opens the sockets, forks control and the workers, replaces the dead, passes signals on
+* ``succession``  an upgrade, as the supervisor goes through it that is replaced: its steps, and the way back
+* ``upgrade``     what the supervisor before and the one after say to each other, and how the one starts the other
+* ``service``     what systemd is told, and the PID file
 * ``children``    what the supervisor knows of its children: slots, and how long to wait before the next try
 * ``listeners``   the listening sockets, and the lock on the data directory
 * ``renewal``     files → the next generation in the store; used at start and at every reload

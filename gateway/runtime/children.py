@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mmap
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 QUICK_DEATH_SECONDS = 3.0
@@ -22,10 +22,27 @@ class Role(StrEnum):
     WORKER = "worker"
 
 
+class SharedCount:
+    """A number that one process sets and the children that it forks read."""
+
+    def __init__(self, value: int = 0) -> None:
+        self._memory = mmap.mmap(-1, 4)
+        self.set(value)
+
+    def get(self) -> int:
+        """Return the number as it is now."""
+        return int.from_bytes(self._memory[:], "little")
+
+    def set(self, value: int) -> None:
+        """Change the number for everybody."""
+        self._memory[:] = value.to_bytes(4, "little")
+
+
 @dataclass(slots=True)
 class Slot:
     """A place for one child, whichever process fills it. ``pid`` 0 means that nobody does and that the next
-    one is due at ``due``, a monotonic time. A retiring slot is not filled again.
+    one is due at ``due``, a monotonic time. A retiring slot is not filled again, a held one not yet. In ``cut`` a
+    worker leaves the number of requests that it could not finish.
     """
 
     role: Role
@@ -35,6 +52,8 @@ class Slot:
     due: float = 0.0
     quick_deaths: int = 0
     retiring: bool = False
+    held: bool = False
+    cut: SharedCount = field(default_factory=SharedCount)
 
     @property
     def name(self) -> str:
@@ -52,22 +71,6 @@ class Slot:
         delay = _DELAYS[min(max(self.quick_deaths - 1, 0), len(_DELAYS) - 1)]
         self.pid, self.due = 0, now + delay
         return delay
-
-
-class SharedCount:
-    """A number that one process sets and the children that it forks read."""
-
-    def __init__(self, value: int = 0) -> None:
-        self._memory = mmap.mmap(-1, 4)
-        self.set(value)
-
-    def get(self) -> int:
-        """Return the number as it is now."""
-        return int.from_bytes(self._memory[:], "little")
-
-    def set(self, value: int) -> None:
-        """Change the number for everybody."""
-        self._memory[:] = value.to_bytes(4, "little")
 
 
 def how_it_ended(status: int) -> str:

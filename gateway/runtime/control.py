@@ -29,7 +29,7 @@ from gateway.runtime.watch import watch
 from gateway.store.sqlite import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Coroutine, Mapping
     from pathlib import Path
 
     from gateway.config.settings import Settings
@@ -41,6 +41,7 @@ _PATIENCE_SECONDS = 30.0
 _SIGNAL = Actor("SIGHUP", "")
 _WATCH = Actor("watched files", "")
 _PROBLEMS_SHOWN = 10
+_LAST_ANSWERS_SECONDS = 30
 
 
 def run(inherited: Inherited, events: EventLog) -> None:
@@ -49,7 +50,9 @@ def run(inherited: Inherited, events: EventLog) -> None:
     if inherited.listeners.redirect:
         inherited.listeners.redirect.close()
     control = _Control(inherited, events)
-    role.run(control.serve, lifeline=inherited.lifeline, events=events, hangup=control.ask_for_reload)
+    role.run(
+        control.serve, lifeline=inherited.lifeline, events=events, hangup=control.ask_for_reload, leave=control.leave
+    )  # fmt: skip
 
 
 class _Control:
@@ -63,6 +66,7 @@ class _Control:
         if inherited.reloads_begun.get() != inherited.reloads_asked.get():
             self.ask_for_reload()
         self._draining = False
+        self._left = asyncio.Event()
         self._store_trouble = ""
         self._certificate_troubles = ""
         with contextlib.closing(Store.open(inherited.data_dir, writable=False)) as store:
@@ -88,19 +92,26 @@ class _Control:
         await site.get(*self._served())  # what is wrong with it shows now, and not to the first who asks
         server = ControlPort(config, listener, self._inherited.base, site, self._served, self._events)
         conversations = await self._roster.listen(self._inherited.listeners.workers)
+        if self._inherited.adopting and not self._inherited.serving.get():
+            # Until all workers are there the ones of the gateway before serve, and nothing may change.
+            await _first(self._roster.completed(), stop.wait(), self._left.wait())
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(server.serve(), name="control port")
             chores = [
                 tasks.create_task(self._reload_when_asked(), name="reloads"),
                 tasks.create_task(self._look_around(), name="looks around"),
                 tasks.create_task(self._watch(), name="watches files"),
+                tasks.create_task(self._announce(), name="announces that all serve"),
             ]
             self._events.info("control.started", "attending to the workers", generation=self._roster.generation)
-            await stop.wait()
-            self._draining = True
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(role.drain_seconds(self._reloads.current.settings)):
-                    await self._roster.emptied()
+            await _first(stop.wait(), self._left.wait())
+            if self._left.is_set():
+                config.timeout_graceful_shutdown = _LAST_ANSWERS_SECONDS
+            else:
+                self._draining = True
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(role.drain_seconds(self._reloads.current.settings)):
+                        await self._roster.emptied()
             for chore in chores:
                 chore.cancel()
             server.should_exit = True
@@ -110,6 +121,10 @@ class _Control:
         """Reload soon. Asking again before it has begun changes nothing."""
         self._asker = asker
         self._reload_asked.set()
+
+    def leave(self) -> None:
+        """End, with every answer that is under way given: the workers go on, and another control comes."""
+        self._left.set()
 
     def components(self) -> Mapping[str, Component]:
         """Tell how workers, store, configuration and certificates are."""
@@ -130,7 +145,7 @@ class _Control:
 
     def unready(self) -> str | None:
         """Why this node should get no traffic, or None when it should."""
-        if self._draining:
+        if self._draining or self._inherited.leaving.get():
             return "Gateway is shutting down"
         if not self._roster.serving():
             return f"No worker serves generation {self._roster.generation} yet"
@@ -145,6 +160,12 @@ class _Control:
             self._reload_asked.clear()
             self._inherited.reloads_begun.set(self._inherited.reloads_asked.get())
             await self._operations.reload(self._asker, block=True)
+            self._inherited.tell_supervisor()
+
+    async def _announce(self) -> None:
+        await self._roster.completed()
+        self._inherited.serving.set(1)
+        self._inherited.tell_supervisor()
 
     async def _watch(self) -> None:
         """Reload when a file is not what it was."""
@@ -175,6 +196,16 @@ class _Control:
                 async with asyncio.timeout(_LOOK_SECONDS):
                     await self._operations.changed.wait()
             self._operations.changed.clear()
+
+
+async def _first(*waits: Coroutine[object, object, object]) -> None:
+    """Wait until one of them is over."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 def _certificate_troubles(data_dir: Path) -> str:

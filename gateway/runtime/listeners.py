@@ -18,7 +18,7 @@ from gateway.config.problems import Problem, Severity
 from gateway.errors import ConfigurationError, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from gateway.config.settings import Settings
@@ -42,24 +42,32 @@ class Listeners:
     control: socket.socket
     workers: socket.socket
 
+    @property
+    def ports(self) -> tuple[socket.socket, ...]:
+        """Those that the network reaches."""
+        return tuple(sock for sock in (self.main, self.redirect, self.control) if sock)
+
     def close(self) -> None:
         """Stop listening, as far as this process is concerned."""
-        for sock in (self.main, self.redirect, self.control, self.workers):
-            if sock:
-                sock.close()
+        for sock in (*self.ports, self.workers):
+            sock.close()
 
 
 def workers_path(data_dir: Path) -> Path:
-    """Where workers find control."""
-    return data_dir / "workers.sock"
+    """Where the workers of this supervisor find control: those of another one may be serving beside them."""
+    return data_dir / f"workers-{os.getpid()}.sock"
 
 
-def open_all(settings: Settings) -> Listeners:
-    """Open every socket that ``settings`` ask for. Raises ConfigurationError with each that cannot be."""
+def open_all(settings: Settings, inherited: Sequence[socket.socket] = ()) -> Listeners:
+    """Open every socket that ``settings`` ask for, or take it from those ``inherited``, which are closed otherwise.
+
+    Raises ConfigurationError with each that cannot be opened.
+    """
     gateway = settings.gateway
     redirect = gateway.http_redirect
     messages = workers_path(gateway.data_dir)
     problems: list[Problem] = []
+    offered = {_bound(sock): sock for sock in inherited}
     with contextlib.ExitStack() as opened:
 
         def attempt(key: str, where: str, cure: str, listen: Callable[[], socket.socket]) -> socket.socket | None:
@@ -71,26 +79,35 @@ def open_all(settings: Settings) -> Listeners:
                 return None
 
         def tcp(key: str, address: str, port: int) -> socket.socket | None:
-            return attempt(key, f"{address or '*'} port {port}", "", lambda: _listen(address, port))
+            return attempt(key, f"{address or '*'} port {port}", "", lambda: _listen(address, port, offered))
 
         main = tcp("listen_port", settings.listen_address, settings.listen_port)
         plain = tcp("gateway.http_redirect.port", settings.listen_address, redirect.port) if redirect else None
         control = tcp("control_api_port", gateway.control_address, settings.control_api_port)
         cure = "choose a shorter path, on a local file system"
-        workers = attempt("gateway.data_dir", str(messages), cure, lambda: _listen_unix(messages))
+        workers = attempt("gateway.data_dir", str(messages), cure, lambda: _listen_unix(messages, alone=not inherited))
         if problems or not main or not control or not workers:
             raise ConfigurationError(problems)
         opened.pop_all()
+    for unwanted in offered.values():
+        unwanted.close()
     return Listeners(main, plain, control, workers)
 
 
-def _listen(address: str, port: int) -> socket.socket:
+def _bound(sock: socket.socket) -> tuple[int, str, int]:
+    host, port = sock.getsockname()[:2]
+    return sock.family, host, port
+
+
+def _listen(address: str, port: int, offered: dict[tuple[int, str, int], socket.socket]) -> socket.socket:
     """Listen on a TCP port of one address; "" and "::" mean every address of both families."""
     if not address and not socket.has_dualstack_ipv6():
         address = "0.0.0.0"  # noqa: S104 - this is what an empty listen_address asks for
     family, _, _, _, where = socket.getaddrinfo(
         address or "::", port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
+    if sock := offered.pop((family, str(where[0]), int(where[1])), None):
+        return sock
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -105,11 +122,12 @@ def _listen(address: str, port: int) -> socket.socket:
     return sock
 
 
-def _listen_unix(path: Path) -> socket.socket:
-    """Listen on a UNIX socket of this user alone. The lock says that no other gateway uses the path."""
+def _listen_unix(path: Path, *, alone: bool) -> socket.socket:
+    """Listen on a UNIX socket of this user alone, and when ``alone`` remove what killed gateways left of theirs."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        path.unlink(missing_ok=True)
+        for left in path.parent.glob("workers*.sock") if alone else (path,):
+            left.unlink(missing_ok=True)
         sock.bind(str(path))
         path.chmod(0o600)
         sock.listen()

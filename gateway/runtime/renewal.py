@@ -128,6 +128,7 @@ def needs_restart(started: Settings, wanted: Settings) -> tuple[str, ...]:
             "gateway.workers": gateway.workers,
             "gateway.http_redirect.port": gateway.http_redirect and gateway.http_redirect.port,
             "gateway.data_dir": gateway.data_dir,
+            "pid_file_location": settings.pid_file_location,
         }
 
     before, after = fixed(started), fixed(wanted)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -28,12 +29,19 @@ if TYPE_CHECKING:
     from gateway.runtime.listeners import Listeners
 
 
+_NOT_FOR_CHILDREN = (
+    signal.SIGINT, signal.SIGQUIT, signal.SIGTTIN, signal.SIGTTOU, signal.SIGUSR1, signal.SIGIO,
+)  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class Inherited:
     """What the supervisor has before the first fork, and every child after it.
 
     ``settings`` are those of the start, which sockets and processes follow. The TLS ``base`` holds the ticket keys.
     A reload that was asked for and has not begun is begun by the next control, should the present one die first.
+    ``leaving`` is 1 while the gateway serves its last seconds; ``serving`` is 1 once all workers have confirmed.
+    With ``adopting`` another gateway still serves from the same sockets, until that.
     """
 
     config_path: Path
@@ -46,11 +54,20 @@ class Inherited:
     reloads_asked: SharedCount = field(default_factory=SharedCount)
     reloads_begun: SharedCount = field(default_factory=SharedCount)
     shares: Shares = field(default_factory=Shares)
+    leaving: SharedCount = field(default_factory=SharedCount)
+    serving: SharedCount = field(default_factory=SharedCount)
+    adopting: bool = False
+    supervisor: int = field(default_factory=os.getpid)
 
     @property
     def data_dir(self) -> Path:
         """Where the store is, whatever a reloaded configuration says."""
         return self.settings.gateway.data_dir
+
+    def tell_supervisor(self) -> None:
+        """Wake the supervisor, if it is still there, to see what has changed in the shared counts."""
+        if os.getppid() == self.supervisor:
+            os.kill(self.supervisor, signal.SIGUSR1)
 
 
 def run(
@@ -60,10 +77,14 @@ def run(
     events: EventLog,
     loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
     hangup: Callable[[], None] = lambda: None,
+    leave: Callable[[], None] = lambda: None,
 ) -> None:
-    """Run ``main`` with an event that is set when it shall end; ``hangup`` is called at each SIGHUP."""
+    """Run ``main`` with an event that is set when it shall end.
+
+    ``hangup`` is called at each SIGHUP; ``leave`` at SIGUSR2, before the end that it asks of control.
+    """
     logging.getLogger().addHandler(LoggingBridge(events))
-    for ignored in (signal.SIGINT, signal.SIGQUIT, signal.SIGTTIN, signal.SIGTTOU):
+    for ignored in _NOT_FOR_CHILDREN:
         signal.signal(ignored, signal.SIG_IGN)
 
     async def attended() -> None:
@@ -78,11 +99,17 @@ def run(
         loop.add_reader(lifeline, orphaned)
         loop.add_signal_handler(signal.SIGTERM, stop.set)
         loop.add_signal_handler(signal.SIGHUP, hangup)
+        loop.add_signal_handler(signal.SIGUSR2, leave)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         await main(stop)
 
     with asyncio.Runner(loop_factory=loop_factory) as runner:
         runner.run(attended())
+
+
+def delay_seconds(settings: Settings) -> float:
+    """How long the gateway serves on, not ready any more, before it closes its ports."""
+    return settings.graceful_shutdown_delay_seconds
 
 
 def drain_seconds(settings: Settings) -> float:

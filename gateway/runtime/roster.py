@@ -104,6 +104,11 @@ class Roster:
         self.generation = generation
         return self.shortfalls()
 
+    async def completed(self) -> None:
+        """Wait until all workers serve the current generation."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: not self.shortfalls())
+
     async def emptied(self) -> None:
         """Wait until no worker is connected."""
         async with self._changed:

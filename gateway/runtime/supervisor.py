@@ -5,16 +5,20 @@ connection to the database while it forks. Its signals are blocked for good and 
 ``sigtimedwait``: no handler can interrupt anything, and nothing is lost between a fork and the child's
 own handlers.
 
-    SIGTERM, SIGINT, SIGQUIT   drain and stop; SIGINT while draining stops at once
+    SIGTERM, SIGINT, SIGQUIT   drain and stop, after the configured delay; the second one ends the delay, and SIGINT
+                               while draining stops at once
     SIGHUP                     passed on to control, which reloads
+    SIGUSR2                    another supervisor is started, which takes over (``succession``)
     SIGTTIN, SIGTTOU           one worker more, one less
     SIGCHLD                    a dead child is replaced
+    SIGUSR1, SIGIO             control, and the other supervisor, have news
 """
 
 from __future__ import annotations
 
 import contextlib
 import gc
+import math
 import os
 import resource
 import signal
@@ -26,7 +30,10 @@ from gateway.errors import ConfigurationError, GatewayError, StoreError
 from gateway.observe.events import EventLog
 from gateway.runtime import control, listeners, renewal, role, worker
 from gateway.runtime.children import Role, SharedCount, Slot, how_it_ended
-from gateway.store import admin_secret
+from gateway.runtime.service import Service
+from gateway.runtime.succession import Succession
+from gateway.runtime.upgrade import Predecessor
+from gateway.store import admin_secret, spare
 from gateway.store.sqlite import Store
 from gateway.tls.context import base_context
 
@@ -35,17 +42,25 @@ if TYPE_CHECKING:
     from pathlib import Path
     from socket import socket
 
+    from gateway.config.settings import Settings
+    from gateway.runtime.upgrade import Command
+
 _STOP = {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT}
-_SIGNALS = _STOP | {signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCHLD}
+_SIGNALS = _STOP | {
+    signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCHLD, signal.SIGUSR1, signal.SIGUSR2, signal.SIGIO,
+}  # fmt: skip
 _DRAIN_MARGIN_SECONDS = 3.0
 _BAD_CONFIGURATION = 2
 
 
-def run(config_path: Path, environ: Mapping[str, str]) -> int:
-    """Run the gateway until it is told to stop. Return the exit status: 0, or 2 with problems on stderr."""
+def run(config_path: Path, environ: Mapping[str, str], command: Command | None = None) -> int:
+    """Run the gateway until it is told to stop. Return the exit status: 0, or 2 with problems on stderr.
+
+    ``command`` starts its successor when one is asked for; with None there is none.
+    """
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
-        return _prepare(config_path, environ, EventLog(role="supervisor")).supervise()
+        return _prepare(config_path, environ, command, EventLog(role="supervisor")).supervise()
     except ConfigurationError as error:
         sys.stderr.write(f"{error}\n")
         return _BAD_CONFIGURATION
@@ -58,14 +73,24 @@ def run(config_path: Path, environ: Mapping[str, str]) -> int:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-def _prepare(config_path: Path, environ: Mapping[str, str], events: EventLog) -> _Supervisor:
+def _prepare(config_path: Path, environ: Mapping[str, str], command: Command | None, events: EventLog) -> _Supervisor:
     """Everything that can go wrong for a reason that a person must mend goes wrong here."""
+    before = Predecessor.of(environ)
     candidate = renewal.read(config_path, environ)
     settings = candidate.configuration.settings
     data_dir = settings.gateway.data_dir
-    lock = listeners.lock(data_dir)
-    sockets = listeners.open_all(settings)
-    generation, _ = renewal.publish(data_dir, candidate, "start")
+    if before is None:
+        lock = listeners.lock(data_dir)
+        spare.put_back(data_dir)  # an upgrade that was interrupted never served anything
+        sockets = listeners.open_all(settings)
+    else:
+        sockets = listeners.open_all(settings, before.sockets)
+        before.take_over(data_dir)
+        lock = listeners.lock(data_dir)
+        spare.make(data_dir)
+        Store.open(data_dir, writable=True).close()  # the tables of this version
+        candidate = renewal.read(config_path, environ, data_dir)  # the database may have changed meanwhile
+    generation, _ = renewal.publish(data_dir, candidate, "start" if before is None else "upgrade")
     renewal.log_problems(events, candidate.warnings)
     if settings.secret is None:
         path = admin_secret.ensure(data_dir)
@@ -78,39 +103,78 @@ def _prepare(config_path: Path, environ: Mapping[str, str], events: EventLog) ->
         control=_address(sockets.control),
     )  # fmt: skip
     lifeline, end = os.pipe()
-    inherited = role.Inherited(config_path, environ, settings, sockets, base_context(), lifeline, wanted)
-    return _Supervisor(inherited, (end, lock), events)
+    inherited = role.Inherited(
+        config_path, environ, settings, sockets, base_context(), lifeline, wanted, adopting=before is not None
+    )
+    control = Slot(Role.CONTROL, 0)
+    succession = Succession(control, lock, command, inherited, events)
+    service = Service(environ, settings.pid_file_location, events)
+    return _Supervisor(inherited, end, control, before, succession, service, events)
 
 
 class _Supervisor:
-    def __init__(self, inherited: role.Inherited, own: tuple[int, ...], events: EventLog) -> None:
-        """``own`` are the descriptors that no child may keep: they say that the supervisor lives."""
+    def __init__(
+        self, inherited: role.Inherited, alive: int, control: Slot, before: Predecessor | None,
+        succession: Succession, service: Service, events: EventLog,
+    ) -> None:  # fmt: skip
+        """``alive`` is the descriptor that no child may keep: it says that the supervisor lives."""
         self._inherited = inherited
-        self._own = own
+        self._alive = alive
+        self._before = before
+        self._succession = succession
+        self._service = service
         self._events = events
+        self._cut = 0
+        self._stop_at = math.inf
         workers = range(1, inherited.workers_wanted.get() + 1)
-        self._slots = [Slot(Role.CONTROL, 0), *(Slot(Role.WORKER, number) for number in workers)]
+        self._slots = [control, *(Slot(Role.WORKER, number) for number in workers)]
 
     def supervise(self) -> int:
         """Keep every slot filled until a signal says to stop. Return the exit status."""
         gc.freeze()  # a collection in a child would write to every page that it shares with the others
+        if self._before is None:
+            self._service.has_main_process()
         while True:
             self._fill_slots()
-            received = _next_signal(min((slot.due for slot in self._slots if not slot.pid), default=None))
-            if received in _STOP:
+            due = (slot.due for slot in self._slots if not (slot.pid or slot.held))
+            received = _next_signal(min(self._stop_at, self._succession.due, *due))
+            if received in _STOP or time.monotonic() >= self._stop_at:
+                if self._leaves(received):
+                    continue
+                self._service.stopping()
+                self._succession.abandon()
                 break
             self._react(received)
+            if successor := self._succession.attend():
+                self._service.replaced_by(successor.pid)
+                self._events.info("upgrade.done", "the new gateway serves", successor=successor.pid)
+                break
         self._stop(received)
-        for fd in (self._inherited.lifeline, *self._own):
-            os.close(fd)
+        self._service.ended()
         return 0
+
+    def _leaves(self, received: signal.Signals | None) -> bool:
+        """Whether the gateway serves on for a while, so that load balancers notice before the ports are closed."""
+        delay = role.delay_seconds(self._settings())
+        if received is None or self._stop_at < math.inf or not delay:
+            return False
+        self._stop_at = time.monotonic() + delay
+        self._inherited.leaving.set(1)
+        self._service.stopping()
+        self._events.info("gateway.leaving", "not ready any more, and serving on", signal=received.name, seconds=delay)
+        return True
 
     def _react(self, received: signal.Signals | None) -> None:
         match received:
             case signal.SIGCHLD:
                 self._bury()
             case signal.SIGHUP:
+                self._service.reloading()
                 self._ask_for_reload()
+            case signal.SIGUSR1 if self._inherited.serving.get():
+                self._all_serve()
+            case signal.SIGUSR2 if self._stop_at == math.inf:
+                self._succession.begin()
             case signal.SIGTTIN:
                 number = max(slot.number for slot in self._slots) + 1
                 self._slots.append(Slot(Role.WORKER, number))
@@ -119,6 +183,16 @@ class _Supervisor:
                 last = next(slot for slot in reversed(self._slots) if not slot.retiring)
                 self._retire(last, signal.SIGTERM)
                 self._resized(-1)
+
+    def _all_serve(self) -> None:
+        if self._before is None:
+            self._service.ready()
+            return
+        spare.drop(self._inherited.data_dir)
+        self._service.has_main_process()
+        self._before.tell_serving()
+        self._before.forget()
+        self._before = None
 
     def _resized(self, step: int) -> None:
         wanted = self._inherited.workers_wanted
@@ -135,7 +209,7 @@ class _Supervisor:
     def _fill_slots(self) -> None:
         now = time.monotonic()
         for slot in self._slots:
-            if not slot.pid and slot.due <= now:
+            if not (slot.pid or slot.held) and slot.due <= now:
                 self._fork(slot)
 
     def _fork(self, slot: Slot) -> None:
@@ -159,14 +233,16 @@ class _Supervisor:
 
     def _be(self, slot: Slot) -> None:
         """Be the child that fills ``slot``, to the end of its life."""
-        for fd in self._own:
-            os.close(fd)
+        os.close(self._alive)
+        self._succession.in_child(writes=slot.role is Role.CONTROL)
+        if self._before is not None:
+            self._before.forget()
         events = EventLog(role=slot.role, worker=slot.number or None, pid=os.getpid())
         try:
             if slot.role is Role.CONTROL:
                 control.run(self._inherited, events)
             else:
-                worker.run(slot.number, self._inherited, events)
+                slot.cut.set(worker.run(slot.number, self._inherited, events))
         except Exception as error:
             events.error("child.failed", f"{slot.name} failed: {error}", kind=type(error).__name__)
             raise
@@ -176,14 +252,18 @@ class _Supervisor:
         with contextlib.suppress(ChildProcessError):
             while (ended := os.waitpid(-1, os.WNOHANG)) != (0, 0):
                 pid, status = ended
+                self._succession.buried(pid, os.waitstatus_to_exitcode(status))
                 for slot in [slot for slot in self._slots if slot.pid == pid]:
                     self._note_death(slot, os.waitstatus_to_exitcode(status))
 
     def _note_death(self, slot: Slot, status: int) -> None:
         how, pid = how_it_ended(status), slot.pid
         delay = slot.emptied(time.monotonic())
-        if slot.retiring:
-            self._slots.remove(slot)
+        self._cut += slot.cut.get()
+        slot.cut.set(0)
+        if slot.retiring or slot.held:
+            if slot.retiring:
+                self._slots.remove(slot)
             self._events.info("child.ended", f"{slot.name} {how}", child=pid)
         else:
             soon = f"in {delay:g} s" if delay else "at once"
@@ -196,13 +276,13 @@ class _Supervisor:
         else:
             self._slots.remove(slot)
 
-    def _stop(self, reason: signal.Signals) -> None:
+    def _stop(self, reason: signal.Signals | None) -> None:
         """Let every child finish what it does, within the drain time; kill what is left."""
-        self._events.info("gateway.stopping", "finishing what runs", signal=reason.name)
+        self._events.info("gateway.stopping", "finishing what runs", signal=reason and reason.name)
         self._inherited.listeners.close()
         for slot in tuple(self._slots):
             self._retire(slot, signal.SIGTERM)
-        deadline: float | None = time.monotonic() + self._drain_seconds() + _DRAIN_MARGIN_SECONDS
+        deadline = time.monotonic() + role.drain_seconds(self._settings()) + _DRAIN_MARGIN_SECONDS
         while self._slots:
             received = _next_signal(deadline)
             if received is signal.SIGCHLD:
@@ -212,11 +292,14 @@ class _Supervisor:
                 self._events.warning("gateway.killing", f"not waiting any longer for {names}")
                 for slot in tuple(self._slots):
                     self._retire(slot, signal.SIGKILL)
-                deadline = None
+                deadline = math.inf
+        if self._cut:
+            self._events.warning("gateway.cut", "requests were cut at the end of the drain time", requests=self._cut)
         self._events.info("gateway.stopped", "stopped")
+        listeners.workers_path(self._inherited.data_dir).unlink(missing_ok=True)
 
-    def _drain_seconds(self) -> float:
-        """The drain time that is configured now; a reload may have changed it since the start."""
+    def _settings(self) -> Settings:
+        """What is configured now; a reload may have changed it since the start."""
         settings = self._inherited.settings
         with (
             contextlib.suppress(StoreError),
@@ -224,12 +307,12 @@ class _Supervisor:
         ):
             if generation := store.current():
                 settings = generation.configuration.settings
-        return role.drain_seconds(settings)
+        return settings
 
 
-def _next_signal(deadline: float | None) -> signal.Signals | None:
+def _next_signal(deadline: float) -> signal.Signals | None:
     """Wait for a signal until a monotonic time, or for ever. None when the time is over."""
-    if deadline is None:
+    if deadline == math.inf:
         return signal.Signals(signal.sigwaitinfo(_SIGNALS).si_signo)
     received = signal.sigtimedwait(_SIGNALS, max(0.0, deadline - time.monotonic()))
     return signal.Signals(received.si_signo) if received else None

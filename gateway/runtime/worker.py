@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import uvloop
@@ -17,13 +18,10 @@ from gateway.errors import StoreError
 from gateway.proxy.server import ProxyServer
 from gateway.routing import snapshot
 from gateway.runtime import role
-from gateway.runtime.listeners import workers_path
 from gateway.runtime.messages import MAX_LINE, Applied, Apply, Counters, Failed, Hello, Ping, decode, encode
 from gateway.store.sqlite import Store
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from OpenSSL import SSL
 
     from gateway.observe.events import EventLog
@@ -35,40 +33,48 @@ _REDIAL_SECONDS = (0.05, 2.0)
 """The first and the longest wait before control is dialled again."""
 
 
-def run(number: int, inherited: Inherited, events: EventLog) -> None:
-    """Be worker ``number`` until SIGTERM. Raises StoreError when there is nothing to serve from."""
-    listeners, data_dir = inherited.listeners, inherited.data_dir
+def run(number: int, inherited: Inherited, events: EventLog) -> int:
+    """Be worker ``number`` until SIGTERM; return how many requests were cut by the end of the drain time.
+
+    Raises StoreError when there is nothing to serve from.
+    """
+    listeners = inherited.listeners
+    control = Path(listeners.workers.getsockname())
     listeners.control.close()
     listeners.workers.close()
-    with contextlib.closing(Store.open(data_dir, writable=False)) as store:
+    cut = 0
+    with contextlib.closing(Store.open(inherited.data_dir, writable=False)) as store:
 
         async def serve(stop: asyncio.Event) -> None:
+            nonlocal cut
             share = inherited.shares.of(number)
-            await _Worker(number, data_dir, store, inherited.base, events, share).serve(listeners, stop)
+            cut = await _Worker(number, control, store, inherited.base, events, share).serve(listeners, stop)
 
         role.run(serve, lifeline=inherited.lifeline, events=events, loop_factory=uvloop.new_event_loop)
+    return cut
 
 
 class _Worker:
     def __init__(
         self,
         number: int,
-        data_dir: Path,
+        control: Path,
         store: Store,
         base: SSL.Context,
         events: EventLog,
         share: Share | None = None,
     ) -> None:
+        """``control`` is where control listens to its workers."""
         self._number = number
-        self._data_dir = data_dir
+        self._control = control
         self._store = store
         self._events = events
         self._generation = store.newest()
         self._snapshot = snapshot.build(self._generation.configuration, self._generation.number)
         self._server = ProxyServer(base=base, sites=store.find, snapshot=self._snapshot, events=events, share=share)
 
-    async def serve(self, listeners: Listeners, stop: asyncio.Event) -> None:
-        """Serve until ``stop``, then drain."""
+    async def serve(self, listeners: Listeners, stop: asyncio.Event) -> int:
+        """Serve until ``stop``, then drain; return how many requests were cut."""
         self._server.listen(listeners.main)
         if listeners.redirect:
             self._server.listen(listeners.redirect, redirect=True)
@@ -84,13 +90,14 @@ class _Worker:
         if cut:
             self._events.warning("worker.cut", "requests were cut at the end of the drain time", requests=cut)
         self._events.info("worker.stopped", "stopped")
+        return cut
 
     async def _keep_in_touch(self) -> None:
         first, longest = _REDIAL_SECONDS
         delay = first
         while True:
             with contextlib.suppress(OSError, ValueError):  # control is away, or died in the middle of a line
-                reader, writer = await asyncio.open_unix_connection(workers_path(self._data_dir), limit=MAX_LINE)
+                reader, writer = await asyncio.open_unix_connection(self._control, limit=MAX_LINE)
                 delay = first
                 try:
                     await self._converse(reader, writer)

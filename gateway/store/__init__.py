@@ -9,6 +9,7 @@
 * ``certificates``  Tyk's certificate store
 * ``generations``   the last states that were served, with their configurations
 * ``audit``         who changed what
+* ``spare``         a copy of the database from before an upgrade
 * ``file_sources``  certificates named by a configuration → the entries that the database shall hold
 * ``admin_secret``  the secret that is made when none is configured
 """

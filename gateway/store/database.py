@@ -36,7 +36,7 @@ class Database:
         with explained(path):
             if writable:
                 data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-                _make_private(path)
+                make_private(path)
             # Readers open for writing too, and then promise not to: WAL needs its shared-memory file even to read.
             connection = sqlite3.connect(
                 f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=_BUSY_SECONDS, isolation_level=None
@@ -98,7 +98,7 @@ def explained(path: Path) -> Iterator[None]:
         raise StoreError(f"{path}: {error.strerror}; gateway.data_dir must be a writable directory") from error
 
 
-def _make_private(path: Path) -> None:
+def make_private(path: Path) -> None:
     """Create the file if it is missing, for its owner alone; SQLite gives its other files the same mode."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

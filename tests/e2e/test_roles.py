@@ -9,6 +9,7 @@ import socket
 from typing import TYPE_CHECKING
 
 import pytest
+from support.load import Load
 from support.roles import PATIENCE, Gateway, Upstream, until
 
 from gateway.certs.self_signed import Authority
@@ -179,6 +180,15 @@ def test_a_reload_asked_for_while_control_is_dead_is_not_forgotten(gateway: Gate
     gateway.hear("reload.applied", generation="2")
 
 
+def test_resizing_under_load_loses_nothing(gateway: Gateway) -> None:
+    with Load(gateway) as load:
+        for number, change in ((signal.SIGTTIN, "worker.started"), (signal.SIGTTOU, "child.ended")) * 2:
+            gateway.signal(number)
+            gateway.hear("workers.resized")
+            gateway.hear(change)
+            load.goes_on()
+
+
 def test_workers_are_added_and_taken_away_by_signals(gateway: Gateway) -> None:
     gateway.signal(signal.SIGTTIN)
     gateway.hear("workers.resized", workers="3")
@@ -216,6 +226,39 @@ def test_a_stop_finishes_what_runs_and_leaves_nothing_behind(
     assert refuses(gateway.control_port)
 
 
+def test_a_delayed_stop_serves_on_and_is_not_ready_until_a_second_signal_ends_the_delay(prepared: Gateway) -> None:
+    prepared.settings["graceful_shutdown_delay_seconds"] = 600
+    prepared.configure()
+    try:
+        prepared.started()
+        with Load(prepared) as load:
+            prepared.signal(signal.SIGTERM)
+            prepared.hear("gateway.leaving", seconds="600")
+            until(lambda: prepared.ask_control("/ready")[0] == 503)
+            load.goes_on()
+            os.kill(prepared.children()[-1], signal.SIGKILL)
+            prepared.hear("child.died")
+            prepared.hear("worker.started")
+        assert prepared.get() == "first"
+        prepared.signal(signal.SIGTERM)
+        prepared.hear("gateway.stopping", signal="SIGTERM")
+        assert prepared.process.wait(PATIENCE) == 0
+    finally:
+        prepared.end()
+
+
+def test_a_delayed_stop_ends_by_itself(prepared: Gateway) -> None:
+    prepared.settings["graceful_shutdown_delay_seconds"] = 0.2
+    prepared.configure()
+    try:
+        prepared.started()
+        prepared.signal(signal.SIGTERM)
+        assert prepared.process.wait(PATIENCE) == 0
+        assert "event=gateway.leaving" in prepared.rest()
+    finally:
+        prepared.end()
+
+
 def refuses(port: int) -> bool:
     try:
         socket.create_connection(("127.0.0.1", port), timeout=PATIENCE).close()
@@ -238,6 +281,7 @@ def test_a_request_that_outlasts_the_drain_time_is_cut_and_counted(prepared: Gat
             assert upstream.entered.wait(PATIENCE)
             prepared.signal(signal.SIGTERM)
             prepared.hear("worker.cut", requests="1")
+            prepared.hear("gateway.cut", requests="1\n")
             assert prepared.process.wait(PATIENCE) == 0
     finally:
         upstream.go_on.set()

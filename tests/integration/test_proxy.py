@@ -370,6 +370,32 @@ async def test_drain_lets_a_request_finish_and_refuses_new_connections(tmp_path:
         assert await draining == 0
 
 
+async def test_a_response_that_began_before_the_drain_is_not_the_last_one_of_its_connection(tmp_path: Path) -> None:
+    begun, release = asyncio.Event(), asyncio.Event()
+
+    async def halting(connection: Connection) -> None:
+        while True:
+            await connection.request()
+            await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nha")
+            begun.set()
+            await release.wait()
+            await connection.send(b"lf")
+
+    async with upstream(halting) as up, front(tmp_path, configuration(api(up.url))) as gate:
+        client = await gate.connect()
+        client.writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        await begun.wait()
+        assert b"Connection" not in await client.reader.readuntil(b"\r\n\r\nha")
+        draining = asyncio.create_task(gate.server.drain(20))
+        await until(lambda: gate.server.draining)
+        release.set()
+        assert await client.reader.readexactly(2) == b"lf"
+        response = await client.ask(b"GET / HTTP/1.1", HOST)
+        assert (response.body, response.field(b"Connection")) == (b"half", [b"close"])
+        assert await client.ended() == b""
+        assert await draining == 0
+
+
 async def test_an_applied_snapshot_serves_the_next_request_of_the_same_connection(tmp_path: Path) -> None:
     async with upstream() as up, front(tmp_path, configuration(api(up.url))) as gate:
         client = await gate.connect()

@@ -57,7 +57,7 @@ class PlayedControl:
 
     def __init__(self, data_dir: Path) -> None:
         self._callers: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
-        self._path = listeners.workers_path(data_dir)
+        self._path = data_dir / "workers.sock"
 
     async def open(self) -> None:
         async def welcome(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -116,7 +116,8 @@ async def working(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     null = os.open(os.devnull, os.O_WRONLY)
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(4)]
     with closing(Store.open(data_dir, writable=False)) as store:
-        subject = worker._Worker(3, data_dir, store, SSL.Context(SSL.TLS_SERVER_METHOD), EventLog(null))
+        base = SSL.Context(SSL.TLS_SERVER_METHOD)
+        subject = worker._Worker(3, data_dir / "workers.sock", store, base, EventLog(null))
         serving = asyncio.create_task(subject.serve(listeners.Listeners(*sockets), stop))
         worked = Worked(data_dir, subject, control)
         assert await control.meet() == Hello(3, os.getpid(), 1)
@@ -210,4 +211,4 @@ async def test_it_drains_for_the_time_that_is_configured_now(data_dir: Path, mon
 async def test_without_a_generation_it_does_not_start(tmp_path: Path) -> None:
     Store.open(tmp_path, writable=True).close()
     with closing(Store.open(tmp_path, writable=False)) as store, pytest.raises(StoreError, match="no generation"):
-        worker._Worker(1, tmp_path, store, SSL.Context(SSL.TLS_SERVER_METHOD), EventLog(2))
+        worker._Worker(1, tmp_path / "workers.sock", store, SSL.Context(SSL.TLS_SERVER_METHOD), EventLog(2))

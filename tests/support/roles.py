@@ -87,6 +87,7 @@ class Gateway:
 
     def __init__(self, directory: Path, authority: Authority, upstream: Upstream) -> None:
         self.directory, self.authority = directory, authority
+        self.program = [sys.executable, "-m", "gateway"]
         self.port, self.control_port = free_ports(2)
         self.events: list[dict[str, str]] = []
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -120,7 +121,7 @@ class Gateway:
     def start(self) -> None:
         environ = {key: value for key, value in os.environ.items() if not key.startswith("TYK_GW_")}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "gateway", "serve", "--config", str(self.directory / "gateway.yaml")],
+            [*self.program, "serve", "--config", str(self.directory / "gateway.yaml")],
             stderr=subprocess.PIPE,
             text=True,
             env=environ,
@@ -156,8 +157,8 @@ class Gateway:
         until(self.ready)
         assert self.health()["details"]["workers"]["status"] == "pass"
 
-    def children(self) -> list[int]:
-        pid = self.process.pid
+    def children(self, pid: int | None = None) -> list[int]:
+        pid = pid or self.process.pid
         with open(f"/proc/{pid}/task/{pid}/children") as file:  # noqa: PTH123
             return [int(child) for child in file.read().split()]
 

@@ -1,0 +1,164 @@
+"""One gateway takes the place of another under load: nothing is refused, nothing is lost, and nothing stays behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support.load import Load
+from support.roles import PATIENCE, Gateway, Upstream, until
+
+from gateway.certs.self_signed import Authority
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_LARGE = 32 << 20
+
+
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    return Authority.create()
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Upstream]:
+    with Upstream("first", large=_LARGE) as server:
+        yield server
+        server.shutdown()
+
+
+class Installed(Gateway):
+    """A gateway that was started by an entry point, which another version may replace."""
+
+    def __init__(self, directory: Path, authority: Authority, upstream: Upstream) -> None:
+        super().__init__(directory, authority, upstream)
+        self.pids: list[int] = []
+        self.entry = directory / "gateway"
+        self.install("from gateway.cli.main import app\napp(prog_name='gateway')\n")
+        self.program = [str(self.entry)]
+
+    def install(self, code: str) -> None:
+        fresh = self.entry.with_name("gateway.new")
+        fresh.write_text(f"#!{sys.executable}\n{code}")
+        fresh.chmod(0o755)
+        fresh.rename(self.entry)
+
+    def upgraded(self) -> int:
+        """Upgrade; return the new supervisor's process id."""
+        self.signal(signal.SIGUSR2)
+        pid = int(self.hear("upgrade.started").rsplit("successor=")[1])
+        self.pids.append(pid)
+        self.hear("upgrade.done", successor=f"{pid}\n")
+        return pid
+
+    def end(self) -> None:
+        for pid in self.pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
+        super().end()
+
+
+@pytest.fixture
+def gateway(tmp_path: Path, authority: Authority, upstream: Upstream) -> Iterator[Installed]:
+    prepared = Installed(tmp_path, authority, upstream)
+    try:
+        yield prepared
+    finally:
+        prepared.end()
+
+
+def gone(pids: list[int]) -> bool:
+    return not any(os.path.exists(f"/proc/{pid}") for pid in pids)  # noqa: PTH110
+
+
+def test_an_upgrade_under_load_loses_nothing(gateway: Installed) -> None:
+    gateway.settings["pid_file_location"] = str(gateway.directory / "pid")
+    gateway.configure()
+    gateway.started()
+    assert (gateway.directory / "pid").read_text() == f"{gateway.process.pid}\n"
+    old = gateway.children()
+    with Load(gateway) as load, contextlib.closing(gateway.connect()) as download:
+        download.send("/large")
+        response = download._http.getresponse()
+        got = len(response.read(1 << 16))
+        pid = gateway.upgraded()
+        load.goes_on()
+        assert gateway.process.poll() is None  # for the download
+        got += len(response.read())
+        assert got == _LARGE
+        assert gateway.process.wait(PATIENCE) == 0
+        load.goes_on()
+        assert gone(old)
+        until(gateway.ready)
+        assert len(gateway.children(pid)) == 3
+        assert (gateway.directory / "pid").read_text() == f"{pid}\n"
+        gateway.certify("a.test")
+        os.kill(pid, signal.SIGHUP)
+        gateway.hear("reload.applied")
+        load.goes_on()
+    os.kill(pid, signal.SIGTERM)
+    assert "requests were cut" not in gateway.rest()
+    assert sorted(path.name for path in (gateway.directory / "data").glob("workers*")) == []
+    assert not (gateway.directory / "pid").exists()
+
+
+_FAILS_LATE = """
+import os, sys, gateway.runtime.worker as worker
+def run(*_): raise RuntimeError("this version does not work")
+worker.run = run
+import gateway.runtime.succession, gateway.store.schema as schema
+schema.MIGRATIONS += (("CREATE TABLE future (x)",),)
+from gateway.cli.main import app
+app(prog_name='gateway')
+"""
+
+
+@pytest.mark.parametrize("way", ["does not start", "bad configuration", "dies", "is stopped"])
+def test_an_upgrade_that_fails_leaves_everything_as_it_was(gateway: Installed, way: str) -> None:
+    gateway.started()
+    good: Any = dict(gateway.settings)
+    if way == "does not start":
+        gateway.install("raise SystemExit('no such module')\n")
+    elif way == "bad configuration":
+        gateway.settings["listen_port"] = "many"
+        gateway.configure()
+    else:
+        gateway.install(_FAILS_LATE)
+    with Load(gateway) as load:
+        gateway.signal(signal.SIGUSR2)
+        pid = int(gateway.hear("upgrade.started").rsplit("successor=")[1])
+        gateway.pids.append(pid)
+        if way in ("dies", "is stopped"):
+            gateway.hear("child.died")
+            load.goes_on()
+            os.kill(pid, signal.SIGKILL if way == "dies" else signal.SIGTERM)
+        gateway.hear("upgrade.failed")
+        gateway.hear("upgrade.undone")
+        until(lambda: gone([pid]))
+        until(gateway.ready)
+        gateway.settings = good
+        gateway.certify("a.test")
+        gateway.configure()
+        gateway.signal(signal.SIGHUP)
+        gateway.hear("reload.applied", generation="2")
+        load.goes_on()
+    gateway.signal(signal.SIGTERM)
+    assert gateway.process.wait(PATIENCE) == 0
+    gateway.rest()
+
+
+def test_a_stop_during_an_upgrade_stops_both(gateway: Installed) -> None:
+    gateway.started()
+    gateway.install("import time\ntime.sleep(60)\n")
+    gateway.signal(signal.SIGUSR2)
+    pid = int(gateway.hear("upgrade.started").rsplit("successor=")[1])
+    gateway.pids.append(pid)
+    gateway.signal(signal.SIGTERM)
+    assert gateway.process.wait(PATIENCE) == 0
+    gateway.rest()
