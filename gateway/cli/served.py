@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from cryptography.x509.oid import NameOID
 
 from gateway.cli.layout import expiry, table
-from gateway.routing.policies import towards_clients
-from gateway.runtime.naming import domain_of
+from gateway.routing.domains import domain_of
+from gateway.routing.policies import HostPolicies, towards_clients
 from gateway.tls.names import candidates
 
 if TYPE_CHECKING:
@@ -33,10 +33,11 @@ def describe(configuration: Configuration, collected: Collected, now: datetime) 
     """Describe in words and a table what will be served."""
     settings = configuration.settings
     policy = towards_clients(settings)[0] if settings.http_server_options.use_ssl else None
+    policies = HostPolicies.of(configuration)
     rows: list[Iterable[str]] = [HEADINGS]
     for domain, pairs, apis in domains(configuration, collected):
         shown = pairs if policy else []
-        floor = [policy.minimum.label] if policy else []
+        floor = [policies.of_host(domain).tls.minimum.label] if policy else []
         expiries = [expiry(pair.not_after, now) for pair in shown]
         upstreams = [upstream(api) for api in apis] or ["none: 404"]
         rows += zip_longest([domain], map(certificate, shown), expiries, floor, upstreams, fillvalue="")

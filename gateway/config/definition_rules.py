@@ -1,13 +1,17 @@
-"""Rules of one API definition that span several of its keys: whom it lets in, and what its version says."""
+"""Rules about what API definitions say of their clients: whom they let in, by which versions, under which TLS."""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gateway.config.definitions import ApiDefinition
+    from collections.abc import Sequence
+
+    from gateway.config.definitions import ApiDefinition, ApiTls
     from gateway.config.problems import Findings
     from gateway.config.reading import Origin
+    from gateway.config.settings import Settings
 
 
 def check(definition: ApiDefinition, origin: Origin, found: Findings) -> None:
@@ -45,3 +49,41 @@ def _check_address_lists(definition: ApiDefinition, origin: Origin, found: Findi
             "stands beside allowed_ips, and only one list can say who may use the API",
             "keep one of the two",
         )
+
+
+def check_host_policies(served: Sequence[tuple[ApiDefinition, Origin]], settings: Settings, found: Findings) -> None:
+    """Check that each TLS policy belongs to one domain, and that the APIs of a domain agree on it."""
+    said: dict[str, tuple[ApiDefinition, Origin]] = {}
+    for definition, origin in served:
+        if not definition.gateway.tls.is_set:
+            continue
+        place = origin.place("gateway", "tls")
+        domain = re.sub(r"^\{\w+\}\.", "*.", host(definition, settings))
+        first, other = said.setdefault(domain, (definition, origin))
+        if not settings.http_server_options.use_ssl:
+            found.warning(place, "is not used, as http_server_options.use_ssl is false", "set it to true")
+        elif not domain or "{" in domain:
+            found.error(
+                place,
+                "needs a domain of its own: it is chosen by the server name, before any path is known",
+                "set domain to a host name, to *.example.com, or to {name}.example.com",
+            )
+        elif _effective(first.gateway.tls, settings) != _effective(definition.gateway.tls, settings):
+            source = other.place("gateway", "tls").source
+            found.error(
+                place,
+                f"{definition.api_id!r} and {first.api_id!r} ({source}) want different TLS for {domain}",
+                "write it in one of them, for it holds for the whole domain",
+            )
+
+
+def _effective(own: ApiTls, settings: Settings) -> tuple[object, ...]:
+    options = settings.http_server_options
+    versions = own.min_version or options.min_version, own.max_version or options.max_version
+    return *versions, own.ciphers or options.ssl_ciphers
+
+
+def host(definition: ApiDefinition, settings: Settings) -> str:
+    """The host that an API is served on; empty for any."""
+    own = settings.enable_custom_domains and not definition.domain_disabled and definition.domain
+    return (own or settings.hostname).lower().removesuffix(".")

@@ -88,9 +88,23 @@ class HeaderRules(Section):
     remove: tuple[HeaderName, ...] = Field((), description="names of fields")
 
 
+class ApiTls(Section):
+    """TLS with the clients of the API's domain; what is not set follows ``http_server_options``."""
+
+    min_version: OptionalVersion = Field(None, description="lowest TLS version; empty: as for the whole gateway")
+    max_version: OptionalVersion = Field(None, description="highest TLS version; empty: as for the whole gateway")
+    ciphers: tuple[str, ...] = Field((), description="allowed suites, as in `ssl_ciphers`; empty: `ssl_ciphers`")
+
+    @property
+    def is_set(self) -> bool:
+        """Whether it says anything."""
+        return bool(self.min_version or self.max_version or self.ciphers)
+
+
 class ApiGateway(Section):
     """What Tyk has no key for in an API definition."""
 
+    tls: ApiTls = Field(ApiTls(), description="TLS with the clients of the API's domain, for all APIs of that domain")
     request_headers: HeaderRules = Field(HeaderRules(), description="changes to what the upstream gets")
     response_headers: HeaderRules = Field(HeaderRules(), description="changes to what the client gets of the upstream")
     allowed_networks: tuple[Network, ...] = Field(

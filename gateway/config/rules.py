@@ -106,6 +106,7 @@ def check_definitions(
         _check_definition(definition, settings, own, found)
         definition_rules.check(definition, own, found)
     _check_twins(served, settings, found)
+    definition_rules.check_host_policies(served, settings, found)
     if not readings:
         found.warning(
             origin.place(),
@@ -151,6 +152,11 @@ def _check_definition(definition: ApiDefinition, settings: Settings, origin: Ori
         section = ("proxy", "transport")
         keys: tuple[Keys, Keys] = (*section, "ssl_min_version"), (*section, "ssl_max_version")
         _check_versions((low, high), origin, keys, found)
+    tls, options = definition.gateway.tls, settings.http_server_options
+    if tls.is_set:
+        keys = ("gateway", "tls", "min_version"), ("gateway", "tls", "max_version")
+        bounds = tls.min_version or options.min_version, tls.max_version or options.max_version
+        _check_versions(bounds, origin, keys, found)
 
 
 def _check_twins(served: Sequence[tuple[ApiDefinition, Origin]], settings: Settings, found: Findings) -> None:
@@ -162,7 +168,7 @@ def _check_twins(served: Sequence[tuple[ApiDefinition, Origin]], settings: Setti
         if (first := names.setdefault(name, place)) is not place:
             found.error(place, f"the api_id {name!r} is already taken ({first.source})", "give each API its own")
         place = origin.place("proxy", "listen_path")
-        route = _host(definition, settings), definition.proxy.listen_path
+        route = definition_rules.host(definition, settings), definition.proxy.listen_path
         other, taken = routes.setdefault(route, (name, place))
         if taken is not place:
             found.error(
@@ -170,9 +176,3 @@ def _check_twins(served: Sequence[tuple[ApiDefinition, Origin]], settings: Setti
                 f"{name!r} and {other!r} ({taken.source}) are both {route[1]} on {route[0] or 'any host'}",
                 "change the domain or the listen_path of one of them",
             )
-
-
-def _host(definition: ApiDefinition, settings: Settings) -> str:
-    """The host that an API is served on; empty for any."""
-    own = settings.enable_custom_domains and not definition.domain_disabled and definition.domain
-    return (own or settings.hostname).lower().removesuffix(".")

@@ -65,7 +65,8 @@ class Peer:
     """What is known of a connection before its first request: what logs and forwarding fields need of it.
 
     ``forwarded_lines`` are the X-Forwarded lines that are the same for each of its requests; the TLS values are empty
-    where there is no TLS. ``redirect_port`` is where to send each request, on a port that serves none.
+    where there is no TLS. ``policy`` is what the connection began under, to be compared with that of a request's host.
+    ``redirect_port`` is where to send each request, on a port that serves none.
     """
 
     address: str
@@ -75,4 +76,5 @@ class Peer:
     server_name: str = ""
     tls_version: str = ""
     tls_cipher: str = ""
+    policy: object = None
     redirect_port: int = 0

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from gateway.observe.access_log import Record
     from gateway.proxy.pool import Pool
     from gateway.proxy.server import ProxyServer
+    from gateway.routing.admission import Admission
     from gateway.routing.router import Route
     from gateway.routing.snapshot import Api, Upstream
 
@@ -85,17 +86,21 @@ class Exchange:
         if self._connection.peer.redirect_port:
             self._to_https()
             return
-        location, self._route, self._api = self._snapshot.decide(head.host, head.target)
+        location, self._route, self._api, admission = self._snapshot.decide(head.host, head.target)
         if location is not None:
             self._redirect(location, "the path is not in its shortest form")
         elif (api := self._api) is None:
             self._without_api()
-        elif api.admission is not None and not api.admission.admits(self._client()):
-            self._fail(403, "access from this IP has been disallowed")
+        elif admission is not None and (refusal := self._refusal(admission)) is not None:
+            self._fail(*refusal)
         elif head.length > api.body_bytes > 0:
             self._fail(413, f"the request body is larger than {api.body_bytes} bytes")
         else:
             self._connect(reuse=True)
+
+    def _refusal(self, admission: Admission) -> tuple[int, str] | None:
+        peer = self._connection.peer
+        return admission.refusal(peer.server_name, peer.policy, self._client())
 
     def _client(self) -> str:
         """The address of who asked: the peer's, unless that is a proxy whose word is taken."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from gateway.http.proxy_protocol import Ends
     from gateway.proxy.server import ProxyServer
-    from gateway.tls.policy import TlsPolicy
+    from gateway.routing.policies import HostPolicy
 
 _HTTPS_HERE = b"\r\n".join(
     (
@@ -39,7 +39,7 @@ _HTTPS_HERE = b"\r\n".join(
 class Handshake(Peeking):
     """A connection that is not yet one; ``read_deadline`` bounds all of it."""
 
-    __slots__ = ("_connection", "_hello", "_policy", "_step", "_writing", "server_name")
+    __slots__ = ("_connection", "_hello", "_step", "_writing", "policy", "server_name")
 
     LIMIT = LIMIT
     BROKE_OFF = "client closed before its ClientHello was complete"
@@ -47,7 +47,7 @@ class Handshake(Peeking):
     def __init__(self, server: ProxyServer, sock: socket.socket, ends: Ends) -> None:
         super().__init__(server, sock, ends, server.limits.tls_handshake_timeout)
         self._hello: ClientHello | None = None
-        self._policy: TlsPolicy | None = None
+        self.policy: HostPolicy | None = None
         self._connection: SSL.Connection | None = None
         self._step = self._peek
         self._writing = False
@@ -78,7 +78,7 @@ class Handshake(Peeking):
     def _choose(self) -> None:
         server = self._server
         try:
-            site = server.sites.find(self.server_name or self.ends.local_address, server.snapshot)
+            self.policy, site = server.sites.find(self.server_name or self.ends.local_address, server.snapshot)
         except GatewayError as error:
             self._send(alerts.refusal(alerts.INTERNAL_ERROR))
             self._fail(str(error))
@@ -87,7 +87,6 @@ class Handshake(Peeking):
             self._send(alerts.refusal(alerts.UNRECOGNIZED_NAME))
             self._fail("no certificate for this server name")
             return
-        self._policy = site.policy
         self._connection = accept(server.base, site, self._socket)
         self._step = self._shake
         self._shake()
@@ -101,7 +100,7 @@ class Handshake(Peeking):
         except SSL.WantWriteError:
             self._watch_writes(wanted=True)
         except (SSL.Error, OSError) as error:
-            self._fail(alerts.explain(error, self._hello, self._policy))
+            self._fail(alerts.explain(error, self._hello, self.policy.tls if self.policy is not None else None))
         else:
             self._let_go()
             self._server.handshaken(self, self._socket, self._connection)

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from gateway.http.head import RequestHead
     from gateway.observe.events import EventLog
     from gateway.proxy.shares import Share
+    from gateway.routing.policies import HostPolicy
     from gateway.routing.snapshot import Snapshot, Upstream
 
 _TICK_SECONDS = 0.5
@@ -204,7 +205,7 @@ class ProxyServer:
         self._per_address[ends.address] += 1
         if listener.redirect:
             self._serve_plain(sock, replace(self._peer(ends), redirect_port=self.snapshot.https_port))
-        elif self.snapshot.tls is None:
+        elif self.snapshot.hosts is None:
             self._serve_plain(sock, self._peer(ends))
         else:
             handshake = Handshake(self, sock, ends)
@@ -233,7 +234,7 @@ class ProxyServer:
         """Go from a finished handshake to requests."""
         self._counts["handshakes"] += 1
         self._connections.discard(handshake)
-        connection = H1Connection(self, self._peer(handshake.ends, tls, handshake.server_name))
+        connection = H1Connection(self, self._peer(handshake.ends, tls, handshake.server_name, handshake.policy))
         self._connections.add(connection)
         TlsTransport(self.loop, sock, tls, connection, {"peername": handshake.ends.address, "socket": sock}).start()
 
@@ -246,7 +247,9 @@ class ProxyServer:
             message = f"TLS handshake error from {address}: {reason}"
             self.event("tls.handshake", message, server_name=handshake.server_name)
 
-    def _peer(self, ends: Ends, tls: SSL.Connection | None = None, name: str = "") -> Peer:
+    def _peer(
+        self, ends: Ends, tls: SSL.Connection | None = None, name: str = "", policy: HostPolicy | None = None
+    ) -> Peer:
         address, port = ends.address, ends.local_port
         return Peer(
             address=address,
@@ -256,6 +259,7 @@ class ProxyServer:
             server_name=name,
             tls_version=tls.get_protocol_version_name() if tls is not None else "",
             tls_cipher=tls.get_cipher_name() or "" if tls is not None else "",
+            policy=policy,
         )
 
     def _forget(self, connection: H1Connection | Handshake, address: str) -> None:
@@ -305,8 +309,8 @@ class ProxyServer:
 
         ``changed`` are the names whose certificates changed, None when any may have.
         """
-        policy_changed = (snapshot.tls, snapshot.limits.active_sites) != (
-            self.snapshot.tls,
+        policy_changed = (snapshot.hosts, snapshot.limits.active_sites) != (
+            self.snapshot.hosts,
             self.snapshot.limits.active_sites,
         )
         self.sites.evict(None if policy_changed else changed)

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from gateway.certs.pem import CertificatePair
+    from gateway.routing.policies import HostPolicy
     from gateway.routing.snapshot import Snapshot
+    from gateway.tls.policy import TlsPolicy
 
 DEFAULT = ""
 """The store's key of the default site."""
@@ -31,36 +33,40 @@ class Sites:
 
     def __init__(self, find_pairs: Callable[[str], tuple[CertificatePair, ...]]) -> None:
         self._find_pairs = find_pairs
-        self._sites: OrderedDict[str, Site | None] = OrderedDict()
+        self._sites: OrderedDict[tuple[str, TlsPolicy], Site | None] = OrderedDict()
+        self._policies: set[TlsPolicy] = set()
 
     def __len__(self) -> int:
         """Count the names that are remembered, served or not."""
         return len(self._sites)
 
-    def find(self, name: str, snapshot: Snapshot) -> Site | None:
-        """Find the site for a server name, or, when the client sent none, for the address that it dialled.
+    def find(self, name: str, snapshot: Snapshot) -> tuple[HostPolicy, Site | None]:
+        """Find the rules and the site for a server name or, when the client sent none, for the address it dialled.
 
-        Exact name, then wildcard, then, unless ``strict_sni``, the default site. None when nothing may answer.
+        Exact name, then wildcard, then, unless ``strict_sni``, the default site. No site when nothing may answer.
 
         Raises:
             StoreError: the certificates cannot be read.
             CertificateError: OpenSSL does not accept them.
         """
-        for key in candidates(name):
-            site = self._site(key, snapshot)
+        assert snapshot.hosts is not None
+        policy = snapshot.hosts.of_host(name)
+        keys = candidates(name) if snapshot.strict_sni else (*candidates(name), DEFAULT)
+        for key in keys:
+            site = self._site(key, policy.tls, snapshot)
             if site is not None:
-                return site
-        if snapshot.strict_sni:
-            return None
-        return self._site(DEFAULT, snapshot)
+                return policy, site
+        return policy, None
 
-    def _site(self, key: str, snapshot: Snapshot) -> Site | None:
+    def _site(self, name: str, policy: TlsPolicy, snapshot: Snapshot) -> Site | None:
+        """Hosts that share certificates have a site for each policy, between which no session resumes."""
+        key = name, policy
         if key in self._sites:
             self._sites.move_to_end(key)
             return self._sites[key]
-        pairs = self._find_pairs(key)
-        site = build_site(key, pairs, snapshot.tls) if pairs and snapshot.tls is not None else None
-        self._sites[key] = site
+        pairs = self._find_pairs(name)
+        site = self._sites[key] = build_site(name, pairs, policy) if pairs else None
+        self._policies.add(policy)
         if len(self._sites) > snapshot.limits.active_sites:
             self._sites.popitem(last=False)
         return site
@@ -69,6 +75,8 @@ class Sites:
         """Forget what changed; ``None`` when anything may have. Connections keep what they have."""
         if names is None:
             self._sites.clear()
+            self._policies.clear()
             return
         for name in names:
-            self._sites.pop(name, None)
+            for policy in self._policies:
+                self._sites.pop((name, policy), None)

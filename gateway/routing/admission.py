@@ -1,4 +1,4 @@
-"""Whom an API lets in, by address: decided once per request, and only for APIs that ask for it."""
+"""Who may ask an API, and on which connections: looked at only where it makes a difference."""
 
 from __future__ import annotations
 
@@ -10,14 +10,32 @@ from gateway.config.networks import contain, networks
 if TYPE_CHECKING:
     from gateway.config.definitions import ApiDefinition
     from gateway.config.networks import Network
+    from gateway.routing.policies import HostPolicy
 
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """The networks that may use an API (empty: all), and those that may not, which counts more."""
+    """The networks that may use an API (empty: all), and those that may not, which counts more.
 
-    allowed: tuple[Network, ...]
-    blocked: tuple[Network, ...]
+    ``policy`` is that of ``host``, for which the request is; None where all hosts have the same.
+    """
+
+    allowed: tuple[Network, ...] = ()
+    blocked: tuple[Network, ...] = ()
+    host: str = ""
+    policy: HostPolicy | None = None
+
+    def refusal(self, server_name: str, began_under: object, address: str) -> tuple[int, str] | None:
+        """Return the status and message for a request that must not pass, None if it may.
+
+        The connection was made for ``server_name`` and ``began_under`` a policy. One made for the very same host
+        goes on when the host's policy has changed since: connections keep what they began with.
+        """
+        if self.policy is not None and self.policy != began_under and self.host != server_name:
+            return 421, f"this connection was made for {server_name or 'no name'}, whose TLS differs: open another"
+        if not self.admits(address):
+            return 403, "access from this IP has been disallowed"
+        return None
 
     def admits(self, address: str) -> bool:
         """Tell whether a client with this address may use the API."""

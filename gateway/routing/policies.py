@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gateway.config.definitions import Transport
+from gateway.config.definitions import ApiTls, Transport
 from gateway.config.problems import Problem, Severity
+from gateway.routing.domains import domain_of
+from gateway.tls.names import candidates
 from gateway.tls.policy import TlsPolicy, server_policy, upstream_policy
 from gateway.tls.versions import TlsVersion
 
@@ -18,13 +21,52 @@ if TYPE_CHECKING:
 PolicyAndWarnings = tuple[TlsPolicy, tuple[str, ...]]
 
 
-def towards_clients(settings: Settings) -> PolicyAndWarnings:
-    """Return the policy of the HTTPS listener, and warnings."""
+@dataclass(frozen=True, slots=True)
+class HostPolicy:
+    """The rules under which connections to a host begin.
+
+    A request is served only on a connection that began under the rules of its own host (RFC 9110 section 7.4).
+    """
+
+    tls: TlsPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class HostPolicies:
+    """The rules of every host: ``default``, and those of the domains (canonical, or ``*.parent``) that differ."""
+
+    default: HostPolicy
+    differing: dict[str, HostPolicy]
+
+    @classmethod
+    def of(cls, configuration: Configuration) -> HostPolicies:
+        """Collect what the settings and the API definitions say. Raises ValueError when versions leave nothing."""
+        settings = configuration.settings
+        default = HostPolicy(towards_clients(settings)[0])
+        said = {
+            domain_of(api, settings): HostPolicy(towards_clients(settings, api.gateway.tls)[0])
+            for api in configuration.apis
+            if api.gateway.tls.is_set
+        }
+        return cls(default, {domain: policy for domain, policy in said.items() if domain and policy != default})
+
+    def of_host(self, name: str) -> HostPolicy:
+        """Return the rules of a host by its canonical name: its own, its wildcard's, or the default ones."""
+        if self.differing:
+            for key in candidates(name):
+                if (policy := self.differing.get(key)) is not None:
+                    return policy
+        return self.default
+
+
+def towards_clients(settings: Settings, own: ApiTls | None = None) -> PolicyAndWarnings:
+    """Return the policy of the HTTPS listener, and warnings; what an API says goes before ``settings``."""
     options = settings.http_server_options
+    own = own or ApiTls()
     return server_policy(
-        TlsVersion(options.min_version),
-        TlsVersion(options.max_version),
-        options.ssl_ciphers,
+        TlsVersion(own.min_version or options.min_version),
+        TlsVersion(own.max_version or options.max_version),
+        own.ciphers or options.ssl_ciphers,
         server_preference=options.prefer_server_ciphers,
     )
 
@@ -56,6 +98,8 @@ def _policies(configuration: Configuration) -> Iterator[tuple[str, PolicyAndWarn
         yield "http_server_options", towards_clients(settings)
     yield "proxy_ssl_ciphers", towards_upstreams(settings, nothing)
     for api in configuration.apis:
+        if api.gateway.tls.is_set:
+            yield f"apis[{api.api_id}].gateway.tls", towards_clients(settings, api.gateway.tls)
         transport = api.proxy.transport
         if transport.ssl_min_version or transport.ssl_max_version or transport.ssl_ciphers:
             yield f"apis[{api.api_id}].proxy.transport", towards_upstreams(settings, transport)

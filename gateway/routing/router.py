@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import TYPE_CHECKING
@@ -129,8 +128,7 @@ class Router:
     def _tables_for(self, host: bytes) -> tuple[_Table, ...]:
         """The tables of all domains that ``host`` belongs to, the one with the lowest rank first."""
         keys = [""]
-        with suppress(ValueError):
-            name = canonical(_PORT.sub(b"", host).decode("ascii"))
+        if name := host_name(host):
             keys += candidates(name)
             keys += [key for pattern, key in self._patterns if pattern.fullmatch(name)]
         found = [self._table(key) for key in keys if key in self._groups]
@@ -143,6 +141,14 @@ class Router:
             routes = [route for rank, api in self._groups[key] for route in _routes(api, rank, strict=self._strict)]
             table = self._tables[key] = _Table(routes)
         return table
+
+
+def host_name(host: bytes) -> str:
+    """The canonical name in a Host field, without its port; "" where there is none."""
+    try:
+        return canonical(_PORT.sub(b"", host).decode("ascii"))
+    except ValueError:
+        return ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

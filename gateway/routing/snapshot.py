@@ -8,12 +8,12 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
 from gateway.config.networks import networks
-from gateway.routing.admission import admission
+from gateway.routing.admission import Admission, admission
 from gateway.routing.balancing import Target, targets
 from gateway.routing.field_rules import effective_version, of_requests, of_responses
 from gateway.routing.paths import clean_path
-from gateway.routing.policies import towards_clients, towards_upstreams
-from gateway.routing.router import Route, Router
+from gateway.routing.policies import HostPolicies, towards_upstreams
+from gateway.routing.router import Route, Router, host_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from gateway.config.load import Configuration
     from gateway.config.networks import Network
     from gateway.config.settings import AccessLog, GatewaySection, Limits, Settings
-    from gateway.routing.admission import Admission
     from gateway.routing.field_rules import FieldRules
     from gateway.tls.policy import TlsPolicy
 
@@ -77,8 +76,9 @@ class Proxies:
     timeout: float
 
 
-Decision = tuple[bytes | None, Route | None, Api | None]
-"""Where a path that is not in its shortest form should be asked for instead, or the route and its API, or nothing."""
+Decision = tuple[bytes | None, Route | None, Api | None, Admission | None]
+"""Where a path that is not in its shortest form should be asked for instead, or the route, its API and who may ask it
+(None: everybody), or nothing."""
 
 _DECISIONS = 4096
 _DECISION_BYTES = 512
@@ -88,12 +88,12 @@ _DECISION_BYTES = 512
 class Snapshot:
     """Everything that decides about connections and requests.
 
-    ``tls`` is None where the gateway speaks plain HTTP; ``via`` the line that requests in HTTP/1.0 and 1.1 go on with.
+    ``hosts`` is None where plain HTTP is spoken; ``via`` the line that requests in HTTP/1.0 and 1.1 go on with.
     """
 
     generation: int
     limits: Limits
-    tls: TlsPolicy | None
+    hosts: HostPolicies | None
     strict_sni: bool
     trusted_proxies: tuple[Network, ...]
     proxies: Proxies | None
@@ -118,12 +118,19 @@ class Snapshot:
     def _decide(self, host: bytes, target: bytes) -> Decision:
         location = None if self.skip_url_cleaning else clean_path(target)
         route = self.router.match(host, target) if location is None else None
-        decision = location, route, self.apis[route.api_id] if route is not None else None
+        api = self.apis[route.api_id] if route is not None else None
+        decision = location, route, api, self._admission(api, host) if api is not None else None
         if len(host) + len(target) <= _DECISION_BYTES:
             if len(self.decided) >= _DECISIONS:
                 self.decided.clear()
             self.decided[host, target] = decision
         return decision
+
+    def _admission(self, api: Api, host: bytes) -> Admission | None:
+        if self.hosts is None or not self.hosts.differing:
+            return api.admission
+        name = host_name(host)
+        return replace(api.admission or Admission(), host=name, policy=self.hosts.of_host(name))
 
 
 def renumbered(snapshot: Snapshot, generation: int) -> Snapshot:
@@ -146,7 +153,7 @@ def build(configuration: Configuration, generation: int) -> Snapshot:
     return Snapshot(
         generation=generation,
         limits=limits,
-        tls=towards_clients(settings)[0] if options.use_ssl else None,
+        hosts=HostPolicies.of(configuration) if options.use_ssl else None,
         strict_sni=own.tls.strict_sni,
         trusted_proxies=networks(own.trusted_proxies),
         proxies=_proxies(own),

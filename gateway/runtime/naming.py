@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from gateway.tls.names import candidates, canonical
+from gateway.routing.domains import domain_of
+from gateway.tls.names import candidates
 
 if TYPE_CHECKING:
-    from gateway.config.definitions import ApiDefinition
     from gateway.config.load import Configuration
-    from gateway.config.settings import Settings
 
 
 class Naming:
@@ -42,13 +40,3 @@ class Naming:
     def users(self, certificate_id: str) -> tuple[str, ...]:
         """Return the places that refer to a certificate of the store."""
         return tuple(self._users.get(certificate_id, ()))
-
-
-def domain_of(api: ApiDefinition, settings: Settings) -> str:
-    """The domain that an API names, "" for none. ``{any}.example.com`` is a wildcard by another name."""
-    custom = settings.enable_custom_domains and not api.domain_disabled
-    domain = re.sub(r"^\{[^{}]*\}\.", "*.", (custom and api.domain) or settings.hostname)
-    try:
-        return canonical(domain)
-    except ValueError:
-        return domain

@@ -27,7 +27,6 @@ from gateway.certs import describe
 from gateway.certs.pem import CertificatePair, check_dates, check_names, parse_pair
 from gateway.config.problems import Severity
 from gateway.errors import CertificateError, ConflictError, GatewayError, StoreError
-from gateway.routing.policies import towards_clients
 from gateway.runtime import definition_files
 from gateway.runtime.reloads import APPLY_SECONDS, listed
 from gateway.store import uploads
@@ -188,7 +187,7 @@ class LiveOperations:
         for problem in dates:
             if problem.severity is Severity.ERROR:
                 raise CertificateError(f"{problem.message}; {problem.cure}")
-        trial.attempt(domain, pair, towards_clients(self._current.settings)[0])
+        trial.attempt(domain, pair, self._current.hosts.of_host(domain).tls)
         said = [*warnings, *(problem.message for problem in dates)]
         if not self._current.settings.http_server_options.use_ssl:
             said.append("use_ssl is false, so no certificate is served at all")

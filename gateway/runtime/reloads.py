@@ -18,6 +18,7 @@ from gateway.admin.operations import ReloadResult
 from gateway.config.load import load
 from gateway.config.problems import Problem, Severity
 from gateway.errors import ConfigurationError, GatewayError, StoreError
+from gateway.routing.policies import HostPolicies
 from gateway.runtime import renewal
 from gateway.runtime.naming import Naming
 from gateway.store import admin_secret
@@ -46,12 +47,13 @@ class Current:
 
     configuration: Configuration
     naming: Naming
+    hosts: HostPolicies
     watched: frozenset[Path]
 
     @classmethod
     def of(cls, configuration: Configuration) -> Current:
         """Index a configuration."""
-        return cls(configuration, Naming(configuration), renewal.watched(configuration))
+        return cls(configuration, Naming(configuration), HostPolicies.of(configuration), renewal.watched(configuration))
 
     @property
     def settings(self) -> Settings:

@@ -105,3 +105,51 @@ def test_names_and_values_are_read_as_they_are_written(workshop: Workshop) -> No
     """
     (api,) = workshop.load(text, "main.yaml").apis
     assert api.gateway.request_headers.set == {"X-Count": "5", "X-On": "on"}
+
+
+SSL = {"use_ssl": True}
+
+
+@pytest.mark.parametrize(
+    ("apis", "line"),
+    [
+        (
+            [("a.test", {"min_version": 772}), ("A.test.", {"min_version": 771})],
+            "error: apis[1].gateway.tls @ main.json:1: 'api-1' and 'api-0' (main.json:1) want different TLS for a.test",
+        ),
+        (
+            [("*.a.test", {"ciphers": ["A"]}), ("{any}.a.test", {"ciphers": ["B"]})],
+            "error: apis[1].gateway.tls @ main.json:1: 'api-1' and 'api-0' (main.json:1) want different TLS for *.a",
+        ),
+        ([("", {"min_version": 772})], "error: apis[0].gateway.tls @ main.json:1: needs a domain of its own"),
+        ([("{x:a|b}.test", {"min_version": 772})], "error: apis[0].gateway.tls @ main.json:1: needs a domain of its"),
+        (
+            [("a.test", {"min_version": 772, "max_version": 771})],
+            "error: apis[0].gateway.tls.min_version @ main.json:1: leaves no TLS version",
+        ),
+        (
+            [("a.test", {"max_version": 770})],
+            "error: apis[0].gateway.tls.max_version @ main.json:1: leaves no TLS version",
+        ),
+    ],
+)
+def test_tls_belongs_to_a_domain_and_its_apis_agree_on_it(
+    workshop: Workshop, api: Api, apis: list[tuple[str, dict[str, Any]]], line: str
+) -> None:
+    definitions = [
+        api({"listen_path": f"/{number}/"}, api_id=f"api-{number}", domain=domain, gateway={"tls": tls})
+        for number, (domain, tls) in enumerate(apis)
+    ]
+    assert line in workshop.told({"http_server_options": SSL, "apis": definitions})
+
+
+def test_apis_of_a_domain_may_leave_tls_to_one_of_them(workshop: Workshop, api: Api) -> None:
+    one = api(domain="a.test", gateway={"tls": {"min_version": 772}})
+    two = api({"listen_path": "/two/"}, api_id="two", domain="a.test")
+    three = api({"listen_path": "/3/"}, api_id="3", domain="A.test", gateway={"tls": {"min_version": "1.3"}})
+    assert workshop.load({"http_server_options": SSL, "apis": [one, two, three]}).apis
+
+
+def test_tls_of_an_api_without_tls_on_the_port_is_told(workshop: Workshop, api: Api) -> None:
+    told = workshop.told({"apis": [api(domain="a.test", gateway={"tls": {"min_version": 772}})]})
+    assert "warning: apis[0].gateway.tls @ main.json:1: is not used" in told

@@ -1,0 +1,22 @@
+"""Which domain an API answers for."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from gateway.tls.names import canonical
+
+if TYPE_CHECKING:
+    from gateway.config.definitions import ApiDefinition
+    from gateway.config.settings import Settings
+
+
+def domain_of(api: ApiDefinition, settings: Settings) -> str:
+    """The domain that an API names, "" for none. ``{any}.example.com`` is a wildcard by another name."""
+    custom = settings.enable_custom_domains and not api.domain_disabled
+    domain = re.sub(r"^\{[^{}]*\}\.", "*.", (custom and api.domain) or settings.hostname)
+    try:
+        return canonical(domain)
+    except ValueError:
+        return domain
