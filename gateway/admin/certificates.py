@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gateway.admin.operations import StoredCertificate
 
 _MAX_IDS = 100
+_NOTHING = (403, "Failed to decode certificate. It should be PEM encoded.")  # in Tyk that includes an empty body
 _NO_TIME = datetime(1, 1, 1, tzinfo=UTC)  # what Go calls the zero time: a public key has no dates
 
 _ORG_ID = Parameter(
@@ -103,7 +104,7 @@ class CertificateDetails(Model):
 
 
 async def _add(asked: Asked) -> Reply:
-    upload = await uploads.read(asked)
+    upload = await uploads.read(asked, _NOTHING)
     pem = b"\n".join(part for part in (upload.certificate, upload.chain, upload.private_key) if part)
     try:
         made = await asked.operations.add_certificate(asked.text("org_id"), pem, upload.passphrase, asked.actor)
@@ -146,7 +147,7 @@ CALLS = (
     Call("GET", "/tyk/certs", "List certificates", _list, CertificateList, (_ORG_ID, _MODE)),
     Call(
         "GET", "/tyk/certs/{id}", "Show one certificate or several", _get,
-        CertificateDetails | list[CertificateDetails | None], (_ID,),
+        CertificateDetails | list[CertificateDetails | None], (_ID, _IGNORED_ORG_ID),
         refusals={404: "There is none. Of several, those that do not exist are null."},
     ),
     Call(

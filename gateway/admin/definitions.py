@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
+from gateway.admin.concealment import concealed
 from gateway.admin.declarations import Body, Call, Model, Parameter, Refusal, Reply
 from gateway.config.problems import Severity
 from gateway.errors import ConfigurationError, NotFoundError
@@ -47,14 +48,14 @@ class Changed(Model):
 
 
 async def _list(asked: Asked) -> Reply:
-    return Reply([_without_keys(one) for one in await asked.operations.apis()])
+    return Reply([concealed(one) for one in await asked.operations.apis()])
 
 
 async def _get(asked: Asked) -> Reply:
     found = await asked.operations.api(asked.text("id"))
     if found is None:
         raise Refusal(404, _NOT_FOUND)
-    return Reply(_without_keys(found))
+    return Reply(concealed(found))
 
 
 async def _add(asked: Asked) -> Reply:
@@ -140,15 +141,3 @@ def _refuse(error: ConfigurationError) -> NoReturn:
     ]
     reason = "; ".join(reasons)
     raise Refusal(400, f"Validation of API Definition failed. Reason: {reason}.") from error
-
-
-def _without_keys(value: Any) -> Any:
-    """Inline PEM may hold a private key, and this is the last place before the wire."""
-    match value:
-        case str() if "PRIVATE KEY" in value:
-            return "(inline PEM, not shown)"
-        case dict():
-            return {key: _without_keys(inner) for key, inner in value.items()}
-        case list() | tuple():
-            return [_without_keys(inner) for inner in value]
-    return value

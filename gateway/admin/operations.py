@@ -228,7 +228,7 @@ class Operations(Protocol):
         """The last entries of the audit log, the newest first."""
 
     async def apis(self) -> Sequence[Mapping[str, object]]:
-        """The definitions that are served, in Tyk's classic format. Inline private keys are left out."""
+        """The definitions that are served, in Tyk's classic format, as their files have them: private keys, too."""
 
     async def api(self, api_id: str) -> Mapping[str, object] | None:
         """One of `apis`."""
@@ -236,7 +236,8 @@ class Operations(Protocol):
     async def create_api(self, definition: Mapping[str, object], actor: Actor) -> str:
         """Write a definition to ``app_path``, over one of the same id, and return its id; one without gets a new id.
 
-        As in Tyk a reload has to follow. Raises ConfigurationError, StoreError, and ConflictError when there is no
+        What `concealment.concealed` made of the present one means what it stands for. As in Tyk a reload has to
+        follow. Raises ConfigurationError, StoreError, and ConflictError when there is no
         ``app_path`` or the main file defines that id.
         """
 

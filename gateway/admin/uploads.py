@@ -12,6 +12,7 @@ from gateway.admin.operations import Upload
 if TYPE_CHECKING:
     from gateway.admin.declarations import Asked
 
+_EMPTY = (400, "there is no certificate in the body; send a PEM bundle")
 _PEM = {"type": "string", "pattern": "-----BEGIN "}
 
 
@@ -30,11 +31,11 @@ BODY = Body(
 )
 
 
-async def read(asked: Asked) -> Upload:
-    """Return what was uploaded. Whatever is not said to be JSON is PEM."""
+async def read(asked: Asked, when_empty: tuple[int, str] = _EMPTY) -> Upload:
+    """Return what was uploaded. Whatever is not said to be JSON is PEM; nothing at all is refused as told."""
     body = await asked.body()
     if not body.strip():
-        raise Refusal(400, "there is no certificate in the body; send a PEM bundle")
+        raise Refusal(*when_empty)
     if not _is_json(asked, body):
         return Upload(body)
     try:

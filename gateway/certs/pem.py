@@ -118,10 +118,12 @@ def parse_pair(
     *,
     chain_pem: bytes = b"",
     passphrase: bytes | None = None,
+    for_servers: bool = True,
 ) -> tuple[CertificatePair, tuple[str, ...]]:
     """Read a certificate, its key and its chain; the three may come in one text or in several, in any order.
 
-    Returns the pair and warnings about what was mended or will not please every client.
+    ``for_servers``: it is to be shown to clients, and judged as one that is. Returns the pair, and warnings about
+    what was mended or will not please every client.
     Raises CertificateError, which never quotes the input.
     """
     blocks = [block for text in (certificate_pem, key_pem or b"", chain_pem) for block in read_blocks(text)]
@@ -134,7 +136,9 @@ def parse_pair(
         names = describe.names(leaf)
         for certificate in chain:
             _refuse_weak(certificate)
-        _judge(leaf, names, warnings)
+        if for_servers:
+            refuse_foreign_use(leaf)
+            _judge(leaf, names, warnings)
     except _UNREADABLE as error:
         raise CertificateError("a certificate has fields that cannot be read; ask its issuer for a new one") from error
     return CertificatePair(chain, key, names), tuple(warnings)
@@ -293,8 +297,8 @@ def _refuse_weak(certificate: x509.Certificate) -> None:
         raise CertificateError(f"{subject} is signed with SHA-1 or MD5, which clients refuse; have it issued anew")
 
 
-def _judge(leaf: x509.Certificate, names: tuple[str, ...], warnings: list[str]) -> None:
-    """Whether clients will take ``leaf`` for a server's certificate."""
+def refuse_foreign_use(leaf: x509.Certificate) -> None:
+    """Refuse what no client takes for a server's certificate (RFC 5280 section 4.2.1.12). Raises CertificateError."""
     usage = describe.extension(leaf, x509.ExtendedKeyUsage)
     if usage is not None and not {
         ExtendedKeyUsageOID.SERVER_AUTH,
@@ -303,6 +307,10 @@ def _judge(leaf: x509.Certificate, names: tuple[str, ...], warnings: list[str]) 
         raise CertificateError("the certificate is not for servers (no serverAuth in its extended key usage)")
     if leaf.public_key_algorithm_oid == PublicKeyAlgorithmOID.RSASSA_PSS:
         raise CertificateError("the certificate is for an RSA-PSS key, which browsers refuse; use a plain RSA key")
+
+
+def _judge(leaf: x509.Certificate, names: tuple[str, ...], warnings: list[str]) -> None:
+    """Tell what will not please every client of a server."""
     bits = describe.extension(leaf, x509.KeyUsage)
     if bits is not None and not bits.digital_signature:
         warnings.append("the certificate's key usage forbids signatures, so modern clients will refuse it")

@@ -194,7 +194,7 @@ class _Walk:
                 return node.base / node.value
             if any(isinstance(mark, PathUnless) and _is_path(node.value, node.base, mark) for mark in marks):
                 return str(node.base / node.value)
-        return _settled(node.value, kind) if isinstance(node.value, Word) else _bare(node)
+        return settled(node.value, kind) if isinstance(node.value, Word) else _bare(node)
 
     def _items(self, kind: Any, node: Node, at: Keys) -> Any:
         if isinstance(node.value, Word):
@@ -246,7 +246,8 @@ def _unset(annotation: Any, node: Node) -> bool:
     return node.value is None or (node.value == "" and NoneType in get_args(annotation))
 
 
-def _settled(word: Word, kind: Any) -> str | int | float | bool:
+def settled(word: Word, kind: Any) -> str | int | float | bool:
+    """Decide what an unquoted word is for a key of that type; text where it cannot be of the type."""
     text = str(word)
     if kind is bool:
         return _SWITCHES.get(text.lower(), text)

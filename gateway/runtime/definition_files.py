@@ -8,9 +8,11 @@ import os
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from gateway.admin.concealment import revealed
 from gateway.config import document, json_text, refusals
 from gateway.config.definitions import ApiDefinition
 from gateway.config.node import MalformedError
+from gateway.config.plain import plain
 from gateway.config.problems import Findings, Place
 from gateway.config.reading import read
 from gateway.errors import ConfigurationError, ConflictError, NotFoundError, StoreError
@@ -19,8 +21,19 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
+    from gateway.config.node import Node
+
 _SUFFIXES = (".json", ".yaml", ".yml")
 _COMPANIONS = ("-oas", "-mcp")  # endings of other files that Tyk keeps beside definitions: never read as such
+
+
+def written(directory: Path | None, main_file: Path) -> Mapping[str, Mapping[str, object]]:
+    """Return every definition by its id, as its file has it, with all that means nothing here. Raises StoreError."""
+    root = document.read(main_file, str(main_file), Findings())
+    members = root.value if root and isinstance(root.value, dict) else {}
+    inline = next((node.value for key, node in members.items() if key.lower() == "apis"), None)
+    nodes = [*(inline if isinstance(inline, list) else ()), *(node for _, node in _files(directory))]
+    return {_api_id(node): plain(node, ApiDefinition) for node in nodes}
 
 
 def create(directory: Path | None, definition: Mapping[str, object], served: Collection[str]) -> str:
@@ -32,8 +45,9 @@ def create(directory: Path | None, definition: Mapping[str, object], served: Col
     given = {key: value for key, value in definition.items() if key.lower() != "api_id" or value}
     if not any(key.lower() == "api_id" for key in given):
         given["api_id"] = uuid4().hex
+    path, original = _find(directory, next(str(value) for key, value in given.items() if key.lower() == "api_id"))
+    given = revealed(given, original)
     api_id = _checked(given, directory)
-    path = _find(directory, api_id)
     if path is None and api_id in served:
         raise ConflictError(f"the API {api_id} is defined in the main file; change it there")
     _write(path or directory / _file_name(api_id), given)
@@ -43,16 +57,16 @@ def create(directory: Path | None, definition: Mapping[str, object], served: Col
 def update(directory: Path | None, api_id: str, definition: Mapping[str, object], served: Collection[str]) -> None:
     """Write a definition over the one that there is. Raises as `create`, and NotFoundError."""
     directory = _required(directory)
-    path = _found(directory, api_id, served)
-    named = _checked({"api_id": api_id, **definition}, directory)
-    if named != api_id:
+    path, original = _found(directory, api_id, served)
+    given = revealed({"api_id": api_id, **definition}, original)
+    if (named := _checked(given, directory)) != api_id:
         raise ConflictError(f"the definition is of the API {named}, not of {api_id}")
-    _write(path, {"api_id": api_id, **definition})
+    _write(path, given)
 
 
 def delete(directory: Path | None, api_id: str, served: Collection[str]) -> None:
     """Remove a definition's file. Raises NotFoundError, ConflictError and StoreError."""
-    path = _found(_required(directory), api_id, served)
+    path, _ = _found(_required(directory), api_id, served)
     with _explained(path):
         path.unlink()
         _sync(path.parent)
@@ -64,25 +78,35 @@ def _required(directory: Path | None) -> Path:
     return directory
 
 
-def _found(directory: Path, api_id: str, served: Collection[str]) -> Path:
-    path = _find(directory, api_id)
+def _found(directory: Path, api_id: str, served: Collection[str]) -> tuple[Path, object]:
+    path, original = _find(directory, api_id)
     if path is None and api_id in served:
         raise ConflictError(f"the API {api_id} is defined in the main file; change it there")
     if path is None:
         raise NotFoundError("API not found")
-    return path
+    return path, original
 
 
-def _find(directory: Path, api_id: str) -> Path | None:
-    """The file that defines the API; broken files define none."""
+def _find(directory: Path, api_id: str) -> tuple[Path | None, object]:
+    """The file that defines the API, and what it says."""
+    found = ((path, plain(node, ApiDefinition)) for path, node in _files(directory) if _api_id(node) == api_id)
+    return next(found, (None, None))
+
+
+def _files(directory: Path | None) -> Iterator[tuple[Path, Node]]:
+    """Each file with what is in it; broken ones hold nothing."""
+    if directory is None:
+        return
     with _explained(directory):
         files = sorted(path for path in directory.iterdir() if path.suffix.lower() in _SUFFIXES)
     for file in files:
-        root = document.read(file, str(file), Findings())
-        members = root.value if root and isinstance(root.value, dict) else {}
-        if any(key.lower() == "api_id" and node.value == api_id for key, node in members.items()):
-            return file
-    return None
+        if node := document.read(file, str(file), Findings()):
+            yield file, node
+
+
+def _api_id(node: Node) -> str:
+    members = node.value if isinstance(node.value, dict) else {}
+    return next((str(child.value) for key, child in members.items() if key.lower() == "api_id"), "")
 
 
 def _checked(definition: Mapping[str, object], directory: Path) -> str:

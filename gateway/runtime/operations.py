@@ -232,13 +232,19 @@ class LiveOperations:
     # API definitions
 
     async def apis(self) -> Sequence[Mapping[str, object]]:
-        """The definitions that are served, in Tyk's classic format."""
-        return [api.model_dump(mode="json") for api in self._current.configuration.apis]
+        """The definitions that are served, each as its file has it now."""
+        return list((await self._written()).values())
 
     async def api(self, api_id: str) -> Mapping[str, object] | None:
         """One of `apis`."""
-        apis = self._current.configuration.apis
-        return next((api.model_dump(mode="json") for api in apis if api.api_id == api_id), None)
+        return (await self._written()).get(api_id)
+
+    async def _written(self) -> Mapping[str, Mapping[str, object]]:
+        configuration = self._current.configuration
+        main_file = configuration.files[0]
+        found = await asyncio.to_thread(definition_files.written, configuration.settings.app_path, main_file)
+        # What has no file any more is served until the next reload.
+        return {api.api_id: found.get(api.api_id) or api.model_dump(mode="json") for api in configuration.apis}
 
     async def create_api(self, definition: Mapping[str, object], actor: Actor) -> str:
         """Write a definition to ``app_path``, over one of the same id, and return its id."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.certs.blocks import MAX_BYTES
-from gateway.certs.pem import CertificatePair, check_dates, parse_pair
+from gateway.certs.pem import CertificatePair, check_dates, parse_pair, refuse_foreign_use
 from gateway.config.kinds import is_inline_pem, is_store_id
 from gateway.config.problems import Problem, Severity
 from gateway.errors import CertificateError
@@ -95,6 +95,7 @@ def _referred(reference: str, store: Store | None) -> CertificatePair:
         pair = store.stored_pair(reference) if store else None
         if pair is None:
             raise CertificateError("the certificate store has no certificate with a key under this id")
+        refuse_foreign_use(pair.leaf)
         return pair
     if is_inline_pem(reference):
         return parse_pair(reference.encode())[0]

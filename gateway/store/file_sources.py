@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.certs.blocks import MAX_BYTES
-from gateway.certs.pem import CertificatePair, check_dates, check_names, parse_pair
+from gateway.certs.pem import CertificatePair, check_dates, check_names, parse_pair, refuse_foreign_use
 from gateway.config.kinds import is_inline_pem, is_store_id
 from gateway.config.problems import Problem, Severity
 from gateway.errors import CertificateError
@@ -216,6 +216,7 @@ class _Collection:
         pair = self._store.stored_pair(certificate_id) if self._store else None
         if pair is None:
             raise CertificateError("the certificate store has no certificate with a key under this id; add it there")
+        refuse_foreign_use(pair.leaf)
         self._report(path, certificate_id, check_dates(pair, self._now))
         return pair
 

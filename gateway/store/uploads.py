@@ -16,6 +16,8 @@ from gateway.store.certificates import Stored
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from gateway.certs.blocks import Block
+
 # Where Tyk refuses too, it is with these words (certs.GetCertIDAndChainPEM).
 _NO_PEM = "Failed to decode certificate. It should be PEM encoded."
 _COMBINED = "Public keys can't be combined with certificates"
@@ -24,8 +26,11 @@ _EXPIRED = "certificate is expired"
 
 
 def examine(org_id: str, pem: bytes, passphrase: str | None, now: datetime) -> tuple[Stored, CertificatePair | None]:
-    """Return what is to be stored, and the pair if it is one. Raises CertificateError."""
-    blocks = read_blocks(pem)
+    """Return what is to be stored, and the pair if it is one. Raises CertificateError.
+
+    A pair may be for whatever it likes: Tyk keeps those that the gateway shows to upstreams here, too.
+    """
+    blocks = _blocks(pem)
     certificates = [block.pem for block in blocks if block.label in ("CERTIFICATE", "X509 CERTIFICATE")]
     public_keys = [block.pem for block in blocks if block.label == "PUBLIC KEY"]
     private_keys = {block.pem for block in blocks if block.label.endswith("PRIVATE KEY")}
@@ -41,9 +46,18 @@ def examine(org_id: str, pem: bytes, passphrase: str | None, now: datetime) -> t
         chain = tuple(map(_certificate, certificates))
         _refuse_expired(chain, now)
         return Stored(org_id, "certificate", chain[0].public_bytes(Encoding.DER), b"".join(certificates)), None
-    pair, _ = parse_pair(pem, passphrase=passphrase.encode() if passphrase else None)
+    pair, _ = parse_pair(pem, passphrase=passphrase.encode() if passphrase else None, for_servers=False)
     _refuse_expired(pair.chain, now)
     return Stored(org_id, "pair", pair.leaf.public_bytes(Encoding.DER), pair.chain_pem), pair
+
+
+def _blocks(pem: bytes) -> list[Block]:
+    try:
+        return read_blocks(pem)
+    except CertificateError as error:
+        if b"-----BEGIN " in pem:
+            raise
+        raise CertificateError(f"{_NO_PEM} ({error})") from error
 
 
 def _refuse_expired(chain: tuple[x509.Certificate, ...], now: datetime) -> None:

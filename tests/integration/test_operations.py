@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from gateway.admin.concealment import concealed
 from gateway.admin.operations import Actor, Expectation, Kind, Upload
 from gateway.certs.self_signed import Authority
 from gateway.errors import (
@@ -286,11 +287,35 @@ async def test_definitions_are_written_changed_and_removed_as_files(node: Node) 
         await operations.create_api({"use_keyless": True, "proxy": {"target_url": "http://a/"}}, ACTOR)
 
 
+@pytest.mark.parametrize("suffix", ["json", "yaml"])
+async def test_who_gets_edits_and_puts_a_definition_loses_nothing(node: Node, suffix: str) -> None:
+    pair = node.authority.leaf("b.test")
+    inline = (pair.chain_pem + pair.key_pem).decode()
+    tyks = {"version_data": {"not_versioned": True, "versions": {"Default": {"name": "Default"}}}, "tags": ["a", "1"]}
+    definition = {**node.define("one", domain="b.test"), **tyks, "certificates": [inline, "../a.test.pem"]}
+    (node.directory / "apps" / "one.json").unlink()
+    file = node.directory / "apps" / f"mine.{suffix}"
+    file.write_text(json.dumps(definition) if suffix == "json" else yaml.safe_dump(definition))
+    assert (await node.operations.reload(ACTOR, block=True)).ok
+    shown = concealed(await node.operations.api("one"))
+    assert "PRIVATE KEY" not in str(shown)
+    assert {**shown, "certificates": definition["certificates"]} == definition
+    await node.operations.update_api("one", {**shown, "name": "First"}, ACTOR)
+    assert yaml.safe_load(file.read_text()) == {**definition, "name": "First"}
+    assert await node.operations.create_api(shown, ACTOR) == "one"
+    assert yaml.safe_load(file.read_text()) == definition
+    assert (await node.operations.reload(ACTOR, block=True)).ok
+    assert node.served("b.test") == [pair.fingerprint]
+    with pytest.raises(ConfigurationError, match="stands for nothing"):
+        await node.operations.create_api({**shown, "api_id": "two"}, ACTOR)
+
+
 async def test_an_api_of_the_main_file_is_not_changed_from_here(node: Node) -> None:
     node.main["apis"] = [node.define("inline", domain="c.test")]
     (node.directory / "apps" / "inline.json").unlink()
     node.configure()
     assert (await node.operations.reload(ACTOR, block=True)).ok
+    assert await node.operations.api("inline") == node.main["apis"][0]
     with pytest.raises(ConflictError, match="main file"):
         await node.operations.delete_api("inline", ACTOR)
     del node.main["app_path"]

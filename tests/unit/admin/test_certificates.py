@@ -60,8 +60,10 @@ async def test_a_certificate_that_is_there_already_is_refused_in_tyks_words() ->
 
 
 @pytest.mark.parametrize("body", [b"", b" \n"])
-async def test_an_empty_body_is_refused(body: bytes) -> None:
-    assert (await Admin().ask("POST", "/tyk/certs", content=body)).status_code == 400
+async def test_an_empty_body_is_refused_as_tyk_does(body: bytes) -> None:
+    response = await Admin().ask("POST", "/tyk/certs", content=body)
+    message = "Failed to decode certificate. It should be PEM encoded."
+    assert (response.status_code, response.json()) == (403, {"status": "error", "message": message})
 
 
 @pytest.mark.parametrize(

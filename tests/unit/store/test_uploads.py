@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from typing import TYPE_CHECKING
 
 import pytest
-from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat, PublicFormat
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from gateway.certs.self_signed import Authority
+from gateway.config.load import Configuration
+from gateway.config.settings import HttpServerOptions, Settings
 from gateway.errors import CertificateError
+from gateway.store import file_sources
+from gateway.store.audit import Deed
+from gateway.store.sqlite import Store
 from gateway.store.uploads import examine
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 NOW = datetime.now(UTC)
 AUTHORITY = Authority.create()
@@ -51,6 +71,8 @@ def test_a_public_key_has_the_id_of_its_der() -> None:
     ("pem", "said"),
     [
         (b"", r"^Failed to decode certificate\. It should be PEM encoded\.$"),
+        (b"garbage", r"^Failed to decode certificate\. It should be PEM encoded\. \(this is not PEM"),
+        (b"0\x82\x01\x02\x02\x01\x03\x30", "PKCS#12"),
         (PAIR.key_pem, r"^Failed to decode certificate\. It should be PEM encoded\.$"),
         (PAIR.chain_pem + PUBLIC, "^Public keys can't be combined with certificates$"),
         (PAIR.chain_pem + PAIR.key_pem + OTHER.key_pem, "^Found multiple private keys$"),
@@ -64,3 +86,29 @@ def test_a_public_key_has_the_id_of_its_der() -> None:
 def test_the_rest_is_refused_in_the_words_of_tyk_where_it_has_some(pem: bytes, said: str) -> None:
     with pytest.raises(CertificateError, match=said):
         examine("org", pem, None, NOW)
+
+
+def client_pair() -> bytes:
+    """A certificate that is for clients and nothing else, as Tyk keeps for upstreams, with its key."""
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a gateway")])
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), 7, now - timedelta(hours=1), now + timedelta(days=9))
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+        .sign(key, SHA256())
+    )
+    return certificate.public_bytes(Encoding.PEM) + key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def test_a_pair_for_clients_is_kept_but_not_served(tmp_path: Path) -> None:
+    stored, pair = examine("org", client_pair(), None, NOW)
+    assert pair
+    assert (stored.kind, pair.fingerprint) == ("pair", stored.id.removeprefix("org"))
+    with closing(Store.open(tmp_path, writable=True)) as store:
+        store.add_certificate(stored, pair, Deed("test", "", "test", ""))
+        options = HttpServerOptions(use_ssl=True, ssl_certificates=(stored.id,))
+        settings = Settings(http_server_options=options)
+        configuration = Configuration(settings=settings, apis=(), warnings=(), files=())
+        collected = file_sources.collect(configuration, NOW, store)
+    assert collected.entries == ()
+    assert "not for servers" in str(collected.unresolved)
