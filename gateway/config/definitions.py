@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from gateway.config import tyk_names
+from gateway.config.balancing import Balancing, HealthRules, Queue, UpstreamTimeouts
 from gateway.config.header_kinds import HeaderLines, HeaderName  # noqa: TC001 - pydantic evaluates them
 from gateway.config.kinds import (
     Bytes,
@@ -22,6 +23,7 @@ from gateway.config.kinds import (
     Section,
     Target,
 )
+from gateway.config.uptime import UptimeTests
 
 
 class Transport(Section):
@@ -53,6 +55,9 @@ class Proxy(Section):
     enable_load_balancing: bool = Field(default=False, description="take turns over `target_list`")
     target_list: tuple[ListedTarget, ...] = Field(
         (), description="upstreams that take turns; without a scheme they are http"
+    )
+    check_host_against_uptime_tests: bool = Field(
+        default=False, description="leave out targets whose host is down by `uptime_tests`; all down: 503"
     )
     transport: Transport = Field(Transport(), description="TLS towards the upstream")
 
@@ -114,6 +119,10 @@ class ApiGateway(Section):
     body_bytes: Bytes | None = Field(
         None, description="largest request body; 0: unlimited; empty: as for the whole gateway"
     )
+    balancing: Balancing = Field(Balancing(), description="how requests are spread over the targets")
+    health: HealthRules = Field(HealthRules(), description="when a target is left out for a while")
+    queue: Queue = Field(Queue(), description="connections to a target, and who waits for one")
+    timeouts: UpstreamTimeouts = Field(UpstreamTimeouts(), description="patience with the targets")
 
 
 class ApiDefinition(Section):
@@ -150,4 +159,5 @@ class ApiDefinition(Section):
     enable_ip_blacklisting: bool = Field(default=False, description="refuse `blacklisted_ips` with 403")
     blacklisted_ips: tuple[Network, ...] = Field((), description="addresses and networks that may not")
     ip_access_control_disabled: bool = Field(default=False, description="ignore both lists")
+    uptime_tests: UptimeTests = Field(UptimeTests(), description="hosts that are checked now and then")
     gateway: ApiGateway = Field(ApiGateway(), description="what Tyk has no key for")

@@ -146,6 +146,13 @@ def _check_definition(definition: ApiDefinition, settings: Settings, origin: Ori
             found.error(place, "is empty, but enable_load_balancing is true", "list the targets")
     elif not proxy.target_url and origin.sound("proxy", "target_url"):
         found.error(origin.place("proxy", "target_url"), "is required and missing", "write http://host:port/")
+    weights = definition.gateway.balancing.weights
+    if weights and len(weights) != len(proxy.target_list) and origin.sound("proxy", "target_list"):
+        found.error(
+            origin.place("gateway", "balancing", "weights"),
+            f"has {len(weights)} weights for {len(proxy.target_list)} targets",
+            "write one for each of proxy.target_list, in its order",
+        )
     if transport.ssl_min_version or transport.ssl_max_version:
         low = transport.ssl_min_version or settings.proxy_ssl_min_version or LOWEST_DEFAULT
         high = transport.ssl_max_version or settings.proxy_ssl_max_version or HIGHEST_DEFAULT

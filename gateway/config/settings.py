@@ -28,6 +28,7 @@ from gateway.config.kinds import (
     SomeCount,
     SomeSeconds,
 )
+from gateway.config.uptime import UptimeSettings
 
 # Never in a copy of the configuration: who needs a secret reads it where it stands.
 Secret = Annotated[SecretStr | None, Field(exclude=True, repr=False)]
@@ -93,6 +94,9 @@ class Limits(Section):
     upstream_response_timeout: SomeSeconds = Field(30, description="time until an upstream answers with a head")
     upstream_idle_timeout: SomeSeconds = Field(
         60, description="longest pause in a response; life of an idle connection"
+    )
+    upstream_dns_interval: SomeSeconds = Field(
+        30, description="time after which the name of an upstream is looked up again"
     )
     drain_timeout: SomeSeconds = Field(30, description="time that running requests have when the gateway stops")
     active_sites: SomeCount = Field(10000, description="TLS sites that a worker keeps in memory")
@@ -210,5 +214,6 @@ class Settings(Section):
         0, description="time to serve on at the end, with `/ready` at 503, before the ports are closed"
     )
     pid_file_location: Path | None = Field(None, description="file that holds the supervisor's process id; empty: none")
+    uptime_tests: UptimeSettings = Field(UptimeSettings(), description="checks of the hosts of all APIs")
     http_server_options: HttpServerOptions = Field(HttpServerOptions(), description="how the gateway meets clients")
     gateway: GatewaySection = Field(GatewaySection(), description="what Tyk has no key for")

@@ -34,7 +34,7 @@ _MAIN_FILE = """
     session_lifetime_respects_key_expiration session_update_buffer_size session_update_pool_size
     skip_verify_existing_plugin_bundle slave_options ssl_force_common_name_check statsd_connection_string
     statsd_prefix storage streaming suppress_default_org_store suppress_redis_signal_reload
-    syslog_network_addr syslog_transport template_path tracing track_404_logs tyk_js_path uptime_tests
+    syslog_network_addr syslog_transport template_path tracing track_404_logs tyk_js_path
     use_db_app_configs use_graylog use_logstash use_redis_log use_sentry use_syslog version_header
 """
 
@@ -59,7 +59,7 @@ _DEFINITION = """
     jwt_signing_method jwt_skip_kid jwt_source notifications oauth_meta openid_options pinned_public_keys
     request_signing response_processors scopes security_requirements session_lifetime
     session_lifetime_respects_key_expiration session_provider slug strip_auth_data tag_headers tags
-    tags_disabled upstream_auth upstream_certificates upstream_certificates_disabled uptime_tests
+    tags_disabled upstream_auth upstream_certificates upstream_certificates_disabled
     use_basic_auth use_go_plugin_auth use_mutual_tls_auth use_oauth2 use_openid use_standard_auth
     user_group_owners user_owners version_name
 """
@@ -67,7 +67,7 @@ _DEFINITION = """
 MAIN_FILE = frozenset(_MAIN_FILE.split())
 HTTP_SERVER_OPTIONS = frozenset(_HTTP_SERVER_OPTIONS.split())
 DEFINITION = frozenset(_DEFINITION.split())
-PROXY = frozenset({"check_host_against_uptime_tests", "service_discovery"})
+PROXY = frozenset({"service_discovery"})
 TRANSPORT = frozenset({"proxy_url"})
 VERSION_DATA = frozenset({"default_version", "not_versioned"})
 VERSION = frozenset(
