@@ -27,7 +27,7 @@ _LAST_READS = 16
 
 
 class UpstreamConnection(asyncio.Protocol):
-    """A connection to an upstream. ``release`` is called with it whenever it can take another request."""
+    """A connection to an upstream. ``release`` is called whenever it can take another request, and when it ended."""
 
     __slots__ = (
         "_buffer",
@@ -236,8 +236,8 @@ class UpstreamConnection(asyncio.Protocol):
         if error is not None and self._receiver is not None and not encrypted:
             self._read_what_came()
         self.closed = True
+        self._release(self)
         if self._receiver is None:
-            self._release(self)
             return
         # RFC 9112 section 9.8: over TLS, an end without close_notify may be somebody else's work.
         whole = self._closed_properly or not encrypted

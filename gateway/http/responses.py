@@ -43,6 +43,8 @@ def date_line() -> bytes:
 def error_lines(status: int) -> list[bytes]:
     """Write the field lines of an error, but for its length and what is particular to it."""
     lines = [b"Content-Type: application/json", b"Cache-Control: no-store", date_line()]
+    if status == 503:  # RFC 9110 section 10.2.3; connections become free, and hosts come up, within such times
+        lines.append(b"Retry-After: 5")
     if status == 405:  # RFC 9110 section 15.5.6 requires it
         lines.append(ALLOW)
     return lines

@@ -27,42 +27,35 @@ from gateway.errors import UpstreamError
 from gateway.http import responses
 from gateway.http.forwarding import client_address, trusted_lines
 from gateway.http.head import CHUNKED, RequestHead, ResponseHead
+from gateway.proxy.attempts import Attempts
 from gateway.routing.paths import target_path
 
 if TYPE_CHECKING:
     from gateway.http.h1_server import H1Connection
     from gateway.http.upstream import UpstreamStream
     from gateway.observe.access_log import Record
-    from gateway.proxy.pool import Pool
     from gateway.proxy.server import ProxyServer
     from gateway.routing.admission import Admission
     from gateway.routing.router import Route
-    from gateway.routing.snapshot import Api, Upstream
+    from gateway.routing.snapshot import Api
 
-# RFC 9110 section 9.2.2: a request that may be sent twice, for once and twice come to the same.
-_IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))
 # TRACE would show a client what proxies added (RFC 9110 section 9.3.8); CONNECT is for forward proxies.
 _NOT_SERVED = frozenset((b"TRACE", b"CONNECT"))
-_MAX_ATTEMPTS = 3
 _NO_TRAILERS: list[bytes] = []
 _REQUEST_ID = re.compile(rb"[0-9A-Za-z._=+/-]{1,128}")
 
 
-class Exchange:
+class Exchange(Attempts):
     """A request from ``connection``, until its response is complete or cannot be had."""
 
     # Class attributes, not slots: what an exchange never changes it need not set, on the path of every request.
     deadline = inf
     request_id = b""
     _route: Route | None = None
-    _api: Api | None = None
-    _target: Upstream | None = None
-    _pool: Pool | None = None
-    _upstream: UpstreamStream | None = None
     _held = b""
     _trailers = _NO_TRAILERS
-    _responding = _done = False
-    _status = _received = _sent = _attempts = 0
+    _responding = False
+    _status = _received = _sent = 0
     _first_byte = 0.0
 
     def __init__(self, server: ProxyServer, connection: H1Connection, head: RequestHead) -> None:
@@ -131,50 +124,15 @@ class Exchange:
         status = 301 if self._head.method in (b"GET", b"HEAD") else 308
         self._answer(status, message, [b"Location: " + location])
 
-    # connect
-
-    def _connect(self, *, reuse: bool) -> None:
-        assert self._api is not None
-        self._attempts += 1
-        self._target = next(self._api.turns)
-        pool = self._pool = self._server.pool(self._target)
-        upstream = pool.take() if reuse else None
-        if upstream is not None:
-            if self._attempts > 1:  # an earlier attempt waited for a connection, and reading waited with it
-                self._connection.resume_body()
-            self._forward(upstream)
-            return
-        self._connection.pause_body()
-        self._server.dial(pool, self)
-
-    def connected(self, upstream: UpstreamStream) -> None:
-        """Take the connection that was asked for."""
-        if self._done:
-            upstream.release()
-            return
-        self._connection.resume_body()
-        self._forward(upstream)
-
-    def connect_failed(self, error: UpstreamError) -> None:
-        """Try another target: nothing was sent, so nothing can happen twice."""
-        assert self._api is not None
-        if self._done:
-            return
-        if self._attempts < min(_MAX_ATTEMPTS, len(self._api.upstreams)):
-            self._connect(reuse=True)
-        else:
-            self._upstream_failed(error)
-
     # forward
 
     def _forward(self, upstream: UpstreamStream) -> None:
         head, api, route = self._head, self._api, self._route
         assert api is not None
         assert route is not None
-        assert self._target is not None
         target = self._target.target  # the pool's may have another path: it is shared by all that lead to its address
         self._upstream = upstream
-        patience = self._snapshot.limits.upstream_response_timeout if self._body_ended else inf
+        patience = self._target.response_timeout if self._body_ended else inf
         self.deadline = self._server.now + patience
         upstream.request(
             head,
@@ -223,14 +181,14 @@ class Exchange:
             self._trailers = trailers
             return
         if ended:
-            self.deadline = self._server.now + self._snapshot.limits.upstream_response_timeout
+            self.deadline = self._server.now + self._target.response_timeout
         upstream.send_body(data, trailers, ended=ended)
 
     def pause_request(self) -> None:
         """The upstream does not read: neither do we."""
         if not self._body_ended:
             self._connection.pause_body()
-            self.deadline = self._server.now + self._snapshot.limits.upstream_idle_timeout
+            self.deadline = self._server.now + self._target.idle_timeout
 
     def resume_request(self) -> None:
         """The upstream reads again."""
@@ -254,13 +212,18 @@ class Exchange:
         lines = head.lines.copy()  # the head may be another response's too
         if self._snapshot.hsts is not None:
             self._demand_https(lines)
-        assert self._api is not None
-        if self._api.response_rules is not None:
-            lines = self._api.response_rules.apply(lines)
+        api = self._api
+        assert api is not None
+        if api.response_rules is not None:
+            lines = api.response_rules.apply(lines)
+        if self._set_cookie is not None:
+            lines.append(self._set_cookie)
+        if api.balancer is not None and api.balancer.health.troubled:
+            api.balancer.health.succeeded(self._target.index)
         if ended:
             self._end()
         else:
-            self.deadline = self._server.now + self._snapshot.limits.upstream_idle_timeout
+            self.deadline = self._server.now + self._target.idle_timeout
         self._connection.respond(head.status_line, lines, head.length, body, ended=ended)
 
     def response_body(self, data: bytes, *, ended: bool, trailers: list[bytes]) -> None:
@@ -269,18 +232,14 @@ class Exchange:
         if ended:
             self._end()
         else:
-            self.deadline = self._server.now + self._snapshot.limits.upstream_idle_timeout
+            self.deadline = self._server.now + self._target.idle_timeout
         self._connection.send_body(data, trailers, ended=ended)
 
     def response_failed(self, error: UpstreamError, *, began: bool) -> None:
         """Send the request again if that is safe, else tell the client."""
         upstream, self._upstream = self._upstream, None
         assert upstream is not None
-        stale = upstream.served > 0 and not began
-        if stale and self._head.method in _IDEMPOTENT and self._head.length == 0 and self._attempts < _MAX_ATTEMPTS:
-            self._connect(reuse=False)
-        else:
-            self._upstream_failed(error)
+        self._attempt_failed(error, kept=upstream.served > 0, began=began)
 
     def pause_response(self) -> None:
         """The client does not read: neither do we."""
@@ -292,7 +251,7 @@ class Exchange:
         """The client reads again."""
         if self._upstream is not None:
             self._upstream.resume()
-            self.deadline = self._server.now + self._snapshot.limits.upstream_idle_timeout
+            self.deadline = self._server.now + self._target.idle_timeout
 
     # end
 
@@ -313,9 +272,15 @@ class Exchange:
 
     def expire(self) -> None:
         """The upstream has kept silent for too long."""
+        connected = self._upstream is not None
         self._drop_upstream()
-        waited = "send its response" if self._responding else "answer"
-        self._upstream_failed(UpstreamError(504, f"the upstream took too long to {waited}"))
+        if connected:
+            waited = "send its response" if self._responding else "answer"
+            error = UpstreamError(504, f"the upstream took too long to {waited}")
+            self._note_failure(error)
+        else:
+            error = UpstreamError(503, "no connection became free in time")
+        self._upstream_failed(error)
 
     def _upstream_failed(self, error: UpstreamError) -> None:
         assert self._pool is not None
@@ -329,6 +294,8 @@ class Exchange:
         upstream, self._upstream = self._upstream, None
         if upstream is not None:
             upstream.close()
+        elif self._pool is not None:
+            self._pool.leave(self)
 
     def _fail(self, status: int, message: str) -> None:
         self._answer(status, message, [])

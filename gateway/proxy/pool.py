@@ -1,43 +1,91 @@
-"""Connections to one upstream address: kept while idle, made when none is, never more idle than allowed."""
+"""Connections to one upstream: kept while idle, made when none is, never more than allowed.
+
+Who finds no idle connection asks for one. When there may be no more of them it waits in line, first come first served:
+a connection that becomes free goes to the first in line, and so does the place of one that ends.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 from gateway.errors import UpstreamError
 from gateway.http.h1_client import UpstreamConnection
+from gateway.proxy.dialling import connect
 from gateway.tls.context import upstream_context
 from gateway.tls.names import common_name_matches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Coroutine
 
     from gateway.http.fields import FieldTable
+    from gateway.http.upstream import UpstreamStream
     from gateway.observe.events import EventLog
+    from gateway.proxy.resolver import Resolver
     from gateway.routing.snapshot import Upstream
 
 _EVENT_SECONDS = 1.0
 
 
+class Caller(Protocol):
+    """Who asks for a connection: an exchange."""
+
+    def connected(self, upstream: UpstreamStream) -> None:
+        """Take the connection that was asked for."""
+
+    def connect_failed(self, error: UpstreamError) -> None:
+        """Learn that there will be none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What all pools of a worker share. ``spawn`` runs a coroutine as a task that the worker's end will end."""
+
+    table: FieldTable
+    events: EventLog
+    clock: Callable[[], float]
+    resolver: Resolver
+    spawn: Callable[[Coroutine[None, None, None]], None]
+
+
 class Pool:
     """The connections to ``upstream``; the one used last is used next, so that the others may grow old and go."""
 
-    def __init__(self, upstream: Upstream, table: FieldTable, events: EventLog, clock: Callable[[], float]) -> None:
+    def __init__(self, upstream: Upstream, surroundings: Surroundings) -> None:
         self.upstream = upstream
-        self._table = table
-        self._events = events
-        self._clock = clock
+        self._surroundings = surroundings
+        self._clock = surroundings.clock
         self._idle: list[UpstreamConnection] = []
+        self._addresses: dict[UpstreamConnection, str] = {}  # of all connections, idle or not
+        self._moved: set[UpstreamConnection] = set()  # to addresses that the name no longer has
+        self._line: dict[Caller, None] = {}
+        self._dialling = self._dialled = 0
         self._retired = False
         self._tls: ssl.SSLContext | None = None
         self._silent_until = 0.0
         self._unreported = 0
+        self.failures = self.retries = 0
 
     def __repr__(self) -> str:
         """Show where the connections go and how many wait."""
-        return f"<Pool {self.upstream.name} idle={len(self._idle)}>"
+        return f"<Pool {self.upstream.name} idle={len(self._idle)} busy={self.in_flight} line={len(self._line)}>"
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests are being answered, or are about to be sent."""
+        return len(self._addresses) - len(self._idle) + self._dialling
+
+    @property
+    def idle(self) -> int:
+        """How many connections wait for a request."""
+        return len(self._idle)
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for a connection."""
+        return len(self._line)
 
     def take(self) -> UpstreamConnection | None:
         """Take an idle connection, if there is one."""
@@ -47,25 +95,80 @@ class Pool:
                 return connection
         return None
 
-    async def dial(self) -> UpstreamConnection:
+    def ask(self, caller: Caller) -> bool:
+        """Have a connection made for ``caller``; true when it has to wait in line until there may be one.
+
+        Raises:
+            UpstreamError: 503, the line is full.
+        """
+        limit = self.upstream.max_connections
+        if not limit or len(self._addresses) + self._dialling < limit:
+            self._dial_for(caller)
+            return False
+        if len(self._line) >= self.upstream.queue_length:
+            raise UpstreamError(503, f"all {limit} connections are busy, and {len(self._line)} requests wait for one")
+        self._line[caller] = None
+        if self._idle:  # who asks in spite of these does not trust them: one makes room
+            self._idle.pop(0).close()
+        return True
+
+    def leave(self, caller: Caller) -> None:
+        """Wait in line no longer."""
+        self._line.pop(caller, None)
+
+    def _dial_for(self, caller: Caller) -> None:
+        self._dialling += 1
+        self._surroundings.spawn(self._dial_and_tell(caller))
+
+    async def _dial_and_tell(self, caller: Caller) -> None:
+        try:
+            connection = await self._dial()
+        except UpstreamError as error:
+            self._dialling -= 1
+            self._next_in_line()
+            caller.connect_failed(error)
+        except Exception as error:  # noqa: BLE001 - whatever is odd about an upstream, its client gets an answer
+            self._dialling -= 1
+            self._next_in_line()
+            caller.connect_failed(UpstreamError(502, f"{type(error).__name__}: {error}"))
+        else:
+            self._dialling -= 1
+            caller.connected(connection)
+
+    def _next_in_line(self) -> None:
+        """Let the first in line have a connection made, if there may be one more."""
+        if self._line and len(self._addresses) + self._dialling < self.upstream.max_connections:
+            self._dial_for(self._pop_line())
+
+    def _pop_line(self) -> Caller:
+        caller = next(iter(self._line))
+        del self._line[caller]
+        return caller
+
+    async def _dial(self) -> UpstreamConnection:
         """Make a connection.
 
         Raises:
             UpstreamError: 502 when the name, the address, or the certificate is no good; 504 when it takes too long.
         """
         upstream = self.upstream
-        loop = asyncio.get_running_loop()
+        host = upstream.target.host
+        resolver = self._surroundings.resolver
         if upstream.tls is not None and self._tls is None:
             self._tls = upstream_context(upstream.tls, verify=upstream.verify)
-        connection = UpstreamConnection(self._table, self._release)
+        connection = UpstreamConnection(self._surroundings.table, self._release)
         try:
             async with asyncio.timeout(upstream.connect_timeout):
-                await loop.create_connection(
-                    lambda: connection,
-                    upstream.target.host,
-                    upstream.target.port,
-                    ssl=self._tls,
-                    server_hostname=upstream.target.host if self._tls is not None else None,
+                addresses = await resolver.addresses(host, upstream.target.port, upstream.dns_interval)
+                try:
+                    sock = await connect(addresses, self._dialled)
+                except OSError:
+                    resolver.doubt(host)
+                    raise
+                self._dialled += 1
+                address = sock.getpeername()[0]
+                await asyncio.get_running_loop().create_connection(
+                    lambda: connection, sock=sock, ssl=self._tls, server_hostname=host if self._tls else None
                 )
         except TimeoutError as error:
             raise UpstreamError(504, f"no connection within {upstream.connect_timeout:g} s") from error
@@ -80,6 +183,9 @@ class Pool:
             if certificate is None or not common_name_matches(certificate, upstream.target.host):
                 connection.close()
                 raise UpstreamError(502, "the common name of the upstream's certificate is not its host name")
+        if connection.closed:
+            raise UpstreamError(502, "the upstream closed the connection at once")
+        self._addresses[connection] = address
         return connection
 
     def _release(self, connection: UpstreamConnection) -> None:
@@ -87,6 +193,13 @@ class Pool:
         if connection.closed:
             if connection in self._idle:
                 self._idle.remove(connection)
+            if self._addresses.pop(connection, None) is not None:
+                self._moved.discard(connection)
+                self._next_in_line()
+        elif connection in self._moved:
+            connection.close()
+        elif self._line:
+            self._pop_line().connected(connection)
         elif self._retired or len(self._idle) >= self.upstream.max_idle:
             connection.close()
         else:
@@ -104,6 +217,20 @@ class Pool:
         while self._idle:
             self._idle.pop().close()
 
+    def move(self, addresses: Collection[str]) -> None:
+        """Leave the addresses that the name no longer has; requests under way finish where they are."""
+        for connection, address in tuple(self._addresses.items()):
+            if address not in addresses:
+                self._moved.add(connection)
+                if connection in self._idle:
+                    self._idle.remove(connection)
+                    connection.close()
+
+    def retried(self, error: UpstreamError) -> None:
+        """Count and log a failure after which the request goes elsewhere."""
+        self.retries += 1
+        self.failed(error)
+
     def failed(self, error: UpstreamError) -> None:
         """Log a failure; at most one line a second for one upstream, with the number of those left out."""
         now = self._clock()
@@ -111,7 +238,7 @@ class Pool:
             self._unreported += 1
             return
         self._silent_until = now + _EVENT_SECONDS
-        self._events.warning(
+        self._surroundings.events.warning(
             "upstream.failed",
             f"upstream {self.upstream.name}: {error}",
             status=error.status,

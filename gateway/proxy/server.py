@@ -16,7 +16,6 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from gateway.config.networks import contain
-from gateway.errors import UpstreamError
 from gateway.http import fields, forwarding
 from gateway.http.downstream import Peer
 from gateway.http.h1_server import H1Connection
@@ -26,14 +25,14 @@ from gateway.proxy.exchange import Exchange
 from gateway.proxy.handshake import Handshake
 from gateway.proxy.listener import Listener
 from gateway.proxy.peeking import ProxyHeader
-from gateway.proxy.pool import Pool
 from gateway.proxy.shares import Shares
 from gateway.proxy.sites import Sites
+from gateway.proxy.upstreams import Upstreams
 from gateway.tls.transport import TlsTransport
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from OpenSSL import SSL
 
@@ -44,7 +43,7 @@ if TYPE_CHECKING:
     from gateway.observe.events import EventLog
     from gateway.proxy.shares import Share
     from gateway.routing.policies import HostPolicy
-    from gateway.routing.snapshot import Snapshot, Upstream
+    from gateway.routing.snapshot import Snapshot
 
 _TICK_SECONDS = 0.5
 _EVENTS_PER_TICK = 20
@@ -69,6 +68,7 @@ class ProxyServer:
         snapshot: Snapshot,
         events: EventLog,
         share: Share | None = None,
+        cookie_key: bytes = b"",
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.base = base
@@ -77,11 +77,12 @@ class ProxyServer:
         self.share = share or Shares().of(0)
         self.now = monotonic()
         self.draining = False
-        self._response_table = fields.response_fields()
         self._connections: set[H1Connection | Handshake | ProxyHeader] = set()
         self._per_address: Counter[str] = Counter()
-        self._pools: dict[str, Pool] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self.upstreams = Upstreams(
+            fields.response_fields(), events, lambda: self.now, self._spawn, cookie_key or secrets.token_bytes(32)
+        )
         self._listeners: list[Listener] = []
         # Each connection may need another one to an upstream.
         self._affordable = max((resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _OTHER_FILES) // 2, 1)
@@ -122,28 +123,10 @@ class ProxyServer:
         self._request_number += 1
         return b"%b%08x" % (self._request_prefix, self._request_number)
 
-    def pool(self, upstream: Upstream) -> Pool:
-        """Find the connections to ``upstream``."""
-        pool = self._pools.get(upstream.key)
-        if pool is None:
-            pool = self._pools[upstream.key] = Pool(upstream, self._response_table, self.events, lambda: self.now)
-        return pool
-
-    def dial(self, pool: Pool, exchange: Exchange) -> None:
-        """Make a connection for ``exchange``, which is told how it went."""
-        task = self.loop.create_task(self._dial(pool, exchange), name="dial")
+    def _spawn(self, coroutine: Coroutine[None, None, None]) -> None:
+        task = self.loop.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-    async def _dial(self, pool: Pool, exchange: Exchange) -> None:
-        try:
-            upstream = await pool.dial()
-        except UpstreamError as error:
-            exchange.connect_failed(error)
-        except Exception as error:  # noqa: BLE001 - whatever is odd about an upstream, its client gets an answer
-            exchange.connect_failed(UpstreamError(502, f"{type(error).__name__}: {error}"))
-        else:
-            exchange.connected(upstream)
 
     def served(self, exchange: Exchange) -> None:
         """Count and log a request that has had its answer."""
@@ -289,8 +272,7 @@ class ProxyServer:
                     connection.expire()
                 elif connection.exchange is not None and connection.exchange.deadline <= now:
                     connection.exchange.expire()
-        for pool in self._pools.values():
-            pool.expire(now)
+        self.upstreams.tick(now)
         if self._access_log is not None:
             self._access_log.flush()
 
@@ -329,8 +311,7 @@ class ProxyServer:
         self.request_table = fields.request_fields()  # what it remembers was judged by the limits of before
         self.keep_alive = not snapshot.close_connections
         self.read_timeout, self.write_timeout = snapshot.read_timeout, snapshot.write_timeout
-        for key in self._pools.keys() - snapshot.upstream_keys:
-            self._pools.pop(key).retire()
+        self.upstreams.adopt(snapshot)
 
     def _lines_lost(self, count: int) -> None:
         self.events.warning("access_log.lost", "access-log lines could not be written in time", lines=count)
@@ -356,8 +337,7 @@ class ProxyServer:
         cut = sum(1 for c in self._connections if isinstance(c, H1Connection) and c.exchange is not None)
         for connection in tuple(self._connections):
             connection.abort()
-        for pool in self._pools.values():
-            pool.retire()
+        self.upstreams.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

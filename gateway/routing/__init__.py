@@ -4,5 +4,6 @@
 * ``paths``      cleaning a request's path, and turning it into the upstream's
 * ``templates``  ``{name}`` and ``{name:expression}`` in domains and listen paths
 * ``balancing``  the targets of an API
+* ``balancer``   which of them gets a request, by ``choice`` (the policies), ``health`` and ``retries``
 * ``snapshot``   everything that a worker serves, as one value
 """

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import repeat
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote, urlsplit
 
 from gateway.tls.names import canonical
 
 if TYPE_CHECKING:
-    from gateway.config.definitions import Proxy
+    from gateway.config.definitions import ApiDefinition
 
 _SCHEMES: dict[str, tuple[Literal["http", "https"], int]] = {"http": ("http", 80), "https": ("https", 443)}
 # What may stand in a path as it is (RFC 3986 section 3.3), and the percent sign of what is encoded.
@@ -60,10 +61,17 @@ class Target:
         return cls(scheme, host, port, base_path, query, authority.encode())
 
 
-def targets(proxy: Proxy) -> tuple[Target, ...]:
-    """Where an API leads: its target list when it balances over one, otherwise its one target.
+def weighted_targets(api: ApiDefinition) -> dict[Target, int]:
+    """Where an API leads, and with which weights: its target list when it balances over one, else its one target.
 
-    Raises ValueError like `Target.parse`.
+    A target that is listed twice has twice the weight: so weights are written in Tyk. Raises ValueError like
+    `Target.parse`.
     """
-    urls = proxy.target_list if proxy.enable_load_balancing and proxy.target_list else (proxy.target_url,)
-    return tuple(map(Target.parse, urls))
+    proxy = api.proxy
+    if not (proxy.enable_load_balancing and proxy.target_list):
+        return {Target.parse(proxy.target_url): 1}
+    found: dict[Target, int] = {}
+    for url, weight in zip(proxy.target_list, api.gateway.balancing.weights or repeat(1), strict=False):
+        target = Target.parse(url)
+        found[target] = found.get(target, 0) + weight
+    return found

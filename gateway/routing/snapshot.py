@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from itertools import cycle
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from gateway.config.networks import networks
 from gateway.routing.admission import Admission, admission
-from gateway.routing.balancing import Target, targets
+from gateway.routing.balancer import Balancer
+from gateway.routing.balancing import Target, weighted_targets
 from gateway.routing.field_rules import effective_version, of_requests, of_responses
 from gateway.routing.paths import clean_path
 from gateway.routing.policies import HostPolicies, towards_upstreams
@@ -34,30 +34,38 @@ class Upstream:
 
     Two upstreams with the same ``key`` share connections, whatever path they ask for; ``name`` is what logs call it.
     ``tls`` is None for http; ``verify`` says whether the certificate must be valid for ``target.host``. Times are
-    seconds.
+    seconds. ``index`` is its place among those of its API; each worker makes at most ``max_connections`` (0: any
+    number), and lets ``queue_length`` requests wait for one.
     """
 
     key: str
     name: str
+    index: int
     target: Target
     tls: TlsPolicy | None
     verify: bool
     check_common_name: bool
     connect_timeout: float
+    response_timeout: float
     idle_timeout: float
+    dns_interval: float
     max_idle: int
+    max_connections: int
+    queue_length: int
+    queue_timeout: float
 
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """One API as the request path sees it. ``turns`` is endless, and the one thing in a snapshot that moves.
+    """One API as the request path sees it. ``balancer`` is the one thing in a snapshot that moves.
 
+    It is None where there is nothing to choose: all requests go to the first of ``upstreams``.
     ``body_bytes`` is the largest request body, 0 for any. Rules that are None ask for nothing and cost nothing.
     """
 
     preserve_host: bool
     upstreams: tuple[Upstream, ...]
-    turns: Iterator[Upstream]
+    balancer: Balancer | None
     body_bytes: int
     admission: Admission | None
     request_rules: FieldRules | None
@@ -132,6 +140,10 @@ class Snapshot:
         name = host_name(host)
         return replace(api.admission or Admission(), host=name, policy=self.hosts.of_host(name))
 
+    def balancers(self) -> Iterator[Balancer]:
+        """Those of the APIs that have one."""
+        return (api.balancer for api in self.apis.values() if api.balancer is not None)
+
 
 def renumbered(snapshot: Snapshot, generation: int) -> Snapshot:
     """Return the snapshot of a generation with the same configuration; everything in it is shared."""
@@ -199,27 +211,37 @@ def _effective_limits(settings: Settings) -> Limits:
 def _api(api: ApiDefinition, settings: Settings, limits: Limits) -> Api:
     transport = api.proxy.transport
     tls = towards_upstreams(settings, transport)[0]
-    max_idle = settings.max_idle_connections_per_host or _DEFAULT_MAX_IDLE
     verify = not (settings.proxy_ssl_insecure_skip_verify or transport.ssl_insecure_skip_verify)
-    check_common_name = transport.ssl_force_common_name_check
+    queue, timeouts = api.gateway.queue, api.gateway.timeouts
+    how: dict[str, Any] = {
+        "verify": verify,
+        "check_common_name": transport.ssl_force_common_name_check,
+        "connect_timeout": timeouts.connect or limits.upstream_connect_timeout,
+        "response_timeout": timeouts.response or limits.upstream_response_timeout,
+        "idle_timeout": timeouts.idle or limits.upstream_idle_timeout,
+        "dns_interval": limits.upstream_dns_interval,
+        "max_idle": settings.max_idle_connections_per_host or _DEFAULT_MAX_IDLE,
+        "max_connections": queue.max_connections,
+        "queue_length": queue.length,
+        "queue_timeout": queue.timeout,
+    }
+    weights = weighted_targets(api)
     upstreams = tuple(
         Upstream(
-            key=f"{target.scheme} {target.host} {target.port} {verify} {check_common_name} {tls} {max_idle} {limits}",
+            key=f"{target.scheme} {target.host} {target.port} {tls} {how}",
             name=f"{target.scheme}://{target.authority.decode()}",
+            index=index,
             target=target,
             tls=tls if target.scheme == "https" else None,
-            verify=verify,
-            check_common_name=check_common_name,
-            connect_timeout=limits.upstream_connect_timeout,
-            idle_timeout=limits.upstream_idle_timeout,
-            max_idle=max_idle,
+            **how,
         )
-        for target in targets(api.proxy)
+        for index, target in enumerate(weights)
     )
+    chooses = len(upstreams) > 1 or api.proxy.check_host_against_uptime_tests
     return Api(
         preserve_host=api.proxy.preserve_host_header,
         upstreams=upstreams,
-        turns=cycle(upstreams),
+        balancer=Balancer(api, upstreams, tuple(weights.values())) if chooses else None,
         body_bytes=_body_bytes(api, limits),
         admission=admission(api),
         request_rules=of_requests(api),

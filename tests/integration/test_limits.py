@@ -189,9 +189,9 @@ async def test_idle_upstream_connections_are_bounded_in_number_and_in_time(tmp_p
 
     async with upstream(slow) as up, front(tmp_path, configuration(api(up.url), **config)) as gate:
         await asyncio.gather(*(gate.get() for _ in range(6)))
-        (pool,) = gate.server._pools.values()
-        assert repr(pool).endswith("idle=2>")
-        await until(lambda: repr(pool).endswith("idle=0>"))
+        (pool,) = gate.server.upstreams._pools.values()
+        assert pool.idle == 2
+        await until(lambda: pool.idle == 0)
 
 
 async def test_close_connections_answers_once_and_closes(tmp_path: Path) -> None:

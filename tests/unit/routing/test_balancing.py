@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.routing.balancing import Target, targets
+from gateway.routing.balancing import Target, weighted_targets
 
 
 @pytest.mark.parametrize(
@@ -63,11 +63,11 @@ def test_credentials_are_refused_and_not_repeated():
 
 def test_an_api_has_one_target_or_a_list(define):
     several = {"target_url": "http://one", "target_list": ("two:1", "https://three")}
-    balanced = define("api", "/", proxy=several | {"enable_load_balancing": True}).proxy
-    assert [target.host for target in targets(balanced)] == ["two", "three"]
-    assert [target.host for target in targets(define("api", "/", proxy=several).proxy)] == ["one"]
-    empty = define("api", "/", proxy={"target_url": "http://one", "enable_load_balancing": True}).proxy
-    assert [target.host for target in targets(empty)] == ["one"]
+    balanced = define("api", "/", proxy=several | {"enable_load_balancing": True})
+    assert [target.host for target in weighted_targets(balanced)] == ["two", "three"]
+    assert [target.host for target in weighted_targets(define("api", "/", proxy=several))] == ["one"]
+    empty = define("api", "/", proxy={"target_url": "http://one", "enable_load_balancing": True})
+    assert [target.host for target in weighted_targets(empty)] == ["one"]
 
 
 @given(st.text(max_size=40))

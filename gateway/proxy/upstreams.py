@@ -1,0 +1,146 @@
+"""What one worker knows of the upstreams: a pool for each, the addresses of their names, and the balancers' health.
+
+It outlives snapshots: a reload that does not change a target keeps its connections and what is known of its health.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gateway.proxy.pool import Pool, Surroundings
+from gateway.proxy.resolver import Resolver
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Coroutine, Iterator
+
+    from gateway.errors import UpstreamError
+    from gateway.http.fields import FieldTable
+    from gateway.observe.events import EventLog
+    from gateway.routing.balancer import Balancer
+    from gateway.routing.snapshot import Api, Snapshot, Upstream
+
+
+@dataclass(frozen=True, slots=True)
+class TargetState:
+    """One target of one API as a worker sees it. ``ejected`` is the seconds for which it is still left out."""
+
+    api_id: str
+    index: int
+    in_flight: int
+    idle: int
+    waiting: int
+    failures: int
+    retries: int
+    ejected: float
+    down: bool
+
+
+class Upstreams:
+    """The pools and balancers of a worker. Make it in the loop that will run it."""
+
+    def __init__(
+        self,
+        table: FieldTable,
+        events: EventLog,
+        clock: Callable[[], float],
+        spawn: Callable[[Coroutine[None, None, None]], None],
+        cookie_key: bytes,
+    ) -> None:
+        self.resolver = Resolver(clock, self._moved)
+        self._surroundings = Surroundings(table, events, clock, self.resolver, spawn)
+        self._events = events
+        self._clock = clock
+        self._cookie_key = cookie_key
+        self._pools: dict[str, Pool] = {}
+        self._apis: dict[str, Api] = {}
+        self._balancers: tuple[Balancer, ...] = ()
+        self._down: frozenset[str] = frozenset()
+
+    def pool(self, upstream: Upstream) -> Pool:
+        """Find the connections to ``upstream``."""
+        pool = self._pools.get(upstream.key)
+        if pool is None:
+            pool = self._pools[upstream.key] = Pool(upstream, self._surroundings)
+        return pool
+
+    def load(self, upstream: Upstream) -> int:
+        """How many requests ``upstream`` is answering for this worker, and how many wait to be sent."""
+        pool = self._pools.get(upstream.key)
+        return pool.in_flight + pool.waiting if pool is not None else 0
+
+    def failed(self, balancer: Balancer | None, upstream: Upstream, error: UpstreamError) -> None:
+        """Note that a request to ``upstream`` failed; leave it out for a while if it was one too many."""
+        self.pool(upstream).failures += 1
+        seconds = balancer.failed(upstream, self._clock()) if balancer is not None else 0.0
+        if balancer is not None and seconds:
+            self._events.warning(
+                "upstream.ejected",
+                f"upstream {upstream.name} is left out for {seconds:g} s: {error}",
+                api_id=balancer.api_id,
+            )
+
+    # change and time
+
+    def adopt(self, snapshot: Snapshot) -> None:
+        """Serve what ``snapshot`` leads to from now on, and nothing else."""
+        now = self._clock()
+        before = self._apis
+        for api_id, api in snapshot.apis.items():
+            earlier = before.get(api_id)
+            if api.balancer is not None and earlier is not api:
+                api.balancer.begin(now, self._cookie_key, earlier.balancer if earlier is not None else None)
+                api.balancer.probed(self._down, now)
+        self._apis = snapshot.apis
+        self._balancers = tuple(snapshot.balancers())
+        for key in self._pools.keys() - snapshot.upstream_keys:
+            self._pools.pop(key).retire()
+        self.resolver.keep({pool.upstream.target.host for pool in self._pools.values()})
+
+    def probed(self, down: frozenset[str]) -> None:
+        """Take what control's probes found: the hosts that are down, as `Balancer.probed` has them."""
+        self._down = down
+        for balancer in self._balancers:
+            balancer.probed(down, self._clock())
+
+    def tick(self, now: float) -> None:
+        """Close what was idle for long, look up names again, and let targets back in."""
+        for pool in self._pools.values():
+            pool.expire(now)
+            upstream = pool.upstream
+            self.resolver.refresh(upstream.target.host, upstream.dns_interval)
+        for balancer in self._balancers:
+            balancer.refresh(now)
+
+    def _moved(self, host: str, addresses: frozenset[str]) -> None:
+        for pool in self._pools.values():
+            if pool.upstream.target.host == host:
+                pool.move(addresses)
+
+    def close(self) -> None:
+        """Close what is idle, and look nothing up any more."""
+        self.resolver.close()
+        for pool in self._pools.values():
+            pool.retire()
+
+    # telling
+
+    def states(self, api_ids: Collection[str]) -> Iterator[TargetState]:
+        """Tell how the targets of some APIs are."""
+        now = self._clock()
+        for api_id in api_ids:
+            api = self._apis.get(api_id)
+            for upstream in api.upstreams if api is not None else ():
+                pool = self.pool(upstream)
+                condition = api.balancer.health.conditions[upstream.index] if api and api.balancer else None
+                yield TargetState(
+                    api_id,
+                    upstream.index,
+                    pool.in_flight,
+                    pool.idle,
+                    pool.waiting,
+                    pool.failures,
+                    pool.retries,
+                    max(condition.ejected_until - now, 0.0) if condition is not None else 0.0,
+                    condition.down if condition is not None else False,
+                )
