@@ -52,11 +52,12 @@ class Attempts:
         pool = self._pool = self._server.upstreams.pool(self._target)
         upstream = pool.take() if reuse else None
         if upstream is not None:
-            if self._attempts > 1:  # an earlier attempt waited for a connection, and reading waited with it
+            if self._attempts > 1 and self._head.length:  # an earlier one waited for a connection, and reading with it
                 self._connection.resume_body()
             self._forward(upstream)
             return
-        self._connection.pause_body()
+        if self._head.length:  # where no body is to come, reading goes on: a client that leaves is heard
+            self._connection.pause_body()
         try:
             self.deadline = self._server.now + self._target.queue_timeout if pool.ask(self) else inf
         except UpstreamError as error:
@@ -81,7 +82,8 @@ class Attempts:
         if self._done:
             upstream.release()
             return
-        self._connection.resume_body()
+        if self._head.length:
+            self._connection.resume_body()
         self._forward(upstream)
 
     def connect_failed(self, error: UpstreamError) -> None:

@@ -60,6 +60,8 @@ class Upstream:
     requests: list[bytes] = field(default_factory=list)
     connections: int = 0
     failures: list[BaseException] = field(default_factory=list)
+    close: Callable[[], None] = lambda: None
+    """Listen no more, and break every connection."""
 
     @property
     def url(self) -> str:
@@ -108,12 +110,17 @@ async def upstream(script: Script = answering, tls: ssl.SSLContext | None = None
 
     server = await asyncio.start_server(play, "127.0.0.1", 0, ssl=tls)
     state.port = server.sockets[0].getsockname()[1]
-    try:
-        yield state
-    finally:
+
+    def close() -> None:
         server.close()
         for task in tuple(tasks):
             task.cancel()
+
+    state.close = close
+    try:
+        yield state
+    finally:
+        close()
         if tasks:
             await asyncio.wait(tasks)
         await asyncio.sleep(0)  # transports close in the loop's next turn
