@@ -242,7 +242,7 @@ async def test_a_reload_keeps_connections_and_what_is_known_of_targets(tmp_path:
             following = configuration(balanced([ups[0].url, bad, ups[1].url], **rules))
             gate.server.apply(snapshot.build(following, 2), frozenset())
             assert set(await bodies(gate, 20)) == {b"0", b"1"}
-            first, out, second = gate.server.upstreams.states(["balanced"])
+            _, out, _ = gate.server.upstreams.states(["balanced"])
             assert out.ejected > 0
             assert out.failures == 1
     assert ups[0].connections == 1
