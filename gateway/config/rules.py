@@ -29,6 +29,12 @@ def check_settings(settings: Settings, origin: Origin, found: Findings) -> None:
     _check_versions((low or LOWEST_DEFAULT, high or HIGHEST_DEFAULT), origin, keys, found)
     _check_ports(settings, origin, found)
     _check_secrets(settings, origin, found)
+    if options.xff_depth and not settings.gateway.trusted_proxies:
+        found.warning(
+            origin.place("http_server_options", "xff_depth"),
+            "has no effect: only trusted proxies are believed, and there are none",
+            "list the proxies in front of the gateway in gateway.trusted_proxies",
+        )
     _check_control_tls(settings, origin, found)
     if settings.gateway.http_redirect and not options.use_ssl:
         found.warning(

@@ -70,6 +70,9 @@ class HttpServerOptions(Section):
     read_timeout: Seconds = Field(0, description="time for reading a whole request; 0: `gateway.limits` decide")
     write_timeout: Seconds = Field(0, description="time for writing a whole response; 0: `gateway.limits` decide")
     max_request_body_size: Bytes = Field(0, description="largest request body; 0: `gateway.limits.body_bytes`")
+    xff_depth: Count = Field(
+        0, description="behind trusted proxies the client is this entry from the right; 0: the last that is no proxy"
+    )
     skip_url_cleaning: bool = Field(default=False, description="route paths as they come, with `//` and `..` in them")
     enable_strict_routes: bool = Field(
         default=False, description="`/app` matches `/app` and `/app/...`, no longer `/apple`"
@@ -166,7 +169,11 @@ class GatewaySection(Section):
     )
     limits: Limits = Field(Limits(), description="what a client, an upstream or a worker may take")
     trusted_proxies: tuple[Network, ...] = Field(
-        (), description="addresses and networks whose `X-Forwarded-*` fields are believed"
+        (), description="addresses and networks whose forwarding fields are believed"
+    )
+    forwarded: Literal["x-forwarded", "forwarded", "both"] = Field(
+        "x-forwarded",
+        description="forwarding fields that are believed and sent: `X-Forwarded-*`, `Forwarded`, or `both`",
     )
     proxy_protocol: ProxyProtocol | None = Field(
         None, description="who says whose connection it brings, on `listen_port` and on the port that redirects"

@@ -41,7 +41,7 @@ _MAIN_FILE = """
 _HTTP_SERVER_OPTIONS = """
     enable_http2 enable_path_prefix_matching enable_path_suffix_matching enable_websockets flush_interval
     max_response_body_size override_defaults skip_client_ca_announcement skip_target_path_escaping
-    ssl_insecure_skip_verify use_ssl_le xff_depth
+    ssl_insecure_skip_verify use_ssl_le
 """
 
 _DEFINITION = """

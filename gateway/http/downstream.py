@@ -64,7 +64,7 @@ class Front(Protocol):
 class Peer:
     """What is known of a connection before its first request: what logs and forwarding fields need of it.
 
-    ``forwarded_lines`` are the X-Forwarded lines that are the same for each of its requests; the TLS values are empty
+    ``forwarded_lines`` say who is connected (``http.forwarding``), the same for each request; the TLS values are empty
     where there is no TLS. ``policy`` is what the connection began under, to be compared with that of a request's host.
     ``redirect_port`` is where to send each request, on a port that serves none.
     """

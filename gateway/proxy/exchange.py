@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from gateway.errors import UpstreamError
 from gateway.http import responses
-from gateway.http.forwarding import client_address, trusted_lines
+from gateway.http.forwarding import HOST_HERE
 from gateway.http.head import CHUNKED, RequestHead, ResponseHead
 from gateway.proxy.attempts import Attempts
 from gateway.routing.paths import target_path
@@ -100,7 +100,7 @@ class Exchange(Attempts):
         peer = self._connection.peer
         if not peer.trusted:
             return peer.address
-        return client_address(peer.address, self._head.forwarded, self._snapshot.trusted_proxies)
+        return self._server.forwarding.client(peer.address, self._head.forwarded)
 
     def _without_api(self) -> None:
         if self._head.target == b"*":  # RFC 9110 section 9.3.7: about the gateway, and never routed
@@ -151,11 +151,11 @@ class Exchange(Attempts):
         peer = self._connection.peer
         host = head.host
         if peer.trusted:
-            forwarded = trusted_lines(
+            forwarded = self._server.forwarding.of_proxy(
                 peer.address, host, head.forwarded, encrypted=bool(peer.tls_version), port=peer.local_port
             )
         else:
-            forwarded = b"%bX-Forwarded-Host: %b\r\n" % (peer.forwarded_lines, host)
+            forwarded = peer.forwarded_lines.replace(HOST_HERE, host)
         lines = head.lines if api.request_rules is None else api.request_rules.apply(head.lines)
         fields = b"\r\n".join(lines) + b"\r\n" if lines else b""
         return b"%b%b%bX-Request-Id: %b\r\n" % (

@@ -16,8 +16,9 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from gateway.config.networks import contain
-from gateway.http import fields, forwarding
+from gateway.http import fields
 from gateway.http.downstream import Peer
+from gateway.http.forwarding import Forwarding
 from gateway.http.h1_server import H1Connection
 from gateway.http.proxy_protocol import Ends
 from gateway.observe.access_log import AccessLog
@@ -55,6 +56,7 @@ class ProxyServer:
 
     snapshot: Snapshot
     limits: Limits
+    forwarding: Forwarding
     request_table: FieldTable
     keep_alive: bool
     read_timeout: float
@@ -238,7 +240,7 @@ class ProxyServer:
             address=address,
             local_port=port,
             trusted=contain(self.snapshot.trusted_proxies, address),
-            forwarded_lines=forwarding.connection_lines(address, encrypted=tls is not None, port=port),
+            forwarded_lines=self.forwarding.of_connection(address, encrypted=tls is not None, port=port),
             server_name=name,
             tls_version=tls.get_protocol_version_name() if tls is not None else "",
             tls_cipher=tls.get_cipher_name() or "" if tls is not None else "",
@@ -308,6 +310,7 @@ class ProxyServer:
             self._access_log = log
         self.snapshot = snapshot
         self.limits = snapshot.limits
+        self.forwarding = Forwarding(snapshot.forwarded, snapshot.trusted_proxies, snapshot.xff_depth)
         self.request_table = fields.request_fields()  # what it remembers was judged by the limits of before
         self.keep_alive = not snapshot.close_connections
         self.read_timeout, self.write_timeout = snapshot.read_timeout, snapshot.write_timeout

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from gateway.config.networks import networks
 from gateway.routing.admission import Admission, admission
@@ -104,6 +104,8 @@ class Snapshot:
     hosts: HostPolicies | None
     strict_sni: bool
     trusted_proxies: tuple[Network, ...]
+    forwarded: Literal["x-forwarded", "forwarded", "both"]
+    xff_depth: int
     proxies: Proxies | None
     https_port: int
     hsts: bytes | None
@@ -168,6 +170,8 @@ def build(configuration: Configuration, generation: int) -> Snapshot:
         hosts=HostPolicies.of(configuration) if options.use_ssl else None,
         strict_sni=own.tls.strict_sni,
         trusted_proxies=networks(own.trusted_proxies),
+        forwarded=own.forwarded,
+        xff_depth=options.xff_depth,
         proxies=_proxies(own),
         https_port=settings.listen_port,
         hsts=b"Strict-Transport-Security: max-age=%d" % hsts_max_age if hsts_max_age else None,

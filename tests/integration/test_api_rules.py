@@ -72,6 +72,24 @@ async def test_the_address_that_counts_is_the_one_a_trusted_proxy_names(tmp_path
 
 
 @pytest.mark.parametrize(
+    ("trusted", "line"),
+    [
+        ([], b'Forwarded: for=127.0.0.1;host="localhost:8443";proto=https'),
+        (["127.0.0.1"], b'Forwarded: for=_a;by=_b, for=127.0.0.1;host="localhost:8443";proto=https'),
+    ],
+)
+async def test_forwarded_may_say_who_asked(tmp_path: Path, trusted: list[str], line: bytes) -> None:
+    gateway = {"forwarded": "forwarded", "trusted_proxies": trusted}
+    async with upstream() as up, front(tmp_path, configuration(api(up.url), gateway=gateway)) as gate:
+        client = await gate.connect()
+        said = (b"Forwarded: for=_a;by=_b", b"X-Forwarded-For: 6.6.6.6")
+        assert (await client.ask(b"GET / HTTP/1.1", b"Host: localhost:8443", *said)).status == 200
+        client.close()
+    lines = up.requests[0].split(b"\r\n")
+    assert [one for one in lines if one.lower().startswith((b"forwarded", b"x-forwarded"))] == [line]
+
+
+@pytest.mark.parametrize(
     ("keys", "limit"),
     [
         ({}, 10),
