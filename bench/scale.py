@@ -36,6 +36,7 @@ from bench.servers import HERE, free_ports
 from gateway.certs.pem import CertificatePair
 from gateway.runtime import renewal
 from gateway.store import generations, materials
+from gateway.store.audit import Deed
 from gateway.store.database import DATABASE, Database
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def certify(name: str) -> CertificatePair:
 
 def fill(data_dir: Path, config: Path, count: int) -> None:
     """Make a store that serves `count` domains, in one transaction beside the first generation's."""
-    renewal.publish(data_dir, renewal.read(config, {}), "bench")
+    renewal.publish(data_dir, renewal.read(config, {}), Deed("bench", "", "fill", str(config)))
     database = Database.open(data_dir, writable=True)
     with contextlib.closing(database.connection), database.writing():
         generation = generations.succeed(database, "bench")

@@ -8,7 +8,6 @@ with the name of what was found and the way to what is needed.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import TYPE_CHECKING, Literal, NoReturn
 
 from cryptography import x509
@@ -144,36 +143,12 @@ def parse_pair(
     return CertificatePair(chain, key, names), tuple(warnings)
 
 
-def check_dates(pair: CertificatePair, now: datetime) -> tuple[Problem, ...]:
-    """What is wrong with the dates at ``now``: an expired leaf is an error, one too early or nearly over a warning.
-
-    Nearly over is 30 days, or a quarter of a lifetime that is shorter than 120 days. So is an expired issuer a
-    warning: clients may know another way to a root. Whoever asks decides what an error stops, and adds the source.
-    """
-    problems = [
-        Problem(Severity.WARNING, "", "", f"{_subject(issuer)} in the chain has expired", "append the CA's current one")
-        for issuer in pair.chain[1:]
-        if now > issuer.not_valid_after_utc
-    ]
-    soon = min(timedelta(days=30), (pair.not_after - pair.not_before) / 4)
-    if now < pair.not_before:
-        severity, verb, moment = Severity.WARNING, "is not valid before", pair.not_before
-    elif now > pair.not_after:
-        severity, verb, moment = Severity.ERROR, "expired on", pair.not_after
-    elif pair.not_after - now < soon:
-        severity, verb, moment = Severity.WARNING, "expires on", pair.not_after
-    else:
-        return tuple(problems)
-    message = f"the certificate {verb} {moment:%Y-%m-%d %H:%M} UTC"
-    return (Problem(severity, "", "", message, "renew it, or check the clock"), *problems)
-
-
-def check_names(pair: CertificatePair, domain: str) -> tuple[Problem, ...]:
-    """A warning when the leaf does not cover ``domain``, a canonical name or ``*.parent``."""
+def check_names(names: Sequence[str], domain: str) -> tuple[Problem, ...]:
+    """A warning when the ``names`` of a leaf do not cover ``domain``, a canonical name or ``*.parent``."""
     parent = domain.partition(".")[2]
-    if domain in pair.names or f"*.{parent}" in pair.names:
+    if domain in names or f"*.{parent}" in names:
         return ()
-    covered = ", ".join(pair.names[:5]) + (", ..." if pair.names[5:] else "") or "no name at all"
+    covered = ", ".join(names[:5]) + (", ..." if names[5:] else "") or "no name at all"
     message = f"the certificate does not cover {domain}, only {covered}"
     return (Problem(Severity.WARNING, "", "", message, "use a certificate that names it"),)
 

@@ -36,4 +36,5 @@ def reload(gateway: Gateway, *, strict: Strict = False) -> None:
 
 def reloaded(answer: Any) -> str:
     """Write which generation serves."""
-    return f"generation {answer['generation']} serves" if "generation" in answer else ""
+    said = f" ({answer['message']})" if answer.get("message") else ""
+    return f"generation {answer['generation']} serves{said}" if "generation" in answer else ""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from cryptography.x509.oid import NameOID
 
+from gateway.certs.pem import CertificatePair
 from gateway.cli.layout import expiry, table
 from gateway.routing.domains import domain_of
 from gateway.routing.policies import HostPolicies, towards_clients
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
-    from gateway.certs.pem import CertificatePair
     from gateway.config.definitions import ApiDefinition
     from gateway.config.load import Configuration
     from gateway.config.settings import Settings
@@ -50,6 +50,7 @@ def domains(
     """Yield each domain that has an API or a certificate, with its certificates and APIs."""
     pairs: dict[str, list[CertificatePair]] = {}
     for item in collected.entries:
+        assert isinstance(item.pair, CertificatePair), "only what is read anew can be shown"
         pairs.setdefault(item.name, []).append(item.pair)
     apis: dict[str, list[ApiDefinition]] = {}
     for api in configuration.apis:

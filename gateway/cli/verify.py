@@ -13,7 +13,8 @@ from OpenSSL import crypto
 
 from gateway.certs import describe
 from gateway.certs.blocks import MAX_BYTES, read_blocks
-from gateway.certs.pem import CertificatePair, check_dates, check_names, parse_pair
+from gateway.certs.dates import check_dates
+from gateway.certs.pem import CertificatePair, check_names, parse_pair
 from gateway.cli.check import listing
 from gateway.cli.layout import expiry, facts, listed
 from gateway.config.problems import Problem, Severity
@@ -78,10 +79,10 @@ def verify(files: Files, domain: str | None, now: datetime) -> Verdict:
         verdict = _refused(reason, "", str(files.certificate))
         readable = _readable(certificate + b"\n" + chain, now)
         return replace(verdict, chain=readable, problems=verdict.problems + permissions)
-    missing = check_names(pair, domain) if domain else ()
+    missing = check_names(pair.names, domain) if domain else ()
     problems = [
         *(Problem(Severity.WARNING, "", "", warning) for warning in warnings),
-        *check_dates(pair, now),
+        *check_dates(pair.chain, now),
         *(replace(one, severity=Severity.ERROR) for one in missing),  # it was asked for
     ]
     sourced = tuple(replace(problem, source=str(files.certificate)) for problem in problems)

@@ -24,6 +24,10 @@ _COMPANIONS = ("-oas", "-mcp")  # files that Tyk keeps beside a classic definiti
 _TYK_APP_PATHS = frozenset({Path("/etc/tyk/apps"), Path("/opt/tyk-gateway/apps")})
 
 
+DEFAULT_CERTIFICATES = "certs"
+"""The directory beside the main file that is ``certificates_dir`` when it is there and none is named."""
+
+
 class Configuration(BaseModel):
     """What is configured: settings, served APIs, what a person should know, and the files that were read.
 
@@ -87,7 +91,8 @@ class _Load:
         """
         base = self._path.absolute().parent
         beside = base / "apps"
-        certificates = settings.gateway.certificates_dir or (base / "certs" if (base / "certs").is_dir() else None)
+        default = base / DEFAULT_CERTIFICATES
+        certificates = settings.gateway.certificates_dir or (default if default.is_dir() else None)
         directories = {"data_dir": base / settings.gateway.data_dir, "certificates_dir": certificates}
         gateway = settings.gateway.model_copy(update=directories)
         app_path = settings.app_path or (beside if beside.is_dir() and not alone else None)

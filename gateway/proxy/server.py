@@ -95,6 +95,8 @@ class ProxyServer:
         self._counts: Counter[str] = Counter()
         self._access_log: AccessLog | None = None
         self.snapshot = snapshot
+        self.limits = snapshot.limits
+        self.request_table = fields.request_fields()
         self._adopt(snapshot)
         self._tick()
 
@@ -308,10 +310,11 @@ class ProxyServer:
             if self._access_log is not None:
                 self._access_log.close()
             self._access_log = log
+        if snapshot.limits != self.limits:
+            self.request_table = fields.request_fields()  # what it remembers was judged by the limits of before
         self.snapshot = snapshot
         self.limits = snapshot.limits
         self.forwarding = Forwarding(snapshot.forwarded, snapshot.trusted_proxies, snapshot.xff_depth)
-        self.request_table = fields.request_fields()  # what it remembers was judged by the limits of before
         self.keep_alive = not snapshot.close_connections
         self.read_timeout, self.write_timeout = snapshot.read_timeout, snapshot.write_timeout
         self.upstreams.adopt(snapshot)

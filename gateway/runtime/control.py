@@ -40,6 +40,8 @@ _LOOK_SECONDS = 5.0
 _PATIENCE_SECONDS = 30.0
 _SIGNAL = Actor("SIGHUP", "")
 _WATCH = Actor("watched files", "")
+_SUPERVISOR = Actor("supervisor", "")
+_ASKERS = 10
 _PROBLEMS_SHOWN = 10
 _LAST_ANSWERS_SECONDS = 30
 
@@ -62,9 +64,9 @@ class _Control:
         self._inherited = inherited
         self._events = events
         self._reload_asked = asyncio.Event()
-        self._asker = _SIGNAL
+        self._askers: list[Actor] = []
         if inherited.reloads_begun.get() != inherited.reloads_asked.get():
-            self.ask_for_reload()
+            self.ask_for_reload(_SUPERVISOR)
         self._draining = False
         self._left = asyncio.Event()
         self._store_trouble = ""
@@ -118,8 +120,9 @@ class _Control:
         conversations.close()
 
     def ask_for_reload(self, asker: Actor = _SIGNAL) -> None:
-        """Reload soon. Asking again before it has begun changes nothing."""
-        self._asker = asker
+        """Reload soon: once for all who have asked by then."""
+        if asker not in self._askers and len(self._askers) < _ASKERS:
+            self._askers.append(asker)
         self._reload_asked.set()
 
     def leave(self) -> None:
@@ -158,8 +161,11 @@ class _Control:
         while True:
             await self._reload_asked.wait()
             self._reload_asked.clear()
+            asked, self._askers = self._askers, []
             self._inherited.reloads_begun.set(self._inherited.reloads_asked.get())
-            await self._operations.reload(self._asker, block=True)
+            who = dict.fromkeys(asker.who for asker in asked)
+            addresses = dict.fromkeys(asker.address for asker in asked if asker.address)
+            await self._operations.reload(Actor(", ".join(who), ", ".join(addresses)), block=True)
             self._inherited.tell_supervisor()
 
     async def _announce(self) -> None:

@@ -7,22 +7,19 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from hashlib import blake2b
 from stat import S_ISDIR, S_ISREG
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple
+
+from gateway.store.file_status import is_young, status_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Status: TypeAlias = tuple[int, ...]
-"""Mode, device, inode, size, and when it was written and changed (ns); () of what is missing or cannot be had."""
+    from gateway.store.file_status import Status
 
 DIRECTORY = b"directory"
 _LARGE_BYTES = 4 << 20  # larger than what the gateway reads; judged by its times alone
-
-# Times of files are coarse, two seconds on some file systems: a younger file may be written again and show the same.
-_YOUNG_NS = 2_000_000_000
 
 
 class Mark(NamedTuple):
@@ -39,20 +36,6 @@ class Mark(NamedTuple):
 
 
 MISSING = Mark((), b"")
-
-
-def status_of(path: str) -> Status:
-    """Follow links and look."""
-    try:
-        s = os.stat(path)
-    except (OSError, ValueError):
-        return ()
-    return s.st_mode, s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns
-
-
-def is_young(status: Status) -> bool:
-    """Whether it may change once more without another status."""
-    return max(status[4:], default=0) > time.time_ns() - _YOUNG_NS
 
 
 def mark(path: str) -> Mark:

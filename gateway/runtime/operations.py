@@ -24,7 +24,8 @@ from gateway.admin.operations import (
     SwapResult,
 )
 from gateway.certs import describe
-from gateway.certs.pem import CertificatePair, check_dates, check_names, parse_pair
+from gateway.certs.dates import check_dates
+from gateway.certs.pem import CertificatePair, check_names, parse_pair
 from gateway.config.problems import Severity
 from gateway.errors import CertificateError, ConflictError, GatewayError, StoreError
 from gateway.runtime import definition_files
@@ -77,7 +78,7 @@ class LiveOperations:
     async def add_certificate(self, org_id: str, pem: bytes, passphrase: str | None, actor: Actor) -> str:
         """Keep a pair, a certificate or a public key, and return its id."""
         action = "add certificate"
-        async with self._told(action, org_id, actor):
+        async with self._told(action, org_id or "the store", actor):
             stored, pair = await asyncio.to_thread(uploads.examine, org_id, pem, passphrase, datetime.now(UTC))
             deed = self._deed(actor, action, stored.id)
             try:
@@ -181,9 +182,9 @@ class LiveOperations:
         pair, warnings = parse_pair(
             upload.certificate, upload.private_key, chain_pem=upload.chain or b"", passphrase=passphrase
         )
-        for problem in check_names(pair, domain):
+        for problem in check_names(pair.names, domain):
             raise CertificateError(f"{problem.message}; {problem.cure}")
-        dates = check_dates(pair, datetime.now(UTC))
+        dates = check_dates(pair.chain, datetime.now(UTC))
         for problem in dates:
             if problem.severity is Severity.ERROR:
                 raise CertificateError(f"{problem.message}; {problem.cure}")
@@ -205,7 +206,7 @@ class LiveOperations:
         if not block:
             self._ask_for_reload(actor)
             return ReloadResult(ok=True, generation=self._roster.generation)
-        deed = self._deed(actor, "reload", "")
+        deed = self._deed(actor, "reload", str(self._reloads.main_file))
         result = await self._reloads.run(deed)
         self.changed.set()
         if not result.ok:
@@ -268,7 +269,7 @@ class LiveOperations:
         )  # fmt: skip
 
     async def _define(self, action: str, subject: str, actor: Actor, change: Callable[[], _Result]) -> _Result:
-        async with self._told(action, subject, actor), self._changing:
+        async with self._told(action, subject or "a new API", actor), self._changing:
             result = await asyncio.to_thread(change)
             await self._note(self._deed(actor, action, subject or str(result)), "ok")
         return result

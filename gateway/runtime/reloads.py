@@ -24,7 +24,7 @@ from gateway.runtime.naming import Naming
 from gateway.store import admin_secret
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Set
+    from collections.abc import Collection
     from pathlib import Path
 
     from gateway.config.load import Configuration
@@ -39,6 +39,7 @@ APPLY_SECONDS = 10.0
 """How long a change waits for the workers to confirm."""
 
 _NAMES_LOGGED = 10
+_NOTHING = "nothing has changed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,17 @@ class LastReload:
     refusal: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Pass:
+    """What was read and is served now, at the ``generation``; ``message`` says if that is what was served before."""
+
+    candidate: renewal.Candidate
+    generation: int
+    message: str
+    changed: frozenset[str]
+    shortfalls: tuple[str, ...]
+
+
 class Reloads:
     """Makes what the files say the next generation. ``changing`` is held while what is served changes."""
 
@@ -80,31 +92,47 @@ class Reloads:
         self.changing = asyncio.Lock()
         self.current = Current.of(generation.configuration)
         self.last = LastReload(generation.created)
+        self.main_file = inherited.config_path
         self.secret_digest = admin_secret.digest(inherited.settings.secret, inherited.data_dir)
 
     async def run(self, deed: Deed) -> ReloadResult:
         """Read everything again and have the workers serve it, or keep what runs and say why."""
         async with self._running:
             began = time.monotonic()
-            inherited = self._inherited
             try:
-                candidate = await asyncio.to_thread(
-                    renewal.read, inherited.config_path, inherited.environ, inherited.data_dir
-                )
-                current = await asyncio.to_thread(Current.of, candidate.configuration)
-                async with self.changing:
-                    generation, changed = await asyncio.to_thread(
-                        renewal.publish, inherited.data_dir, candidate, deed.who, deed
-                    )
-                    self.current, self.last = current, LastReload(generation.created)
-                    short = await self._roster.apply(generation.number, changed, APPLY_SECONDS)
+                done = await self._pass(deed)
+                while done.candidate.collected.postponed:
+                    done = await self._pass(deed, done)
             except Exception as error:  # noqa: BLE001 - no new configuration, however odd, may take control down
                 return self._refuse(error)
             with contextlib.suppress(StoreError):  # the generated one is lost: the one that is known stays
-                self._know_secret(candidate.configuration)
-            self._tell(deed, candidate, generation, changed, short, time.monotonic() - began)
-        unconfirmed = [Problem(Severity.WARNING, "", "workers", shortfall) for shortfall in short]
-        return ReloadResult(ok=True, generation=generation.number, problems=(*candidate.warnings, *unconfirmed))
+                self._know_secret(done.candidate.configuration)
+            self._tell(deed, done, time.monotonic() - began)
+        unconfirmed = [Problem(Severity.WARNING, "", "workers", shortfall) for shortfall in done.shortfalls]
+        problems = (*done.candidate.warnings, *unconfirmed)
+        return ReloadResult(ok=True, generation=done.generation, message=done.message, problems=problems)
+
+    async def _pass(self, deed: Deed, before: _Pass | None = None) -> _Pass:
+        """Read everything, but only so many of the certificate files that changed, and have the workers serve it."""
+        inherited, roster = self._inherited, self._roster
+
+        def read() -> tuple[renewal.Candidate, Current]:
+            candidate = renewal.read(
+                inherited.config_path, inherited.environ, inherited.data_dir, anew=False, most=renewal.FILES_AT_ONCE
+            )
+            return candidate, Current.of(candidate.configuration)
+
+        candidate, current = await asyncio.to_thread(read)
+        async with self.changing:
+            generation, changed = await asyncio.to_thread(renewal.publish, inherited.data_dir, candidate, deed)
+            self.current, self.last = current, LastReload(datetime.now(UTC))
+            message = before.message if before else _NOTHING
+            if generation.number == roster.generation:
+                short = roster.shortfalls()
+            else:
+                message = ""
+                short = await roster.apply(generation.number, changed, APPLY_SECONDS)
+        return _Pass(candidate, generation.number, message, changed | (before.changed if before else set()), short)
 
     async def recall_secret(self) -> None:
         """Know the secret of now: what was reloaded before this control may have changed it, and no copy holds it."""
@@ -114,18 +142,15 @@ class Reloads:
     def _know_secret(self, configuration: Configuration) -> None:
         self.secret_digest = admin_secret.digest(configuration.settings.secret, self._inherited.data_dir)
 
-    def _tell(
-        self, deed: Deed, candidate: renewal.Candidate, generation: Generation, changed: Set[str],
-        shortfalls: Collection[str], seconds: float,
-    ) -> None:  # fmt: skip
-        renewal.log_problems(self._events, candidate.warnings)
+    def _tell(self, deed: Deed, done: _Pass, seconds: float) -> None:
+        renewal.log_problems(self._events, done.candidate.warnings)
         for key in renewal.needs_restart(self._inherited.settings, self.current.settings):
             self._events.warning("reload.restart_needed", f"{key} changed; that takes effect at the next start")
-        for shortfall in shortfalls:
-            self._events.error("reload.incomplete", shortfall, generation=generation.number)
+        for shortfall in done.shortfalls:
+            self._events.error("reload.incomplete", shortfall, generation=done.generation)
         self._events.info(
-            "reload.applied", "configuration applied", cause=deed.who, generation=generation.number,
-            certificates_changed=listed(changed), workers=self._roster.serving(),
+            "reload.applied", done.message or "configuration applied", cause=deed.who, generation=done.generation,
+            certificates_changed=listed(done.changed), workers=self._roster.serving(),
             duration_ms=round(seconds * 1000),
         )  # fmt: skip
 
@@ -135,7 +160,7 @@ class Reloads:
         if isinstance(error, ConfigurationError):
             problems = error.problems
             renewal.log_problems(self._events, problems)
-            reason = f"{len(problems)} problems, the first: {problems[0]}"
+            reason = f"{len(problems)} problems, the first: {problems[0]}" if problems[1:] else str(problems[0])
         else:
             reason = f"{type(error).__name__}: {error}"
         self._events.error("reload.refused", f"the reload was refused, {serving}", reason=reason)

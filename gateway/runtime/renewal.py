@@ -8,12 +8,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gateway.config.load import Configuration, load
+from gateway.config.load import DEFAULT_CERTIFICATES, Configuration, load
 from gateway.config.problems import Problem, Severity
 from gateway.errors import ConfigurationError, StoreError
 from gateway.observe import access_log
 from gateway.routing import policies, snapshot
 from gateway.store import control_certificate, file_sources
+from gateway.store.readings import FilesRead
 from gateway.store.sqlite import Generation, Store
 
 if TYPE_CHECKING:
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from gateway.config.settings import Settings
     from gateway.observe.events import EventLog
     from gateway.store.audit import Deed
+
+
+FILES_AT_ONCE = 10_000
+"""How many certificate files are read before what they hold is published: this bounds time and memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +45,21 @@ class Candidate:
         return self.configuration.warnings + found + policies.problems(self.configuration)
 
 
-def read(config_path: Path, environ: Mapping[str, str], data_dir: Path | None = None) -> Candidate:
+def read(
+    config_path: Path,
+    environ: Mapping[str, str],
+    data_dir: Path | None = None,
+    *,
+    anew: bool = True,
+    most: int | None = None,
+) -> Candidate:
     """Read the files and everything that they name.
 
     The store in ``data_dir`` (default: the one that is configured, if it is there and can be read) has what is
-    named by id, and the last good state of what cannot be read. Raises ConfigurationError with every problem, and
-    StoreError when ``data_dir`` is given and cannot be read.
+    named by id, and the last good state of what cannot be read. Unless ``anew``, it also has what certificate files
+    hold that are unchanged since they were published. At most ``most`` of them are read; the rest is postponed.
+
+    Raises ConfigurationError with every problem, and StoreError when ``data_dir`` is given and cannot be read.
     """
     began = datetime.now(UTC)
     configuration = load(config_path, environ)
@@ -53,11 +67,11 @@ def read(config_path: Path, environ: Mapping[str, str], data_dir: Path | None = 
         with contextlib.closing(
             Store.open(data_dir or configuration.settings.gateway.data_dir, writable=False)
         ) as store:
-            collected, control = _collect(configuration, began, store)
+            collected, control = _collect(configuration, began, store, anew=anew, most=most)
     except StoreError:
         if data_dir:
             raise
-        collected, control = _collect(configuration, began, None)
+        collected, control = _collect(configuration, began, None, anew=anew, most=most)
     unwritable = access_log.trouble(configuration.settings.gateway.access_log.path)
     problems = configuration.warnings + collected.problems + control.problems
     if unwritable:
@@ -71,31 +85,30 @@ def read(config_path: Path, environ: Mapping[str, str], data_dir: Path | None = 
 
 
 def _collect(
-    configuration: Configuration, now: datetime, store: Store | None
+    configuration: Configuration, now: datetime, store: Store | None, *, anew: bool, most: int | None
 ) -> tuple[file_sources.Collected, file_sources.Collected]:
     """The certificates for clients, and those of the control port."""
     settings = configuration.settings
-    collected = file_sources.collect(configuration, now, store)
+    collected = file_sources.collect(configuration, now, store, anew=anew, most=most)
     policy, _ = policies.towards_clients(settings)
     return collected, control_certificate.collect(settings.gateway.control_tls, collected.entries, now, policy, store)
 
 
-def publish(
-    data_dir: Path, candidate: Candidate, cause: str, deed: Deed | None = None
-) -> tuple[Generation, frozenset[str]]:
+def publish(data_dir: Path, candidate: Candidate, deed: Deed) -> tuple[Generation, frozenset[str]]:
     """Make ``candidate`` the next generation; return it and the names whose certificates changed.
 
-    Raises StoreError, and then nothing has changed.
+    When it says what is served already, that is the present generation, and no name. Raises StoreError, and then
+    nothing has changed.
     """
     collected = candidate.collected
+    unresolved = collected.unresolved + candidate.control.unresolved
     with contextlib.closing(Store.open(data_dir, writable=True)) as store:
         return store.publish(
             candidate.configuration,
             collected.entries + candidate.control.entries,
             collected.default,
-            cause,
-            unresolved=[str(problem) for problem in collected.unresolved + candidate.control.unresolved],
-            files_read=candidate.files_read,
+            f"{deed.action} by {deed.who}",
+            files=FilesRead(candidate.files_read, tuple(map(str, unresolved)), collected.readings),
             deed=deed,
         )
 
@@ -112,6 +125,8 @@ def watched(configuration: Configuration) -> frozenset[Path]:
         references.add(control.certificate)
     files.update(Path(name) for name in references if name.startswith("/"))
     files.update(path for path in (settings.app_path, settings.gateway.certificates_dir) if path)
+    if not settings.gateway.certificates_dir:  # the default directory, should it be made
+        files.update(main.parent / DEFAULT_CERTIFICATES for main in configuration.files[:1])
     return frozenset(files.union(configuration.files))
 
 

@@ -34,6 +34,8 @@ from gateway.runtime.service import Service
 from gateway.runtime.succession import Succession
 from gateway.runtime.upgrade import Predecessor
 from gateway.store import admin_secret, spare
+from gateway.store.audit import Deed
+from gateway.store.database import DATABASE
 from gateway.store.sqlite import Store
 from gateway.tls.context import base_context
 
@@ -50,6 +52,8 @@ _SIGNALS = _STOP | {
     signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCHLD, signal.SIGUSR1, signal.SIGUSR2, signal.SIGIO,
 }  # fmt: skip
 _DRAIN_MARGIN_SECONDS = 3.0
+# Of certificate files that changed while no gateway ran. The rest is read while the store's serve.
+_FILES_AT_START = 2000
 _BAD_CONFIGURATION = 2
 
 
@@ -76,7 +80,7 @@ def run(config_path: Path, environ: Mapping[str, str], command: Command | None =
 def _prepare(config_path: Path, environ: Mapping[str, str], command: Command | None, events: EventLog) -> _Supervisor:
     """Everything that can go wrong for a reason that a person must mend goes wrong here."""
     before = Predecessor.of(environ)
-    candidate = renewal.read(config_path, environ)
+    candidate = renewal.read(config_path, environ, anew=False, most=_FILES_AT_START)
     settings = candidate.configuration.settings
     data_dir = settings.gateway.data_dir
     if before is None:
@@ -89,8 +93,14 @@ def _prepare(config_path: Path, environ: Mapping[str, str], command: Command | N
         lock = listeners.lock(data_dir)
         spare.make(data_dir)
         Store.open(data_dir, writable=True).close()  # the tables of this version
-        candidate = renewal.read(config_path, environ, data_dir)  # the database may have changed meanwhile
-    generation, _ = renewal.publish(data_dir, candidate, "start" if before is None else "upgrade")
+        # The database may have changed meanwhile.
+        candidate = renewal.read(config_path, environ, data_dir, anew=False, most=_FILES_AT_START)
+    first = not (data_dir / DATABASE).exists()
+    deed = Deed("gateway", "", "start" if before is None else "upgrade", str(config_path))
+    generation, _ = renewal.publish(data_dir, candidate, deed)
+    while first and candidate.collected.postponed:  # nothing could serve these names meanwhile
+        candidate = renewal.read(config_path, environ, data_dir, anew=False, most=renewal.FILES_AT_ONCE)
+        generation, _ = renewal.publish(data_dir, candidate, deed)
     renewal.log_problems(events, candidate.warnings)
     if settings.secret is None:
         path = admin_secret.ensure(data_dir)
@@ -106,6 +116,8 @@ def _prepare(config_path: Path, environ: Mapping[str, str], command: Command | N
     inherited = role.Inherited(
         config_path, environ, settings, sockets, base_context(), lifeline, wanted, adopting=before is not None
     )
+    if candidate.collected.postponed:
+        inherited.reloads_asked.set(1)
     control = Slot(Role.CONTROL, 0)
     succession = Succession(control, lock, command, inherited, events)
     service = Service(environ, settings.pid_file_location, events)

@@ -23,14 +23,15 @@ from typing import TYPE_CHECKING
 
 from gateway.runtime.inotify import Inotify
 from gateway.runtime.links import Ways
-from gateway.runtime.marks import DIRECTORY, MISSING, Mark, files_in, is_young, mark, status_of
+from gateway.runtime.marks import DIRECTORY, MISSING, Mark, files_in, mark
+from gateway.store.file_status import is_young, status_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
     from pathlib import Path
 
     from gateway.observe.events import EventLog
-    from gateway.runtime.marks import Status
+    from gateway.store.file_status import Status
 
 STATS = 2000
 """How many files, and how many directories, one poll looks at."""

@@ -10,6 +10,9 @@
 * ``generations``   the last states that were served, with their configurations
 * ``audit``         who changed what
 * ``spare``         a copy of the database from before an upgrade
+* ``readings``      what certificate files held when they were last read
+* ``file_status``   by what a file is known to be unchanged
+* ``certificate_files``  certificate files → what they hold, read only where they have changed
 * ``file_sources``  certificates named by a configuration → the entries that the database shall hold
 * ``admin_secret``  the secret that is made when none is configured
 """

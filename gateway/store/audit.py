@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 DONE = "ok"
 """The result of a change that took place; any other says why it did not."""
 
+NOTHING = "ok: nothing had changed"
+"""The result of a reload that left everything as it was, since it found it so."""
+
 _LONGEST = 500
 
 

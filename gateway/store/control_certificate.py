@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.certs.blocks import MAX_BYTES
-from gateway.certs.pem import CertificatePair, check_dates, parse_pair, refuse_foreign_use
+from gateway.certs.dates import check_dates
+from gateway.certs.pem import CertificatePair, parse_pair, refuse_foreign_use
 from gateway.config.kinds import is_inline_pem, is_store_id
 from gateway.config.problems import Problem, Severity
 from gateway.errors import CertificateError
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from gateway.config.settings import ControlTls
+    from gateway.store.materials import Kept
     from gateway.store.sites import Served
     from gateway.store.sqlite import Store
     from gateway.tls.policy import TlsPolicy
@@ -54,7 +56,7 @@ def collect(
         severity = Severity.WARNING if last else Severity.ERROR
         cure = "the control port keeps its last good certificate" if last else "name one that it can show"
         unresolved, pairs = (Problem(severity, *place, reason, cure),), last
-    said = [problem for pair in pairs for problem in check_dates(pair, now)] + _exposed(source)
+    said = [problem for pair in pairs for problem in check_dates(pair.chain, now)] + _exposed(source)
     problems = *unresolved, *(Problem(Severity.WARNING, *place, one.message, one.cure) for one in said)
     return Collected(tuple(SiteEntry(CONTROL_PORT, pair, _KEY) for pair in pairs), None, problems, unresolved)
 
@@ -85,9 +87,16 @@ def _of_domain(domain: str, sites: Sequence[SiteEntry], store: Store | None) -> 
     for name in _candidates(domain):
         if store and store.has_put(name):
             return store.find(name)
-        if pairs := tuple(entry.pair for entry in sites if entry.name == name):
-            return pairs
+        if found := [entry.pair for entry in sites if entry.name == name]:
+            return tuple(_whole(pair, store) for pair in found)
     raise CertificateError(f"there is no certificate for {domain}")
+
+
+def _whole(pair: CertificatePair | Kept, store: Store | None) -> CertificatePair:
+    if isinstance(pair, CertificatePair):
+        return pair
+    assert store is not None, "only a store remembers"
+    return store.pair(pair.material)
 
 
 def _referred(reference: str, store: Store | None) -> CertificatePair:

@@ -7,30 +7,44 @@ each key type does.
 
 A certificate that cannot be read harms nobody else: the names that it served keep its last good state, which is
 still in the store, and the problem says so. Only when nothing at all is left to serve is that an error.
+
+Files that are as they were at their last reading are not read again. Of very many others only so many are read at
+once; the rest keeps its last good state until the next time.
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.certs.blocks import MAX_BYTES
-from gateway.certs.pem import CertificatePair, check_dates, check_names, parse_pair, refuse_foreign_use
+from gateway.certs.dates import check_dates
+from gateway.certs.pem import CertificatePair, check_names, parse_pair, refuse_foreign_use
 from gateway.config.kinds import is_inline_pem, is_store_id
 from gateway.config.problems import Problem, Severity
 from gateway.errors import CertificateError
+from gateway.store import file_status
+from gateway.store.certificate_files import CertificateReader, Files, Held
+from gateway.store.materials import Kept
 from gateway.store.sites import SiteEntry
 from gateway.tls.names import candidates, canonical
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
+    from pathlib import Path
 
     from gateway.config.load import Configuration
     from gateway.config.settings import CertificateFiles
+    from gateway.store.readings import Readings
     from gateway.store.sqlite import Store
+
+_NEIGHBOURS = 500
+"""How many files of a directory are looked up at once."""
+
+_KEY = b"PRIVATE KEY-----"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +52,16 @@ class Collected:
     """The entries, the name that the default site shares its certificates with, and what is wrong.
 
     ``unresolved`` are those of the problems that say that a certificate could not be read. With an error among
-    the problems the entries are those that are left, which nobody should serve.
+    the problems the entries are those that are left, which nobody should serve. ``postponed`` is how many files were
+    not read yet, and ``readings`` what to remember of the others.
     """
 
     entries: tuple[SiteEntry, ...]
     default: str | None
     problems: tuple[Problem, ...]
     unresolved: tuple[Problem, ...] = ()
+    postponed: int = 0
+    readings: Readings | None = None
 
 
 class _Rank(IntEnum):
@@ -57,13 +74,21 @@ class _Rank(IntEnum):
     API = 4
 
 
-def collect(configuration: Configuration, now: datetime, store: Store | None = None) -> Collected:
+def collect(
+    configuration: Configuration,
+    now: datetime,
+    store: Store | None = None,
+    *,
+    anew: bool = True,
+    most: int | None = None,
+) -> Collected:
     """Read and check every certificate that ``configuration`` names, as of ``now`` (aware).
 
-    ``store`` has those that are named by id, and the last good state of those that cannot be read.
+    ``store`` has those that are named by id, and the last good state of those that cannot be read. Unless ``anew``,
+    it also has what unchanged files hold. At most ``most`` files are read (None: all).
     Raises StoreError when it cannot be read itself.
     """
-    collection = _Collection(now, store)
+    collection = _Collection(now, store, anew=anew, most=most)
     options = configuration.settings.http_server_options
     for index, files in enumerate(options.certificates):
         collection.add_files(f"http_server_options.certificates[{index}]", files)
@@ -82,89 +107,126 @@ def collect(configuration: Configuration, now: datetime, store: Store | None = N
 class _Collection:
     """What has been found so far."""
 
-    def __init__(self, now: datetime, store: Store | None) -> None:
+    def __init__(self, now: datetime, store: Store | None, *, anew: bool, most: int | None) -> None:
         self._now = now
         self._store = store
+        self._anew = anew
+        self._reader = CertificateReader(now, None if anew else store, most)
+        self._postponed = 0
         self._problems: list[Problem] = []
         self._unresolved: list[Problem] = []
         self._first: str | None = None
         self._sites: dict[str, tuple[_Rank, dict[str, SiteEntry]]] = {}
-        self._read: dict[str, CertificatePair | None] = {}
+        self._read: dict[str, Held | None] = {}
 
     def collected(self, default: str | None) -> Collected:
         """Return everything. That nothing could be read turns the reasons into errors."""
-        if self._unresolved and not self._sites and not (self._store and self._store.has_put()):
+        nothing = not self._sites and not self._postponed and not (self._store and self._store.has_put())
+        if self._unresolved and nothing:
             self._problems = [
                 replace(problem, severity=Severity.ERROR) if problem in self._unresolved else problem
                 for problem in self._problems
             ]
         # In the order in which the names first came up.
         entries = tuple(entry for _, entries in self._sites.values() for entry in entries.values())
-        return Collected(entries, default, tuple(self._problems), tuple(self._unresolved))
+        if self._postponed:
+            message = f"certificate files that are not read yet: {self._postponed}; what they held before serves meanwhile"
+            self._unresolved.append(Problem(Severity.WARNING, "", "certificates", message))
+        readings = None if self._anew else self._reader.readings()
+        return Collected(entries, default, tuple(self._problems), tuple(self._unresolved), self._postponed, readings)
 
-    def add_files(self, path: str, files: CertificateFiles) -> None:
+    def add_files(self, path: str, named: CertificateFiles) -> None:
         """Add a pair that is given as separate files."""
-        source, domain = str(files.cert_file), ""
+        source, domain = str(named.cert_file), ""
+        files = Files(source, str(named.key_file), str(named.chain_file or ""), str(named.passphrase_file or ""))
         try:
-            domain = canonical(files.domain_name) if files.domain_name else ""
-            passphrase = files.passphrase.get_secret_value().encode() if files.passphrase else None
-            if files.passphrase_file:
-                passphrase = (_content(files.passphrase_file).splitlines() or [b""])[0]
-            certificate, key = _content(files.cert_file), _content(files.key_file)
-            chain = _content(files.chain_file) if files.chain_file else b""
-            pair, warnings = parse_pair(certificate, key, chain_pem=chain, passphrase=passphrase)
-            self._refuse_worse(source, pair, domain)
-            self._examine(path, source, pair, warnings, keys_in=files.key_file)
+            domain = canonical(named.domain_name) if named.domain_name else ""
+            passphrase = named.passphrase.get_secret_value().encode() if named.passphrase else None
+            held = self._held(path, files, domain, passphrase)
         except (OSError, CertificateError, ValueError) as error:
             self._keep_last_good(path, source, error, _Rank.FILE_PAIR, domain)
             return
+        if held is None:
+            self._serve_last_good(source, _Rank.FILE_PAIR, domain)
+            return
         if domain:
-            self._report(path, source, check_names(pair, domain))
-            self._serve(domain, pair, source, _Rank.DOMAIN_NAME)
-        self._serve_all(pair, source, _Rank.FILE_PAIR)
+            self._report(path, source, check_names(held.names, domain))
+            self._serve(domain, held.pair, source, _Rank.DOMAIN_NAME)
+        self._serve_all(held, source, _Rank.FILE_PAIR)
 
     def add_references(self, path: str, references: Sequence[str], rank: _Rank) -> None:
         """Add pairs that are given as one PEM text each, in a file or inline, or as an id of the store."""
         for index, reference in enumerate(references):
             place = f"{path}[{index}]"
-            inline = is_inline_pem(reference)
-            source = place if inline else reference
+            source = place if is_inline_pem(reference) else reference
             if reference not in self._read:  # one file may serve a thousand APIs
-                self._read[reference] = self._referred(place, reference, inline=inline)
-            if pair := self._read[reference]:
-                self._serve_all(pair, source, rank)
+                self._read[reference] = self._referred(place, reference)
+            if held := self._read[reference]:
+                self._serve_all(held, source, rank)
             else:
                 self._serve_last_good(source, rank)
 
     def add_directory(self, path: str, directory: Path) -> None:
         """Add every bundle ``*.pem`` and every ``name.crt`` with its ``name.key``."""
         try:
-            files = sorted(file for file in directory.iterdir() if not file.name.startswith("."))
+            names = sorted(name for name in os.listdir(directory) if not name.startswith("."))
         except OSError as error:
             self._keep_last_good(path, f"{directory}/", error, _Rank.DIRECTORY)
             return
-        for file in files:
-            if file.suffix in (".pem", ".crt"):
-                self._add_file(path, file)
+        there, wanted = frozenset(names), [name for name in names if name.endswith((".pem", ".crt"))]
+        if not all(map(_is_text, wanted)):
+            odd = next(name for name in wanted if not _is_text(name))
+            self._warn(path, f"the name of the file {odd!a} is not UTF-8, so it is not served", "rename it")
+            wanted = [name for name in wanted if _is_text(name)]
+        for start in range(0, len(wanted), _NEIGHBOURS):
+            near = wanted[start : start + _NEIGHBOURS]
+            self._reader.approach(f"{directory}/{near[0]}", f"{directory}/{near[-1]}")
+            for name in near:
+                key = f"{name[:-4]}.key"
+                self._add_file(path, f"{directory}/{name}", f"{directory}/{key}" if key in there else "")
 
-    def _add_file(self, path: str, file: Path) -> None:
+    def _add_file(self, path: str, source: str, key: str) -> None:
         """Add a bundle, or a certificate whose key is beside it; what is neither may be there for others."""
-        source = str(file)
         try:
-            content, key, keys_in = _content(file), None, file
-            if b"PRIVATE KEY-----" not in content and file.with_suffix(".key").exists():
-                keys_in = file.with_suffix(".key")
-                key = _content(keys_in)
-            if missing := _missing(content + (key or b"")):
-                self._pass_over(path, source, missing)
-                return
-            pair, warnings = parse_pair(content, key)
-            self._refuse_worse(source, pair)
-            self._examine(path, source, pair, warnings, keys_in=keys_in)
+            held = self._reader.recall(source, "", key)
+            if held is None and not self._reader.exhausted:
+                content, _ = file_status.read(source, MAX_BYTES + 1)
+                if _KEY in content:
+                    key = ""
+                elif key:
+                    content += file_status.read(key, MAX_BYTES + 1)[0]
+                if missing := _missing(content):
+                    self._pass_over(path, source, missing)
+                    return
+            if held is None:
+                held = self._held(path, Files(source, key))
+            elif held.problems:
+                self._report(path, source, held.problems)
         except (OSError, CertificateError) as error:
             self._keep_last_good(path, source, error, _Rank.DIRECTORY)
             return
-        self._serve_all(pair, source, _Rank.DIRECTORY)
+        if held:
+            self._serve_all(held, source, _Rank.DIRECTORY)
+        else:
+            self._serve_last_good(source, _Rank.DIRECTORY)
+
+    def _held(self, path: str, files: Files, domain: str = "", passphrase: bytes | None = None) -> Held | None:
+        """What the files hold; None when there is no time to read them now. Raises OSError and CertificateError."""
+        source = files.certificate
+        held = None if passphrase else self._reader.recall(source, files.others)
+        if held is None:
+            if self._reader.exhausted:
+                self._postponed += 1
+                return None
+            pair, reading = self._reader.read(files, passphrase)
+            self._refuse_worse(source, pair, domain)
+            held = self._reader.accept(pair, reading)
+        return self._told(path, source, held)
+
+    def _told(self, path: str, source: str, held: Held) -> Held:
+        # An expired certificate is served all the same where there is nothing better.
+        self._report(path, source, held.problems)
+        return held
 
     def _pass_over(self, path: str, source: str, missing: str) -> None:
         """Leave a file alone that may be there for others, unless it is one that was served, half written."""
@@ -199,26 +261,27 @@ class _Collection:
     def _has(self, name: str) -> bool:
         return name in self._sites or bool(self._store and self._store.has_put(name))
 
-    def _referred(self, path: str, reference: str, *, inline: bool) -> CertificatePair | None:
-        source = "inline PEM" if inline else reference
+    def _referred(self, path: str, reference: str) -> Held | None:
+        """What a reference stands for; None when that is not to be had, or not now."""
+        source = "inline PEM" if is_inline_pem(reference) else reference
         try:
             if is_store_id(reference):
-                return self._stored(path, reference)
-            pair, warnings = parse_pair(reference.encode() if inline else _content(Path(reference)))
-            self._refuse_worse(source, pair)
-            self._examine(path, source, pair, warnings, keys_in=None if inline else Path(reference))
+                return self._told(path, source, self._stored(reference))
+            if source == reference:
+                return self._held(path, Files(reference))
+            pair, warnings = parse_pair(reference.encode())
+            problems = tuple(Problem(Severity.WARNING, "", "", warning) for warning in warnings)
+            return self._told(path, source, Held(pair, pair.names, problems + check_dates(pair.chain, self._now)))
         except (OSError, CertificateError) as error:
             self._tell_unresolved(path, source, error)
             return None
-        return pair
 
-    def _stored(self, path: str, certificate_id: str) -> CertificatePair:
+    def _stored(self, certificate_id: str) -> Held:
         pair = self._store.stored_pair(certificate_id) if self._store else None
         if pair is None:
             raise CertificateError("the certificate store has no certificate with a key under this id; add it there")
         refuse_foreign_use(pair.leaf)
-        self._report(path, certificate_id, check_dates(pair, self._now))
-        return pair
+        return Held(pair, pair.names, check_dates(pair.chain, self._now))
 
     def _keep_last_good(self, path: str, source: str, error: Exception, rank: _Rank, domain: str = "") -> None:
         self._tell_unresolved(path, source, error)
@@ -226,9 +289,16 @@ class _Collection:
 
     def _serve_last_good(self, source: str, rank: _Rank, domain: str = "") -> None:
         """Serve what the store has of a source: ``directory/`` is all files in it, ``domain`` what it is named for."""
-        for entry in self._store.configured_from(source) if self._store else ():
+        if not self._store:
+            return
+        entries = self._store.configured_from(source)
+        if self._first is None:  # the default site stays with the name that it has, if that is one of these
+            before = self._store.default_name()
+            entries = sorted(entries, key=lambda entry: entry.name != before)
+        for entry in entries:
             own = bool(domain) and entry.name == domain
-            self._serve(entry.name, entry.pair, entry.source, _Rank.DOMAIN_NAME if own else rank)
+            pair = self._store.pair(entry.pair.material) if self._anew and isinstance(entry.pair, Kept) else entry.pair
+            self._serve(entry.name, pair, entry.source, _Rank.DOMAIN_NAME if own else rank)
 
     def _tell_unresolved(self, path: str, source: str, error: Exception) -> None:
         message, cure = str(error), ""
@@ -239,12 +309,12 @@ class _Collection:
         self._problems.append(problem)
         self._unresolved.append(problem)
 
-    def _serve_all(self, pair: CertificatePair, source: str, rank: _Rank) -> None:
+    def _serve_all(self, held: Held, source: str, rank: _Rank) -> None:
         # A certificate without any name can still be the default site's.
-        for name in pair.names or ([""] if self._first is None else []):
-            self._serve(name, pair, source, rank)
+        for name in held.names or ([""] if self._first is None else []):
+            self._serve(name, held.pair, source, rank)
 
-    def _serve(self, name: str, pair: CertificatePair, source: str, rank: _Rank) -> None:
+    def _serve(self, name: str, pair: CertificatePair | Kept, source: str, rank: _Rank) -> None:
         if self._first is None:
             self._first = name
         held, entries = self._sites.get(name, (rank, {}))
@@ -253,38 +323,30 @@ class _Collection:
         if rank >= held:
             self._sites[name] = (rank, {**entries, pair.key_type: SiteEntry(name, pair, source)})
 
-    def _examine(
-        self, path: str, source: str, pair: CertificatePair, warnings: Iterable[str], keys_in: Path | None
-    ) -> None:
-        for warning in warnings:
-            self._warn(path, warning, source=source)
-        # An expired certificate is served all the same where there is nothing better.
-        self._report(path, source, check_dates(pair, self._now))
-        if keys_in and keys_in.stat().st_mode & 0o007:
-            self._warn(path, "every user of this host can read the private key", f"chmod o= {keys_in}", str(keys_in))
-
-    def _refuse_worse(self, source: str, pair: CertificatePair, domain: str = "") -> None:
+    def _refuse_worse(self, source: str, pair: CertificatePair, domain: str) -> None:
         """Refuse a pair that clients would refuse, if the one that is served from the same place is none such."""
         fault = self._fault(pair, domain)
         if not fault or not self._store:
             return
         for entry in self._store.configured_from(source):
-            if entry.pair.fingerprint != pair.fingerprint and not self._fault(entry.pair, domain):
+            served = self._store.pair(entry.pair.material)
+            if served.fingerprint != pair.fingerprint and not self._fault(served, domain):
                 raise CertificateError(f"{fault}, while the one that is served is good")
 
     def _fault(self, pair: CertificatePair, domain: str) -> str:
         """Why clients of ``domain`` ("" for none in particular) refuse the pair today, if they do."""
         if not pair.not_before <= self._now <= pair.not_after:
             return f"the certificate is valid from {pair.not_before:%Y-%m-%d} to {pair.not_after:%Y-%m-%d} only"
-        wrong = check_names(pair, domain) if domain else ()
+        wrong = check_names(pair.names, domain) if domain else ()
         return wrong[0].message if wrong else ""
 
     def _report(self, path: str, source: str, problems: Iterable[Problem]) -> None:
         for problem in problems:
-            self._problems.append(replace(problem, severity=Severity.WARNING, path=path, source=source))
+            place = problem.source or source
+            self._problems.append(replace(problem, severity=Severity.WARNING, path=path, source=place))
 
-    def _warn(self, path: str, message: str, cure: str = "", source: str = "") -> None:
-        self._problems.append(Problem(Severity.WARNING, path, source, message, cure))
+    def _warn(self, path: str, message: str, cure: str) -> None:
+        self._problems.append(Problem(Severity.WARNING, path, "", message, cure))
 
 
 def _keys(name: str) -> tuple[str, ...]:
@@ -295,13 +357,12 @@ def _keys(name: str) -> tuple[str, ...]:
         return ()
 
 
-def _content(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(MAX_BYTES + 1)
+def _is_text(name: str) -> bool:
+    return name.isascii() or name.encode(errors="replace").decode() == name
 
 
 def _missing(pem: bytes) -> str:
     """Which half of a pair is not in there: "" when both seem to be."""
     if b"CERTIFICATE-----" not in pem:
         return "certificate"
-    return "" if b"PRIVATE KEY-----" in pem else "private key"
+    return "" if _KEY in pem else "private key"

@@ -53,6 +53,19 @@ def default_name(database: Database) -> str:
     return str(row[0]) if row else ""
 
 
+def unchanged(database: Database, configuration: Configuration, default: str, read: datetime) -> Generation | None:
+    """Return the newest generation if it is of that configuration and default; the files are ``read`` anew.
+
+    To be called within a transaction.
+    """
+    plain = configuration.model_dump_json().encode()
+    for number, created, cause, origin, _ in database.execute(_NEWEST).fetchall():
+        if _content(database, origin) == plain and default_name(database) == default:
+            database.execute("UPDATE generations SET files_read = ? WHERE number = ?", (read.isoformat(), number))
+            return Generation(number, datetime.fromisoformat(created), cause, origin, read, configuration)
+    return None
+
+
 def append(
     database: Database, configuration: Configuration, default: str, cause: str, files_read: datetime
 ) -> Generation:

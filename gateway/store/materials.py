@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from gateway.certs.pem import CertificatePair
@@ -19,7 +20,15 @@ _REMOVE = """DELETE FROM materials WHERE material = :material
     AND NOT EXISTS (SELECT 1 FROM names WHERE material = :material)
     AND NOT EXISTS (SELECT 1 FROM domains WHERE material = :material)
     AND NOT EXISTS (SELECT 1 FROM domains WHERE previous = :material)
-    AND NOT EXISTS (SELECT 1 FROM certificates WHERE material = :material)"""
+    AND NOT EXISTS (SELECT 1 FROM certificates WHERE material = :material)
+    AND NOT EXISTS (SELECT 1 FROM readings WHERE material = :material)"""
+
+
+class Kept(NamedTuple):
+    """A pair that is in the database already: its row, and the kind of its key."""
+
+    material: int
+    key_type: str
 
 
 def keep(database: Database, pair: CertificatePair) -> int:
@@ -39,6 +48,18 @@ def keep(database: Database, pair: CertificatePair) -> int:
 def restore(database: Database, digest: str, chain: bytes, sealed: bytes) -> CertificatePair:
     """Return the pair of a row. Raises StoreError when its key was sealed by others."""
     return CertificatePair.restore(chain, database.sealer.unseal(sealed, _context(digest)))
+
+
+def pair(database: Database, material: int) -> CertificatePair:
+    """Return the pair of a row that is there."""
+    row = database.execute("SELECT digest, chain, key FROM materials WHERE material = ?", (material,)).fetchone()
+    return restore(database, *row)
+
+
+def chain(database: Database, material: int) -> tuple[x509.Certificate, ...]:
+    """Return the chain of a row that is there; its key stays sealed."""
+    (pem,) = database.execute("SELECT chain FROM materials WHERE material = ?", (material,)).fetchone()
+    return tuple(x509.load_pem_x509_certificates(pem))
 
 
 def sweep(database: Database, materials: Iterable[int | None]) -> None:

@@ -9,6 +9,7 @@
                       generation that brought it
 * ``generations``     the last changes of what is served; most of them share their configuration. The newest says
                       whose certificates the default site, the name "", serves
+* ``readings``        what each certificate file held when it was last read, so that an unchanged one is not read again
 * ``unresolved``      what the last reload could not read, as one sentence each
 * ``audit``           who changed what, and who tried; nothing in it changes, and only the oldest lines go
 """
@@ -21,6 +22,9 @@ from gateway.errors import StoreError
 
 if TYPE_CHECKING:
     import sqlite3
+
+BEFORE_READINGS = 2
+"""The last version without ``readings``. A reader does without them until the writer has brought the database on."""
 
 AUDIT_KEPT = 100_000
 """Lines of the audit log that nothing removes: a trigger refuses to."""
@@ -109,17 +113,36 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             WHEN old.entry > (SELECT max(entry) FROM audit) - 100000
             BEGIN SELECT raise(ABORT, 'the audit log is append-only'); END""",
     ),
+    (
+        """CREATE TABLE readings (
+            source TEXT PRIMARY KEY,          -- the file with the certificate
+            others TEXT NOT NULL,             -- further files that it was read with, one a line
+            status TEXT NOT NULL,             -- of all of them at that time, one a line
+            material INTEGER NOT NULL REFERENCES materials,
+            key_type TEXT NOT NULL,
+            names TEXT NOT NULL,              -- of the leaf, with spaces between
+            remarks TEXT NOT NULL,            -- what was said of it besides its dates: JSON, or "" for nothing
+            quiet_from INTEGER NOT NULL,      -- seconds since 1970: between these two
+            quiet_until INTEGER NOT NULL      -- there is nothing to say about its dates
+        ) WITHOUT ROWID""",
+        "CREATE INDEX readings_by_material ON readings (material)",
+    ),
 )
 """Statement lists; a database's ``user_version`` says how many of them it has been through."""
+
+
+def version(connection: sqlite3.Connection) -> int:
+    """Return how many migrations the database has been through."""
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
 def migrate(connection: sqlite3.Connection) -> None:
     """Bring the database to this version in one transaction. Raises StoreError when it is newer already."""
     connection.execute("BEGIN IMMEDIATE")
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version > len(MIGRATIONS):
-        raise StoreError(f"it was written by a newer gateway (schema {version}, this one knows {len(MIGRATIONS)})")
-    for statements in MIGRATIONS[version:]:
+    found = version(connection)
+    if found > len(MIGRATIONS):
+        raise StoreError(f"it was written by a newer gateway (schema {found}, this one knows {len(MIGRATIONS)})")
+    for statements in MIGRATIONS[found:]:
         for statement in statements:
             connection.execute(statement)
     connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")

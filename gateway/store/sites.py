@@ -7,15 +7,16 @@ configuration has for that name. The name "" is the default site, which shares a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cryptography import x509
 
 from gateway.certs import describe
 from gateway.store import generations, materials
+from gateway.store.materials import Kept
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
 
     from gateway.certs.pem import CertificatePair
@@ -43,15 +44,22 @@ _EXPIRED = """
     ORDER BY name"""
 
 
-@dataclass(frozen=True, slots=True)
-class SiteEntry:
+class SiteEntry(NamedTuple):  # of which 100,000 are made at each reload, in a third of a dataclass's time
     """``name`` (canonical, ``*.`` and a name, or "" for the default site) is served with ``pair``.
 
     ``source`` says where the certificate comes from: a file, a store id, or a place in the configuration.
     """
 
     name: str
-    pair: CertificatePair
+    pair: CertificatePair | Kept
+    source: str
+
+
+class KeptEntry(NamedTuple):
+    """A `SiteEntry` that is in the database."""
+
+    name: str
+    pair: Kept
     source: str
 
 
@@ -100,15 +108,13 @@ def expired(database: Database, now: datetime) -> tuple[str, ...]:
     return tuple(name for (name,) in database.execute(_EXPIRED, {"now": int(now.timestamp())}))
 
 
-def configured_from(database: Database, source: str) -> tuple[SiteEntry, ...]:
+def configured_from(database: Database, source: str) -> tuple[KeptEntry, ...]:
     """Return what the configuration serves with certificates of that source; ``directory/`` is all files in it."""
     last = source + "\U0010ffff" if source.endswith("/") else source
     rows = database.execute(
-        "SELECT name, source, digest, chain, key FROM names JOIN materials USING (material)"
-        " WHERE source BETWEEN ? AND ?",
-        (source, last),
+        "SELECT name, source, material, key_type FROM names WHERE source BETWEEN ? AND ?", (source, last)
     ).fetchall()
-    return tuple(SiteEntry(name, materials.restore(database, *row), source) for name, source, *row in rows)
+    return tuple(KeptEntry(name, Kept(material, key_type), source) for name, source, material, key_type in rows)
 
 
 def has_put(database: Database, name: str | None) -> bool:
@@ -118,35 +124,36 @@ def has_put(database: Database, name: str | None) -> bool:
     return database.execute(query, {"name": name}).fetchone() is not None
 
 
-def configure(database: Database, entries: Sequence[SiteEntry]) -> frozenset[str]:
+def configure(database: Database, entries: Sequence[SiteEntry]) -> tuple[frozenset[str], set[int], bool]:
     """Have exactly ``entries`` for what the configuration serves; of two with the same key the last counts.
 
-    Return the names that are served with something else now. To be called within a transaction.
+    Return the names that are served with something else now, the materials that may be nobody's any more (for
+    `materials.sweep`), and whether anything is not as it was. To be called within a transaction.
     """
-    wanted: dict[tuple[str, str], SiteEntry] = {(entry.name, entry.pair.key_type): entry for entry in entries}
     old = {
         (name, key_type): (material, source)
         for name, key_type, material, source in database.execute("SELECT name, key_type, material, source FROM names")
     }
     kept: dict[int, int] = {}  # one pair may serve a thousand names
-    for entry in wanted.values():
-        if id(entry.pair) not in kept:
-            kept[id(entry.pair)] = materials.keep(database, entry.pair)
-    new = {key: (kept[id(entry.pair)], entry.source) for key, entry in wanted.items()}
-    for key in old.keys() - new.keys():
-        database.execute("DELETE FROM names WHERE name = ? AND key_type = ?", key)
-    for key, row in new.items():
-        if old.get(key) != row:
-            database.execute("REPLACE INTO names (name, key_type, material, source) VALUES (?, ?, ?, ?)", key + row)
-    materials.sweep(database, {material for material, _ in old.values()} - {material for material, _ in new.values()})
-    return _differing(old, new) - _hidden(database)
-
-
-def _differing(
-    old: Mapping[tuple[str, str], tuple[int, str]], new: Mapping[tuple[str, str], tuple[int, str]]
-) -> frozenset[str]:
-    nothing = (0, "")
-    return frozenset(key[0] for key in old.keys() | new.keys() if old.get(key, nothing)[0] != new.get(key, nothing)[0])
+    new: dict[tuple[str, str], tuple[int, str]] = {}
+    for entry in entries:
+        pair = entry.pair
+        if isinstance(pair, Kept):
+            material = pair.material
+        elif (known := kept.get(id(pair))) is not None:
+            material = known
+        else:
+            material = kept[id(pair)] = materials.keep(database, pair)
+        new[entry.name, pair.key_type] = (material, entry.source)
+    gone = old.keys() - new.keys()
+    fresh = [key + row for key, row in new.items() if old.get(key) != row]
+    database.connection.executemany("DELETE FROM names WHERE name = ? AND key_type = ?", gone)
+    database.connection.executemany("REPLACE INTO names (name, key_type, material, source) VALUES (?, ?, ?, ?)", fresh)
+    changed = {name for name, _ in gone} | {
+        name for name, key_type, material, _ in fresh if old.get((name, key_type), (0, ""))[0] != material
+    }
+    loose = {material for material, _ in old.values()} - {material for material, _ in new.values()}
+    return frozenset(changed) - _hidden(database), loose, bool(gone or fresh)
 
 
 def _hidden(database: Database) -> frozenset[str]:

@@ -13,20 +13,24 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
 
 from gateway.errors import StoreError
-from gateway.store import audit, certificates, domains, generations, sites
+from gateway.store import audit, certificates, domains, generations, materials, readings, schema, sites
 from gateway.store.audit import Deed
 from gateway.store.database import Database
 from gateway.store.generations import Generation
+from gateway.store.readings import FilesRead
 from gateway.store.sites import SiteEntry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
+    from cryptography import x509
+
     from gateway.certs.pem import CertificatePair
     from gateway.config.load import Configuration
     from gateway.store.certificates import Stored
     from gateway.store.domains import Swap
+    from gateway.store.readings import Remembered
 
 __all__ = ["Generation", "SiteEntry", "Store"]
 
@@ -39,6 +43,8 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        with database.reading():
+            self._remembers = schema.version(database.connection) > schema.BEFORE_READINGS
 
     @classmethod
     def open(cls, data_dir: Path, *, writable: bool) -> Self:
@@ -89,10 +95,30 @@ class Store:
         with self._database.reading():
             return sites.has_put(self._database, name)
 
-    def configured_from(self, source: str) -> tuple[SiteEntry, ...]:
+    def configured_from(self, source: str) -> Sequence[sites.KeptEntry]:
         """Return what the configuration serves with certificates of that source; ``directory/`` is all files in it."""
         with self._database.reading():
             return sites.configured_from(self._database, source)
+
+    def pair(self, material: int) -> CertificatePair:
+        """Return the pair of a `Kept`."""
+        with self._database.reading():
+            return materials.pair(self._database, material)
+
+    def chain(self, material: int) -> tuple[x509.Certificate, ...]:
+        """Return the chain of a `Kept`."""
+        with self._database.reading():
+            return materials.chain(self._database, material)
+
+    def default_name(self) -> str:
+        """Return the name whose certificates the default site serves; "" when it is nobody else's."""
+        with self._database.reading():
+            return generations.default_name(self._database)
+
+    def readings(self, first: str, last: str) -> dict[str, Remembered]:
+        """Return what the files from ``first`` to ``last`` held, by source. An older database knows nothing of it."""
+        with self._database.reading():
+            return readings.between(self._database, first, last) if self._remembers else {}
 
     def publish(
         self,
@@ -101,35 +127,45 @@ class Store:
         default: str | None,
         cause: str,
         *,
-        unresolved: Sequence[str] = (),
-        files_read: datetime | None = None,
+        files: FilesRead | None = None,
         deed: Deed | None = None,
     ) -> tuple[Generation, frozenset[str]]:
         """Make a configuration and exactly these entries the next generation.
 
         ``default`` is the name whose certificates the default site serves too; None leaves it to one that was put.
-        Of entries with the same name and key type the last one counts. ``unresolved`` are the problems that go with
-        them, ``files_read`` (default: now) is when the files were read. Returns the generation and the names whose
-        certificates are not what they were.
+        Of entries with the same name and key type the last one counts. Returns the generation and the names whose
+        certificates are not what they were. Where ``files`` were read for it and nothing differs, that is the present
+        generation.
         """
         database = self._database
+        deed = deed or Deed("gateway", "", cause, "")
+        found = files or FilesRead(datetime.now(UTC))
         with database.writing():
+            loose = readings.replace(database, found.readings) if found.readings else set()
             before = generations.default_name(database)
             default = default or (before if sites.has_put(database, before) else "")
-            generation = generations.append(database, configuration, default, cause, files_read or datetime.now(UTC))
-            changed = sites.configure(database, entries)
+            changed, replaced, differs = sites.configure(database, entries)
+            materials.sweep(database, loose | replaced)
+            same = files and not differs and found.unresolved == self._unresolved()
+            if same and (generation := generations.unchanged(database, configuration, default, found.at)):
+                audit.append(database, deed, result=audit.NOTHING)
+                return generation, frozenset()
+            generation = generations.append(database, configuration, default, cause, found.at)
             if default in changed or default != before:
                 changed |= {""}
             database.execute("DELETE FROM unresolved")
-            for problem in unresolved:
+            for problem in found.unresolved:
                 database.execute("INSERT INTO unresolved VALUES (?)", (problem,))
-            audit.append(database, deed or Deed("gateway", "", cause, ""), generation=generation.number)
+            audit.append(database, deed, generation=generation.number)
         return generation, changed
 
     def unresolved(self) -> tuple[str, ...]:
         """Return what the last `publish` could not read."""
         with self._database.reading():
-            return tuple(problem for (problem,) in self._database.execute("SELECT problem FROM unresolved"))
+            return self._unresolved()
+
+    def _unresolved(self) -> tuple[str, ...]:
+        return tuple(problem for (problem,) in self._database.execute("SELECT problem FROM unresolved"))
 
     def put(self, name: str, pair: CertificatePair, check: Callable[[Collection[str]], None], deed: Deed) -> Swap:
         """Serve ``name`` with ``pair`` from now on; what it replaces is kept for `roll_back`.

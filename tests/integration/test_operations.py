@@ -27,6 +27,7 @@ from gateway.observe.events import EventLog
 from gateway.runtime import renewal
 from gateway.runtime.operations import LiveOperations
 from gateway.runtime.reloads import Reloads
+from gateway.store.audit import Deed
 from gateway.store.sqlite import Store
 
 if TYPE_CHECKING:
@@ -44,13 +45,16 @@ class PlayedRoster:
     """Confirms everything, but for the shortfalls that a test wants."""
 
     generation: int = 1
-    shortfalls: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
     applied: list[tuple[int, frozenset[str]]] = field(default_factory=list)
 
     async def apply(self, generation: int, names: Set[str], seconds: float) -> tuple[str, ...]:
         self.generation = generation
         self.applied.append((generation, frozenset(names)))
-        return self.shortfalls
+        return self.missing
+
+    def shortfalls(self) -> tuple[str, ...]:
+        return self.missing
 
     def serving(self) -> int:
         return 2
@@ -80,7 +84,7 @@ class Node:
         config_path = directory / "gateway.yaml"
         candidate = renewal.read(config_path, {})
         self.data_dir = directory / "data"
-        generation, _ = renewal.publish(self.data_dir, candidate, "start")
+        generation, _ = renewal.publish(self.data_dir, candidate, Deed("gateway", "", "start", "gateway.yaml"))
         self.roster, self.asked = PlayedRoster(), list[Actor]()
         inherited = PlayedInherited(config_path, {}, candidate.configuration.settings, self.data_dir)
         self.log = os.open(directory / "log", os.O_CREAT | os.O_WRONLY)
@@ -147,7 +151,7 @@ async def test_a_swap_is_confirmed_by_the_workers_and_told_in_full(node: Node) -
 
 
 async def test_a_worker_that_does_not_confirm_is_a_warning(node: Node) -> None:
-    node.roster.shortfalls = ("worker 2 has not confirmed it",)
+    node.roster.missing = ("worker 2 has not confirmed it",)
     assert (await node.put(node.authority.leaf("a.test"))).warnings == ("worker 2 has not confirmed it",)
 
 
@@ -203,6 +207,8 @@ async def test_a_domain_says_who_serves_it_and_which_apis_name_it(node: Node) ->
 
 
 async def test_a_reload_tells_the_truth(node: Node) -> None:
+    node.main["hostname"] = "b.test"
+    node.configure()
     assert (await node.operations.reload(ACTOR, block=True)).ok
     (node.directory / "gateway.yaml").write_text("listen_prot: 1\n")
     refused = await node.operations.reload(ACTOR, block=True)
@@ -214,6 +220,27 @@ async def test_a_reload_tells_the_truth(node: Node) -> None:
     node.configure()
     assert (await node.operations.reload(ACTOR, block=True)).ok
     assert not node.reloads.last.refusal
+
+
+async def test_a_reload_that_finds_nothing_new_leaves_everything_as_it_is_and_says_so(node: Node) -> None:
+    result = await node.operations.reload(ACTOR, block=True)
+    assert (result.ok, result.generation, result.message) == (True, 1, "nothing has changed")
+    assert node.roster.applied == []
+    assert (await node.results())[0] == ("reload", str(node.directory / "gateway.yaml"), "ok: nothing had changed")
+    node.roster.missing = ("worker 2 has not confirmed it",)
+    (problem,) = (await node.operations.reload(ACTOR, block=True)).problems
+    assert problem.message == "worker 2 has not confirmed it"
+    pair = node.file("a.test")
+    result = await node.operations.reload(ACTOR, block=True)
+    assert (result.generation, result.message) == (2, "")
+    assert node.served() == [pair.fingerprint]
+
+
+async def test_a_single_problem_is_not_counted(node: Node) -> None:
+    (node.directory / "gateway.yaml").write_text("listen_prot: 1\n")
+    refused = await node.operations.reload(ACTOR, block=True)
+    assert len(refused.problems) == 1
+    assert refused.message.startswith("error: listen_prot")
 
 
 async def test_a_reload_that_nobody_waits_for_is_only_asked_for(node: Node) -> None:

@@ -144,7 +144,7 @@ class FakeOperations(Operations):
         pair, _ = parse_pair(
             upload.certificate, upload.private_key, chain_pem=upload.chain or b"", passphrase=passphrase
         )
-        if problems := check_names(pair, domain):
+        if problems := check_names(pair.names, domain):
             raise CertificateError(problems[0].message)
         return ServedPair(pair.fingerprint, pair.key_type, pair.names, pair.not_before, pair.not_after, "admin")
 

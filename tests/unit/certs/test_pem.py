@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 
 from gateway.certs import describe
-from gateway.certs.pem import MAX_CERTIFICATES, CertificatePair, check_dates, check_names, parse_pair
+from gateway.certs.dates import check_dates
+from gateway.certs.pem import MAX_CERTIFICATES, CertificatePair, check_names, parse_pair
 from gateway.certs.self_signed import Authority, self_signed
 from gateway.config.problems import Severity
 from gateway.errors import CertificateError
@@ -351,7 +352,7 @@ def test_a_certificate_with_an_unreadable_extension_is_refused(odd):
     ],
 )
 def test_dates_are_judged_at_a_given_moment(pair, moment, severity, message):
-    problems = check_dates(pair, pair.not_before + moment)
+    problems = check_dates(pair.chain, pair.not_before + moment)
     assert [problem.severity for problem in problems] == ([severity] if severity else [])
     assert all(message in problem.message for problem in problems)
 
@@ -359,27 +360,27 @@ def test_dates_are_judged_at_a_given_moment(pair, moment, severity, message):
 @pytest.mark.parametrize(("days", "left", "warned"), [(400, 31, False), (400, 29, True), (8, 3, False), (8, 1, True)])
 def test_nearly_over_is_a_month_or_a_quarter_of_a_short_life(days, left, warned):
     pair = self_signed("localhost", days=days)
-    assert bool(check_dates(pair, pair.not_after - timedelta(days=left))) == warned
+    assert bool(check_dates(pair.chain, pair.not_after - timedelta(days=left))) == warned
 
 
 def test_an_expired_issuer_in_the_chain_is_a_warning(odd, now):
     upper = odd.intermediate("Upper")
     leaf = odd.issue(names=["a.test"], issuer=upper, days=800)
     pair, _ = parse_pair(leaf.chain_pem + upper.chain_pem, leaf.key_pem)
-    assert check_dates(pair, now) == ()
-    (problem,) = check_dates(pair, now + timedelta(days=400))
+    assert check_dates(pair.chain, now) == ()
+    (problem,) = check_dates(pair.chain, now + timedelta(days=400))
     assert problem.severity is Severity.WARNING
     assert "CN=Upper in the chain has expired" in problem.message
 
 
 @pytest.mark.parametrize("domain", ["www.example.com", "any.example.com", "*.example.com", "127.0.0.1"])
 def test_a_covered_domain_is_no_problem(pair, domain):
-    assert check_names(pair, domain) == ()
+    assert check_names(pair.names, domain) == ()
 
 
 @pytest.mark.parametrize("domain", ["example.com", "a.b.example.com", "*.b.example.com", "localhost", "10.0.0.1"])
 def test_a_domain_that_is_not_covered_is_a_warning(pair, domain):
-    (problem,) = check_names(pair, domain)
+    (problem,) = check_names(pair.names, domain)
     assert problem.severity is Severity.WARNING
     assert domain in problem.message
     assert "www.example.com" in problem.message

@@ -57,4 +57,6 @@ def test_everything_that_was_read_or_is_named_is_watched_and_nothing_else() -> N
     configuration = Configuration(settings=settings, apis=(api,), warnings=(), files=(Path("/main.yaml"),))
     expected = ("c.crt", "c.key", "chain.pem", "s.pem", "a.pem", "apps", "certs", "control.pem", "main.yaml")
     assert watched(configuration) == {Path("/", name) for name in expected}
+    unnamed = configuration.model_copy(update={"settings": Settings(gateway=GatewaySection(certificates_dir=None))})
+    assert Path("/certs") in watched(unnamed)
     assert watched(Configuration.model_validate_json(configuration.model_dump_json())) == watched(configuration)
