@@ -105,7 +105,7 @@ def test_a_reload_of_something_broken_keeps_what_runs_and_says_why(gateway: Gate
     assert gateway.ask_control("/ready")[0] == 200
     file.write_text(good)
     gateway.signal(signal.SIGHUP)
-    gateway.hear("reload.applied", generation="2")
+    gateway.hear("reload.applied", generation="1")
     until(lambda: gateway.health()["status"] == "pass")
 
 
@@ -177,7 +177,7 @@ def test_a_reload_asked_for_while_control_is_dead_is_not_forgotten(gateway: Gate
     gateway.signal(signal.SIGHUP)
     gateway.signal(signal.SIGCONT)
     gateway.hear("control.started")
-    gateway.hear("reload.applied", generation="2")
+    gateway.hear("reload.applied", generation="1")
 
 
 def test_resizing_under_load_loses_nothing(gateway: Gateway) -> None:

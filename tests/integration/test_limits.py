@@ -12,6 +12,8 @@ import pytest
 from support.front import api, configuration, front, until
 from support.upstream import Connection, ok, silent, upstream
 
+from gateway.routing import snapshot
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -43,6 +45,18 @@ async def test_bad_requests_are_answered_and_closed(tmp_path: Path, raw: bytes, 
         assert "error" in json.loads(response.body)
         assert response.field(b"Connection") == [b"close"] or status == 405
         client.close()
+
+
+async def test_only_other_limits_make_the_front_forget_the_field_lines_that_it_has_judged(tmp_path: Path) -> None:
+    async with upstream(ok()) as up, front(tmp_path, configuration(api(up.url))) as gate:
+        known = gate.server.request_table
+        gate.server.apply(snapshot.renumbered(gate.server.snapshot, 2), frozenset({"localhost"}))
+        gate.server.apply(snapshot.build(configuration(api(up.url, "/other/")), 3), None)
+        assert gate.server.request_table is known
+        gate.server.apply(snapshot.build(configuration(api(up.url), limits={"head_fields": 5}), 4), None)
+        assert gate.server.request_table is not known
+        response = await gate.get("/", *[b"X: y"] * 6)
+        assert response.status == 431
 
 
 async def test_a_chunked_body_over_the_limit_is_413(tmp_path: Path) -> None:
