@@ -37,6 +37,8 @@ class Candidate:
     collected: file_sources.Collected
     control: file_sources.Collected
     files_read: datetime
+    store: bool
+    """Whether there was one, with the last good state of what is not read."""
 
     @property
     def warnings(self) -> tuple[Problem, ...]:
@@ -68,10 +70,12 @@ def read(
             Store.open(data_dir or configuration.settings.gateway.data_dir, writable=False)
         ) as store:
             collected, control = _collect(configuration, began, store, anew=anew, most=most)
+            there = store.current() is not None
     except StoreError:
         if data_dir:
             raise
         collected, control = _collect(configuration, began, None, anew=anew, most=most)
+        there = False
     unwritable = access_log.trouble(configuration.settings.gateway.access_log.path)
     problems = configuration.warnings + collected.problems + control.problems
     if unwritable:
@@ -81,7 +85,7 @@ def read(
         raise ConfigurationError(problems)
     # What no worker could build must not become a generation: the next worker to start would have nothing else.
     snapshot.build(configuration, 0)
-    return Candidate(configuration, collected, control, began)
+    return Candidate(configuration, collected, control, began, there)
 
 
 def _collect(

@@ -26,6 +26,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from gateway.config.load import load
 from gateway.errors import ConfigurationError, GatewayError, StoreError
 from gateway.observe.events import EventLog
 from gateway.runtime import control, listeners, renewal, role, worker
@@ -35,7 +36,6 @@ from gateway.runtime.succession import Succession
 from gateway.runtime.upgrade import Predecessor
 from gateway.store import admin_secret, spare
 from gateway.store.audit import Deed
-from gateway.store.database import DATABASE
 from gateway.store.sqlite import Store
 from gateway.tls.context import base_context
 
@@ -80,27 +80,29 @@ def run(config_path: Path, environ: Mapping[str, str], command: Command | None =
 def _prepare(config_path: Path, environ: Mapping[str, str], command: Command | None, events: EventLog) -> _Supervisor:
     """Everything that can go wrong for a reason that a person must mend goes wrong here."""
     before = Predecessor.of(environ)
-    candidate = renewal.read(config_path, environ, anew=False, most=_FILES_AT_START)
-    settings = candidate.configuration.settings
-    data_dir = settings.gateway.data_dir
     if before is None:
+        data_dir = load(config_path, environ).settings.gateway.data_dir
         lock = listeners.lock(data_dir)
         spare.put_back(data_dir)  # an upgrade that was interrupted never served anything
-        sockets = listeners.open_all(settings)
+        # Not before the lock: what is read refers to the database, which nobody else may change meanwhile.
+        candidate = renewal.read(config_path, environ, anew=False, most=_FILES_AT_START)
+        sockets = listeners.open_all(candidate.configuration.settings)
     else:
-        sockets = listeners.open_all(settings, before.sockets)
+        candidate = renewal.read(config_path, environ, anew=False)
+        data_dir = candidate.configuration.settings.gateway.data_dir
+        sockets = listeners.open_all(candidate.configuration.settings, before.sockets)
         before.take_over(data_dir)
         lock = listeners.lock(data_dir)
         spare.make(data_dir)
         Store.open(data_dir, writable=True).close()  # the tables of this version
-        # The database may have changed meanwhile.
         candidate = renewal.read(config_path, environ, data_dir, anew=False, most=_FILES_AT_START)
-    first = not (data_dir / DATABASE).exists()
+    settings = candidate.configuration.settings
     deed = Deed("gateway", "", "start" if before is None else "upgrade", str(config_path))
     generation, _ = renewal.publish(data_dir, candidate, deed)
-    while first and candidate.collected.postponed:  # nothing could serve these names meanwhile
-        candidate = renewal.read(config_path, environ, data_dir, anew=False, most=renewal.FILES_AT_ONCE)
-        generation, _ = renewal.publish(data_dir, candidate, deed)
+    if not candidate.store:  # nothing else could serve the names of what was postponed
+        while candidate.collected.postponed:
+            candidate = renewal.read(config_path, environ, data_dir, anew=False, most=renewal.FILES_AT_ONCE)
+            generation, _ = renewal.publish(data_dir, candidate, deed)
     renewal.log_problems(events, candidate.warnings)
     if settings.secret is None:
         path = admin_secret.ensure(data_dir)

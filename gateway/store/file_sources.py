@@ -130,7 +130,7 @@ class _Collection:
         # In the order in which the names first came up.
         entries = tuple(entry for _, entries in self._sites.values() for entry in entries.values())
         if self._postponed:
-            message = f"certificate files that are not read yet: {self._postponed}; what they held before serves meanwhile"
+            message = f"certificate files that are not read yet: {self._postponed}; what they held before serves"
             self._unresolved.append(Problem(Severity.WARNING, "", "certificates", message))
         readings = None if self._anew else self._reader.readings()
         return Collected(entries, default, tuple(self._problems), tuple(self._unresolved), self._postponed, readings)
