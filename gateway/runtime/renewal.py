@@ -70,7 +70,7 @@ def read(
             Store.open(data_dir or configuration.settings.gateway.data_dir, writable=False)
         ) as store:
             collected, control = _collect(configuration, began, store, anew=anew, most=most)
-            there = store.current() is not None
+            there = not store.is_empty()
     except StoreError:
         if data_dir:
             raise

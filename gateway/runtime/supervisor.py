@@ -80,23 +80,9 @@ def run(config_path: Path, environ: Mapping[str, str], command: Command | None =
 def _prepare(config_path: Path, environ: Mapping[str, str], command: Command | None, events: EventLog) -> _Supervisor:
     """Everything that can go wrong for a reason that a person must mend goes wrong here."""
     before = Predecessor.of(environ)
-    if before is None:
-        data_dir = load(config_path, environ).settings.gateway.data_dir
-        lock = listeners.lock(data_dir)
-        spare.put_back(data_dir)  # an upgrade that was interrupted never served anything
-        # Not before the lock: what is read refers to the database, which nobody else may change meanwhile.
-        candidate = renewal.read(config_path, environ, anew=False, most=_FILES_AT_START)
-        sockets = listeners.open_all(candidate.configuration.settings)
-    else:
-        candidate = renewal.read(config_path, environ, anew=False)
-        data_dir = candidate.configuration.settings.gateway.data_dir
-        sockets = listeners.open_all(candidate.configuration.settings, before.sockets)
-        before.take_over(data_dir)
-        lock = listeners.lock(data_dir)
-        spare.make(data_dir)
-        Store.open(data_dir, writable=True).close()  # the tables of this version
-        candidate = renewal.read(config_path, environ, data_dir, anew=False, most=_FILES_AT_START)
+    candidate, sockets, lock = _read(config_path, environ, before)
     settings = candidate.configuration.settings
+    data_dir = settings.gateway.data_dir
     deed = Deed("gateway", "", "start" if before is None else "upgrade", str(config_path))
     generation, _ = renewal.publish(data_dir, candidate, deed)
     if not candidate.store:  # nothing else could serve the names of what was postponed
@@ -124,6 +110,29 @@ def _prepare(config_path: Path, environ: Mapping[str, str], command: Command | N
     succession = Succession(control, lock, command, inherited, events)
     service = Service(environ, settings.pid_file_location, events)
     return _Supervisor(inherited, end, control, before, succession, service, events)
+
+
+def _read(
+    config_path: Path, environ: Mapping[str, str], before: Predecessor | None
+) -> tuple[renewal.Candidate, listeners.Listeners, int]:
+    """Return what shall be served, the sockets, and the lock on the data."""
+    if before is None:
+        data_dir = load(config_path, environ).settings.gateway.data_dir
+        lock = listeners.lock(data_dir)
+        spare.put_back(data_dir)  # an upgrade that was interrupted never served anything
+        # Not before the lock: what is read refers to the database, which nobody else may change meanwhile.
+        candidate = renewal.read(config_path, environ, anew=False, most=_FILES_AT_START)
+        sockets = listeners.open_all(candidate.configuration.settings)
+    else:
+        candidate = renewal.read(config_path, environ, anew=False)
+        data_dir = candidate.configuration.settings.gateway.data_dir
+        sockets = listeners.open_all(candidate.configuration.settings, before.sockets)
+        before.take_over(data_dir)
+        lock = listeners.lock(data_dir)
+        spare.make(data_dir)
+        Store.open(data_dir, writable=True).close()  # the tables of this version
+        candidate = renewal.read(config_path, environ, data_dir, anew=False, most=_FILES_AT_START)
+    return candidate, sockets, lock
 
 
 class _Supervisor:

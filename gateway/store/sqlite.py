@@ -63,6 +63,11 @@ class Store:
         with self._database.reading():
             return generations.newest(self._database, known)
 
+    def is_empty(self) -> bool:
+        """Whether there was no generation yet."""
+        with self._database.reading():
+            return self._database.execute("SELECT 1 FROM generations LIMIT 1").fetchone() is None
+
     def newest(self, known: Generation | None = None) -> Generation:
         """Return the newest generation. Raises StoreError, also when there is none."""
         generation = self.current(known)
