@@ -118,10 +118,11 @@ def _read(
     """Return what shall be served, the sockets, and the lock on the data."""
     if before is None:
         data_dir = load(config_path, environ).settings.gateway.data_dir
-        lock = listeners.lock(data_dir)
+        # What is read refers to the database, if there is one, so nobody else may change that meanwhile.
+        early = listeners.lock(data_dir) if data_dir.is_dir() else None
         spare.put_back(data_dir)  # an upgrade that was interrupted never served anything
-        # Not before the lock: what is read refers to the database, which nobody else may change meanwhile.
         candidate = renewal.read(config_path, environ, anew=False, most=_FILES_AT_START)
+        lock = listeners.lock(data_dir) if early is None else early
         sockets = listeners.open_all(candidate.configuration.settings)
     else:
         candidate = renewal.read(config_path, environ, anew=False)
