@@ -5,7 +5,7 @@ What a definition may not ask for is in `refusals`; rules that span several keys
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -118,6 +118,9 @@ class ApiGateway(Section):
     blocked_networks: tuple[Network, ...] = Field((), description="addresses and networks that get 403")
     body_bytes: Bytes | None = Field(
         None, description="largest request body; 0: unlimited; empty: as for the whole gateway"
+    )
+    proxy_protocol: Literal["v1", "v2"] | None = Field(
+        None, description="tell the upstream by the PROXY protocol whose each connection is: `v1` or `v2`"
     )
     balancing: Balancing = Field(Balancing(), description="how requests are spread over the targets")
     health: HealthRules = Field(HealthRules(), description="when a target is left out for a while")

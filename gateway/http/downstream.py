@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from gateway.http.fields import FieldTable
     from gateway.http.h1_server import H1Connection
     from gateway.http.head import RequestHead
+    from gateway.http.proxy_protocol import Ends
 
 
 class Exchange(Protocol):
@@ -65,8 +66,8 @@ class Peer:
     """What is known of a connection before its first request: what logs and forwarding fields need of it.
 
     ``forwarded_lines`` say who is connected (``http.forwarding``), the same for each request; the TLS values are empty
-    where there is no TLS. ``policy`` is what the connection began under, to be compared with that of a request's host.
-    ``redirect_port`` is where to send each request, on a port that serves none.
+    where there is no TLS. ``ends`` are those of the client's connection; ``policy`` is what it began under, to be
+    compared with that of a request's host. ``redirect_port`` is where to send each request, on a port that serves none.
     """
 
     address: str
@@ -76,5 +77,6 @@ class Peer:
     server_name: str = ""
     tls_version: str = ""
     tls_cipher: str = ""
+    ends: Ends | None = None
     policy: object = None
     redirect_port: int = 0

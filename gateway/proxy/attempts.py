@@ -15,6 +15,7 @@ from gateway.proxy.affinity import request_key, sticky_line
 if TYPE_CHECKING:
     from gateway.http.h1_server import H1Connection
     from gateway.http.head import RequestHead
+    from gateway.http.proxy_protocol import Ends
     from gateway.http.upstream import UpstreamStream
     from gateway.proxy.pool import Pool
     from gateway.proxy.server import ProxyServer
@@ -50,7 +51,7 @@ class Attempts:
         elif not self._choose(api.balancer):
             return
         pool = self._pool = self._server.upstreams.pool(self._target)
-        upstream = pool.take() if reuse else None
+        upstream = pool.take(self) if reuse else None
         if upstream is not None:
             if self._attempts > 1 and self._head.length:  # an earlier one waited for a connection, and reading with it
                 self._connection.resume_body()
@@ -85,6 +86,12 @@ class Attempts:
         if self._head.length:
             self._connection.resume_body()
         self._forward(upstream)
+
+    def ends(self) -> Ends:
+        """Tell whose request it is, for upstreams that are told by the PROXY protocol."""
+        ends = self._connection.peer.ends
+        assert ends is not None
+        return ends
 
     def connect_failed(self, error: UpstreamError) -> None:
         """Try another target: nothing was sent, so nothing can happen twice."""

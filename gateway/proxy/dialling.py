@@ -54,6 +54,15 @@ async def connect(addresses: Sequence[Address], turn: int = 0) -> socket.socket:
     raise errors[0]
 
 
+async def say(sock: socket.socket, data: bytes) -> None:
+    """Send what goes before all else on a connection. Closes it, and raises OSError, when that cannot be done."""
+    try:
+        await asyncio.get_running_loop().sock_sendall(sock, data)
+    except BaseException:
+        sock.close()
+        raise
+
+
 def ordered(addresses: Sequence[Address], turn: int) -> list[Address]:
     """Let the families alternate, the first one's first (RFC 8305 section 4), each rotated by ``turn``."""
     first = _is_v6(addresses[0])

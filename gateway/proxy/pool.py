@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from gateway.errors import UpstreamError
 from gateway.http.h1_client import UpstreamConnection
-from gateway.proxy.dialling import connect
+from gateway.proxy.dialling import connect, say
 from gateway.tls.context import upstream_context
 from gateway.tls.names import common_name_matches
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine
 
     from gateway.http.fields import FieldTable
+    from gateway.http.proxy_protocol import Ends
     from gateway.http.upstream import UpstreamStream
     from gateway.observe.events import EventLog
     from gateway.proxy.resolver import Resolver
@@ -37,6 +38,9 @@ class Caller(Protocol):
 
     def connect_failed(self, error: UpstreamError) -> None:
         """Learn that there will be none."""
+
+    def ends(self) -> Ends:
+        """Tell whose connection it is for, where upstreams are told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +91,8 @@ class Pool:
         """How many requests wait for a connection."""
         return len(self._line)
 
-    def take(self) -> UpstreamConnection | None:
-        """Take an idle connection, if there is one."""
+    def take(self, caller: Caller) -> UpstreamConnection | None:  # noqa: ARG002 - not each pool serves all alike
+        """Take an idle connection for ``caller``, if there is one."""
         while self._idle:
             connection = self._idle.pop()
             if not (connection.closed or connection.transport.is_closing()):
@@ -122,7 +126,7 @@ class Pool:
 
     async def _dial_and_tell(self, caller: Caller) -> None:
         try:
-            connection = await self._dial()
+            connection = await self._dial(caller)
         except UpstreamError as error:
             self._dialling -= 1
             self._next_in_line()
@@ -145,8 +149,12 @@ class Pool:
         del self._line[caller]
         return caller
 
-    async def _dial(self) -> UpstreamConnection:
-        """Make a connection.
+    def _introduction(self, caller: Caller) -> bytes:  # noqa: ARG002
+        """What is said on a new connection before anything else, TLS included."""
+        return b""
+
+    async def _dial(self, caller: Caller) -> UpstreamConnection:
+        """Make a connection for ``caller``.
 
         Raises:
             UpstreamError: 502 when the name, the address, or the certificate is no good; 504 when it takes too long.
@@ -167,6 +175,8 @@ class Pool:
                     raise
                 self._dialled += 1
                 address = sock.getpeername()[0]
+                if introduction := self._introduction(caller):
+                    await say(sock, introduction)
                 await asyncio.get_running_loop().create_connection(
                     lambda: connection, sock=sock, ssl=self._tls, server_hostname=host if self._tls else None
                 )

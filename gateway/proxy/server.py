@@ -246,6 +246,7 @@ class ProxyServer:
             server_name=name,
             tls_version=tls.get_protocol_version_name() if tls is not None else "",
             tls_cipher=tls.get_cipher_name() or "" if tls is not None else "",
+            ends=ends,
             policy=policy,
         )
 

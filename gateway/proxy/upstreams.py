@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gateway.proxy.introduced_pool import IntroducedPool
 from gateway.proxy.pool import Pool, Surroundings
 from gateway.proxy.resolver import Resolver
 
@@ -61,7 +62,8 @@ class Upstreams:
         """Find the connections to ``upstream``."""
         pool = self._pools.get(upstream.key)
         if pool is None:
-            pool = self._pools[upstream.key] = Pool(upstream, self._surroundings)
+            kind = Pool if upstream.proxy_protocol is None else IntroducedPool
+            pool = self._pools[upstream.key] = kind(upstream, self._surroundings)
         return pool
 
     def load(self, upstream: Upstream) -> int:

@@ -35,7 +35,8 @@ class Upstream:
     Two upstreams with the same ``key`` share connections, whatever path they ask for; ``name`` is what logs call it.
     ``tls`` is None for http; ``verify`` says whether the certificate must be valid for ``target.host``. Times are
     seconds. ``index`` is its place among those of its API; each worker makes at most ``max_connections`` (0: any
-    number), and lets ``queue_length`` requests wait for one.
+    number), and lets ``queue_length`` requests wait for one. ``proxy_protocol`` is the version in which the upstream is
+    told whose each connection is.
     """
 
     key: str
@@ -53,6 +54,7 @@ class Upstream:
     max_connections: int
     queue_length: int
     queue_timeout: float
+    proxy_protocol: Literal["v1", "v2"] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +230,7 @@ def _api(api: ApiDefinition, settings: Settings, limits: Limits) -> Api:
         "max_connections": queue.max_connections,
         "queue_length": queue.length,
         "queue_timeout": queue.timeout,
+        "proxy_protocol": api.gateway.proxy_protocol,
     }
     weights = weighted_targets(api)
     upstreams = tuple(
