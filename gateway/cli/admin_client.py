@@ -43,6 +43,10 @@ class AdminError(Exception):
         super().__init__(message)
 
 
+class AbsentError(AdminError):
+    """Nobody answers at the address, or has ever been there to do so."""
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     """Where the admin API is, the secret for it, where that secret was found, and whom to trust over https."""
@@ -124,7 +128,7 @@ class AdminClient:
                     f"the certificate of {self.address.url} is not trusted: {error}; name the file with it or its CA's "
                     f"with --trust FILE or {TRUST_VARIABLE}, and in the address a host that it is for"
                 ) from error
-            raise AdminError(
+            raise AbsentError(
                 f"cannot reach the gateway at {self.address.url}: {error}; does it run, and is that its control port?"
             ) from error
         body = _json(response)
@@ -226,7 +230,7 @@ def _read(path: Path) -> str:
     try:
         lines = path.read_text("utf-8").splitlines()
     except FileNotFoundError as error:
-        raise AdminError(
+        raise AbsentError(
             f"{path} does not exist; the gateway makes data_dir/admin.secret when it first starts without a `secret`. "
             f"Or set {SECRET_VARIABLE}, or name another file with --secret-file FILE",
             exit_code=2,

@@ -84,6 +84,11 @@ def connected(command: Callable[..., None]) -> Callable[..., None]:
         except AdminError as error:
             raise failure(error, as_json=json) from error
 
+    return with_options_of(run, command)
+
+
+def with_options_of(run: Callable[..., None], command: Callable[..., object]) -> Callable[..., None]:
+    """Let typer see in ``run`` the parameters of ``command`` but its first, then those of its own."""
     own = [*inspect.signature(command, eval_str=True).parameters.values()][1:]
     shared = [one for one in inspect.signature(run, eval_str=True).parameters.values() if one.name != "arguments"]
     parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in (*own, *shared)]

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from gateway import __version__
-from gateway.cli import cert, cert_import, domain
+from gateway.cli import cert, cert_import, domain, tls
 from gateway.cli.check import check
 from gateway.cli.demo.command import demo
 from gateway.cli.reload import reload
@@ -24,6 +24,7 @@ app.command()(status)
 cert.group.command("import")(cert_import.import_)
 app.add_typer(cert.group, name="cert")
 app.add_typer(domain.group, name="domain")
+app.add_typer(tls.group, name="tls")
 
 
 def show_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it with the flag

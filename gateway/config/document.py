@@ -48,13 +48,13 @@ def _parse(content: bytes, path: Path, shown: str, found: Findings) -> Node:
         line = text.count("\n", 0, character.start()) + 1
         raise MalformedError(f"{shown}:{line}", "the file holds a control character", "remove it; is this a text file?")
     base = path.absolute().parent
-    if _is_json(path, text):
+    if is_json(path, text):
         starts = [0, *(end.end() for end in re.finditer("\n", text))]
         return json_text.parse(text, lambda at: f"{shown}:{bisect_right(starts, at)}", base, found)
     return yaml_text.parse(text, lambda line: f"{shown}:{line + 1}", base, found)
 
 
-def _is_json(path: Path, text: str) -> bool:
+def is_json(path: Path, text: str) -> bool:
     suffix = path.suffix.lower()
     if suffix in {".json", ".yaml", ".yml"}:
         return suffix == ".json"

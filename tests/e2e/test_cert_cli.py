@@ -17,6 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from gateway.certs.self_signed import Authority
 
@@ -219,3 +225,36 @@ def test_the_secret_is_found_or_demanded_and_a_wrong_one_is_told(node: Node) -> 
     assert "does not accept the secret from TYK_GW_SECRET" in said
     assert secret not in said
     assert "wrong" not in said
+
+
+def test_tls_is_set_switched_off_and_on_without_a_restart(node: Node) -> None:
+    other = AUTHORITY.leaf("other.test")
+    sealed = load_pem_private_key(other.key_pem, None).private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"open sesame")
+    )
+    (node.directory / "other.crt").write_bytes(other.chain_pem)
+    (node.directory / "other.key").touch(mode=0o600)
+    (node.directory / "other.key").write_bytes(sealed)
+
+    said = node.run("tls", "add-cert", "other.key", "other.crt", "--passphrase", "open sesame")
+    assert "serves it" in said
+    assert node.served("other.test") == {other.fingerprint}
+    assert "open sesame" not in (node.directory / "gateway.yaml").read_text()
+
+    node.run("tls", "set-min-version", "1.3")
+    old = ssl.create_default_context()
+    old.maximum_version = ssl.TLSVersion.TLSv1_2
+    with (
+        socket.create_connection(("127.0.0.1", node.port), timeout=PATIENCE) as plain,
+        pytest.raises(ssl.SSLError, match="PROTOCOL_VERSION"),
+    ):
+        old.wrap_socket(plain, server_hostname="a.test")
+
+    node.run("tls", "disable")
+    plain_http = HTTPConnection("127.0.0.1", node.port, timeout=PATIENCE)
+    plain_http.request("GET", "/", headers={"Host": "a.test"})
+    assert plain_http.getresponse().status == 502
+    plain_http.close()
+    node.run("tls", "enable", "--protocols", "all -SSLv2 -SSLv3 -TLSv1 -TLSv1.1")
+    assert node.served("other.test") == {other.fingerprint}
+    assert node.run("tls", "status").startswith("Minimum TLS version supported: 1.2\n")

@@ -1,0 +1,225 @@
+"""Commands that change the configuration file: shown, checked, saved with a backup, and served, in this order.
+
+There is one truth, the file. Whatever is wrong with the new one, the old one stays, on disk and in service. A file that
+cannot be written is not worked around: the lines to change are printed, for who can.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gateway.cli.admin_client import AbsentError, AdminClient, AdminError, locate
+from gateway.cli.check import examine
+from gateway.cli.configuration_file import ConfigOption, find
+from gateway.cli.connected import SecretFileOption, ServerOption, TrustOption, failure, with_options_of
+from gateway.cli.layout import clean
+from gateway.config import document, environment, reading
+from gateway.config.edit import edited
+from gateway.config.problems import Findings, Severity
+from gateway.config.settings import Settings
+from gateway.errors import EditError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from gateway.config.edit import Change
+    from gateway.config.problems import Problem
+
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show and check the change, and leave it at that.")]
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigurationFile:
+    """The main file as it is. ``settings`` are what it says, with the environment over it."""
+
+    path: Path
+    text: str
+    settings: Settings
+    uploads: list[dict[str, str]] = field(default_factory=list)
+    """What a command has for the gateway's store, to be named by its id; sent before the file is saved."""
+
+    @classmethod
+    def read(cls, path: Path) -> ConfigurationFile:
+        """Read it. Raises AdminError with what is wrong with it, which must be mended by hand first."""
+        found = Findings()
+        root = document.read(path, str(path), found)
+        if root is not None:
+            settings = reading.read(Settings, environment.overlay(root, os.environ, found), found).model
+            if settings is not None:
+                return cls(path, path.read_bytes().decode(), settings)
+        broken = "\n".join(str(problem) for problem in found.problems if problem.severity is Severity.ERROR)
+        raise AdminError(broken, exit_code=2)
+
+    def named(self, path: Path) -> str:
+        """How the file names another one: relative to itself where that stands beside or below it."""
+        absolute, here = path.absolute(), self.path.absolute().parent
+        return str(absolute.relative_to(here)) if absolute.is_relative_to(here) else str(absolute)
+
+    def changed(self, changes: Sequence[Change]) -> str:
+        """The text with changes. Raises AdminError when only a person can make them, or a variable overrules them."""
+        for change in changes:
+            keys = [key for key in change.path if isinstance(key, str)]
+            if os.environ.get(name := environment.variable(keys)):
+                raise AdminError(f"{name} is set and wins over the file; change or unset it instead")
+        bom = "\ufeff" if self.text.startswith("\ufeff") else ""
+        text = self.text.removeprefix(bom)
+        try:
+            return bom + edited(text, changes, is_json=document.is_json(self.path, text))
+        except EditError as error:
+            raise AdminError(f"{self.path}: {error}; change it by hand") from error
+
+
+def rewriting(command: Callable[..., Sequence[Change]]) -> Callable[..., None]:
+    """Make a command of a function that is given a `ConfigurationFile` and returns what to change in it.
+
+    It gets the options that say which file, which gateway, and ``--dry-run``. Exit status: 0 done, 1 refused and
+    nothing has changed, 2 wrong usage.
+    """
+
+    def run(
+        config: ConfigOption = None,
+        server: ServerOption = None,
+        secret_file: SecretFileOption = None,
+        trust: TrustOption = None,
+        *,
+        dry_run: DryRunOption = False,
+        **arguments: Any,
+    ) -> None:
+        try:
+            file = ConfigurationFile.read(find(config))
+            text = file.changed(command(file, **arguments))
+            typer.echo(difference(file, text) or f"{file.path} says so already")
+            for problem in check(file, text):
+                typer.echo(clean(problem), err=True)
+            if not dry_run and (text != file.text or file.uploads):
+                reach = lambda: AdminClient(  # noqa: E731 - where the gateway is matters only now
+                    locate(
+                        os.environ,
+                        server=server,
+                        secret_file=secret_file,
+                        config=file.path,
+                        found=None,
+                        trust_file=trust,
+                    )
+                )
+                upload(file, reach)
+                typer.echo(serve_it(file, save(file, text), reach))
+        except AdminError as error:
+            raise failure(error) from error
+
+    return with_options_of(run, command)
+
+
+def difference(file: ConfigurationFile, text: str) -> str:
+    """The lines that change and no others: what stands beside them may be a secret."""
+    lines = difflib.unified_diff(file.text.splitlines(), text.splitlines(), str(file.path), "changed", "", "", 0, "")
+    return "\n".join(lines)
+
+
+def check(file: ConfigurationFile, text: str) -> list[Problem]:
+    """Check the new text where the old one stands, so that paths mean what they will; return its warnings.
+
+    Raises AdminError with every error.
+    """
+    with _beside(file.path, file.path, text) as trial:
+        problems = [
+            replace(
+                problem, source=problem.source.replace(str(trial), str(file.path)).replace(trial.name, file.path.name)
+            )
+            for problem in examine(trial, os.environ)[0]
+        ]
+    errors = [problem for problem in problems if problem.severity is Severity.ERROR]
+    if errors:
+        raise refused("the change is refused and nothing has changed", errors)
+    return [problem for problem in problems if problem.severity is Severity.WARNING]
+
+
+def refused(message: str, problems: Sequence[Problem]) -> AdminError:
+    """An error with the problems that are its reasons, in the shape that the admin API has for them."""
+    return AdminError(message, body={"problems": [asdict(problem) for problem in problems]})
+
+
+def save(file: ConfigurationFile, text: str) -> Path:
+    """Replace the file in one step, and keep the old one beside it. A link stays, what it leads to is replaced.
+
+    Returns the backup. Raises AdminError.
+    """
+    real = file.path.resolve()
+    backup = real.with_name(f"{real.name}.bak")
+    with _beside(real, file.path, text) as new:
+        if real.read_bytes().decode() != file.text:
+            raise AdminError(f"{file.path} was changed by somebody else meanwhile; look at it and run this again")
+        try:
+            shutil.copy2(real, backup)
+            new.replace(real)
+        except OSError as error:
+            raise AdminError(f"{file.path} cannot be replaced: {error.strerror}; nothing has changed") from error
+    return backup
+
+
+@contextmanager
+def _beside(place: Path, model: Path, text: str) -> Iterator[Path]:
+    """Write the text into a file beside ``place``, with the rights of ``model``; remove it at the end."""
+    try:
+        handle, name = tempfile.mkstemp(prefix=".gateway-", suffix=place.suffix, dir=place.parent)
+    except OSError as error:
+        raise AdminError(
+            f"{place.parent} cannot be written: {error.strerror}; nothing has changed. Change the lines above where"
+            f" {place.name} comes from, then: gateway reload"
+        ) from error
+    path = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(handle)
+        status = model.stat()
+        path.chmod(status.st_mode & 0o777)
+        with suppress(PermissionError):
+            os.chown(path, status.st_uid, status.st_gid)
+        yield path
+    except OSError as error:
+        raise AdminError(f"{path}: {error.strerror}; nothing has changed") from error
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def upload(file: ConfigurationFile, reach: Callable[[], AdminClient]) -> None:
+    """Put what the command has for the store there, where keys are sealed. Raises AdminError."""
+    for body in file.uploads:
+        with reach() as client:
+            try:
+                client.call("POST", "/tyk/certs", json=body)
+            except AdminError as error:
+                if "already exists" not in str(error):
+                    raise
+
+
+def serve_it(file: ConfigurationFile, backup: Path, reach: Callable[[], AdminClient]) -> str:
+    """Have a running gateway serve the file; without one it takes effect at the next start.
+
+    What the gateway refuses is taken back. Raises AdminError.
+    """
+    saved = f"saved; {backup} is what it was"
+    try:
+        with reach() as client:
+            answer = client.call("GET", "/tyk/reload", params={"block": "true"})
+    except AbsentError:
+        return f"{saved}\nno gateway answers at the control port: it takes effect at the next start"
+    except AdminError as error:
+        return f"{saved}\nit could not be told to the gateway, which sees it by itself if it watches files: {error}"
+    if answer.get("status") != "ok":
+        backup.replace(file.path.resolve())
+        raise AdminError(
+            f"the gateway refused it, and {file.path} is what it was: {answer.get('message')}", body=answer
+        )
+    return f"{saved}\ngeneration {answer.get('generation')} serves it"
