@@ -25,6 +25,16 @@ def networks(texts: Iterable[str]) -> tuple[Network, ...]:
     return tuple(map(ip_network, texts))
 
 
+def one_client(text: str) -> str:
+    """Name whom limits take for one client: an IPv4 address, or an IPv6 network of 64 bits, which is a household's.
+
+    Of those addresses each has 2**64 to choose from (RFC 6177; RFC 4291 section 2.5.4).
+    """
+    if ":" not in text:
+        return text
+    return str(ip_network((int(IPv6Address(text.partition("%")[0])) >> 64 << 64, 64)))
+
+
 def contain(known: Sequence[Network], text: str) -> bool:
     """Tell whether an IP literal, which may have a zone, is in one of the ``known`` networks."""
     if not known:

@@ -92,7 +92,9 @@ class Limits(Section):
     head_fields: SomeCount = Field(100, description="most fields in a head")
     body_bytes: Bytes = Field(10485760, description="largest request body; 0: unlimited")
     connections_per_worker: SomeCount = Field(10000, description="client connections of one worker")
-    connections_per_address: SomeCount = Field(1000, description="client connections from one address, per worker")
+    connections_per_address: SomeCount = Field(
+        1000, description="client connections from one IPv4 address or IPv6 network of 64 bits, per worker"
+    )
     upstream_connect_timeout: SomeSeconds = Field(5, description="time for connecting to an upstream, TLS included")
     upstream_response_timeout: SomeSeconds = Field(30, description="time until an upstream answers with a head")
     upstream_idle_timeout: SomeSeconds = Field(

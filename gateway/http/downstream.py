@@ -57,6 +57,9 @@ class Front(Protocol):
     def refused(self, connection: H1Connection, status: int, reason: str) -> None:
         """Note a request that was too malformed to have an exchange."""
 
+    def slow(self, connection: H1Connection, count: str, what: str = "") -> None:
+        """Count a client that is given up for its slowness, and log ``what`` it did, unless that is nothing."""
+
     def closed(self, connection: H1Connection) -> None:
         """Forget the connection."""
 

@@ -353,6 +353,24 @@ class H1Connection(asyncio.Protocol):
         self.write_deadline = self._front.now + self._front.limits.write_idle_timeout
         self.transport.close()
 
+    @property
+    def has_served(self) -> bool:
+        """Whether there was a request."""
+        return self._requests > 0
+
+    @property
+    def resting_since(self) -> float:
+        """Since when the client has nothing to say, a monotonic time; ``inf`` while anything goes on."""
+        # A write deadline is also that of a connection that is being closed.
+        if self.exchange is not None or self._buffer or self._lingering or self.write_deadline < inf:
+            return inf
+        limits = self._front.limits
+        return self.read_deadline - (limits.keep_alive_timeout if self._requests else limits.request_head_timeout)
+
+    def dismiss(self) -> None:
+        """Close, to make room for others: nothing runs here."""
+        self._close()
+
     def drain(self) -> None:
         """End with the next response; whoever does not ask for one now is let go."""
         if self.exchange is None and not self._buffer and not self._lingering:
@@ -409,12 +427,16 @@ class H1Connection(asyncio.Protocol):
                 idle = now + self._front.limits.write_idle_timeout
                 self.write_deadline = min(idle, self._whole_response_deadline)
             else:
+                self._front.slow(self, "slow_readers", "took nothing of a response in time")
                 self.abort()
         elif self.read_deadline <= now:
             self.read_deadline = inf
             if self._body and not self._lingering:
+                self._front.slow(self, "slow_bodies", "sent nothing of a request's body in time")
                 self._request_failed(408, "the request body did not arrive in time")
             elif self._buffer and not self._lingering:
                 self.refuse(408, "the request head did not arrive in time")
             else:
+                if not self._requests:
+                    self._front.slow(self, "connections_unused")
                 self._close()

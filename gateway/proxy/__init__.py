@@ -3,6 +3,8 @@
 * ``server``     one worker's front: its connections, the tick, what they share
 * ``listener``   accepting
 * ``shares``     so that no worker takes many more connections than the others
+* ``room``       whom a full worker lets go for those who wait
+* ``complaints``  what of a flood is logged
 * ``handshake``  from an accepted socket to TLS: peek, name, site, handshake
 * ``sites``      the bounded cache of TLS sites
 * ``exchange``   one request and its response, phase by phase

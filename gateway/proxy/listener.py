@@ -51,7 +51,7 @@ class Listener:
     def _accept(self) -> bool:
         """Accept a connection, if there is one and room for it; tell whether there may be more."""
         server = self._server
-        if server.is_full():
+        if server.is_full() and not server.make_room():
             self._pause("this worker has as many connections as connections_per_worker or the open-files limit allow")
             return False
         try:
@@ -70,7 +70,7 @@ class Listener:
         """Leave new connections in the kernel's queue for a moment, where another worker may take them."""
         if not self._paused:
             self._paused = True
-            self._server.event("accept.paused", reason)
+            self._server.event("accept.paused", "", reason)
         self._server.loop.remove_reader(self._socket.fileno())
         self._server.loop.call_later(_PAUSE_SECONDS, self._resume)
 

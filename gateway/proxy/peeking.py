@@ -24,7 +24,9 @@ _LAST_CALL_SECONDS = 1.0
 class Peeking:
     """Looks at what arrives until ``_look`` has seen enough; ``read_deadline`` bounds the wait."""
 
-    __slots__ = ("_fd", "_seen", "_server", "_socket", "_watching", "ends", "read_deadline")
+    __slots__ = ("_fd", "_seen", "_server", "_socket", "_watching", "ends", "read_deadline", "resting_since")
+
+    has_served = False
 
     LIMIT: int
     BROKE_OFF: str
@@ -36,6 +38,7 @@ class Peeking:
         self._seen = 0
         self._watching = False
         self.ends = ends
+        self.resting_since = server.now
         self.read_deadline = server.now + seconds
 
     def start(self) -> None:
@@ -80,6 +83,10 @@ class Peeking:
     def abort(self) -> None:
         """Let go of the connection without a word."""
         self._fail("")
+
+    def dismiss(self) -> None:
+        """Close, to make room for others: the client takes its time."""
+        self._fail("let go for others, since this worker has as many connections as it may")
 
     def drain(self) -> None:
         """Go on, for a request may follow; but who has said nothing yet must say it now."""

@@ -15,13 +15,15 @@ from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from gateway.config.networks import contain
+from gateway.config.networks import contain, one_client
 from gateway.http import fields
 from gateway.http.downstream import Peer
 from gateway.http.forwarding import Forwarding
 from gateway.http.h1_server import H1Connection
 from gateway.http.proxy_protocol import Ends
 from gateway.observe.access_log import AccessLog
+from gateway.proxy import room
+from gateway.proxy.complaints import Complaints
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.handshake import Handshake
 from gateway.proxy.listener import Listener
@@ -47,7 +49,6 @@ if TYPE_CHECKING:
     from gateway.routing.snapshot import Snapshot
 
 _TICK_SECONDS = 0.5
-_EVENTS_PER_TICK = 20
 _OTHER_FILES = 64
 
 
@@ -80,7 +81,7 @@ class ProxyServer:
         self.now = monotonic()
         self.draining = False
         self._connections: set[H1Connection | Handshake | ProxyHeader] = set()
-        self._per_address: Counter[str] = Counter()
+        self._per_client: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
         self.upstreams = Upstreams(
             fields.response_fields(), events, lambda: self.now, self._spawn, cookie_key or secrets.token_bytes(32)
@@ -90,9 +91,10 @@ class ProxyServer:
         self._affordable = max((resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _OTHER_FILES) // 2, 1)
         self._request_prefix = secrets.token_hex(6).encode()
         self._request_number = 0
-        self._events_left = _EVENTS_PER_TICK
+        self._complaints = Complaints(events)
         self._emptied: asyncio.Event = asyncio.Event()
         self._counts: Counter[str] = Counter()
+        self._crowded_at = 0.0
         self._access_log: AccessLog | None = None
         self.snapshot = snapshot
         self.limits = snapshot.limits
@@ -109,12 +111,22 @@ class ProxyServer:
     def refused(self, connection: H1Connection, status: int, reason: str) -> None:
         """Log a request that was too malformed to be one."""
         self._counts["requests_refused"] += 1
-        self.event("request.refused", f"bad request from {connection.peer.address}: {reason}", status=status)
+        address = connection.peer.address
+        self.event("request.refused", address, f"bad request from {address}: {reason}", status=status)
+        if status == 408:
+            self._counts["slow_heads"] += 1
         if self._access_log is not None:
             peer = connection.peer
             self._access_log.append(
                 (monotonic(), peer.address, peer, b"", b"-", b"-", 1, status, 0, 0, 0.0, "", 0.0, b"")
             )
+
+    def slow(self, connection: H1Connection, count: str, what: str = "") -> None:
+        """Count a client that is given up for its slowness, and log what it did, unless that is nothing."""
+        self._counts[count] += 1
+        if what:
+            address = connection.peer.address
+            self.event("client.slow", address, f"{address} {what}", server_name=connection.peer.server_name)
 
     def closed(self, connection: H1Connection) -> None:
         """Forget a connection."""
@@ -148,6 +160,20 @@ class ProxyServer:
         """Whether this worker has all the connections that it may have."""
         return len(self._connections) >= min(self.limits.connections_per_worker, self._affordable)
 
+    def make_room(self) -> bool:
+        """Let go of some connections on which nothing happens, for those who wait; false when there are none."""
+        if self._crowded_at == self.now:
+            return False  # looked in vain since the last tick
+        resting = room.expendable(self._connections, self.now)
+        if not resting:
+            self._crowded_at = self.now
+            return False
+        for connection in resting:
+            connection.dismiss()
+        self._counts["connections_dismissed"] += len(resting)
+        self.event("connections.dismissed", "", "resting connections are closed: this worker has as many as it may")
+        return True
+
     def admit(self, sock: socket.socket, address: tuple[str, int], listener: Listener) -> None:
         """Begin to serve an accepted connection; what a proxy connected must say first whose it is."""
         name = sock.getsockname()
@@ -163,7 +189,9 @@ class ProxyServer:
         elif proxies.exclusive:
             sock.close()
             self._counts["connections_refused"] += 1
-            self.event("proxy_protocol.refused", f"{ends.address} is none of gateway.proxy_protocol.proxies")
+            self.event(
+                "proxy_protocol.refused", ends.address, f"{ends.address} is none of gateway.proxy_protocol.proxies"
+            )
         else:
             self._serve(sock, ends, listener)
 
@@ -177,19 +205,20 @@ class ProxyServer:
         self._left(header)
         if reason:
             self._counts["proxy_headers_failed"] += 1
-            self.event("proxy_protocol.failed", f"connection from {header.ends.address} closed: {reason}")
+            address = header.ends.address
+            self.event("proxy_protocol.failed", address, f"connection from {address} closed: {reason}")
 
     def _serve(self, sock: socket.socket, ends: Ends, listener: Listener) -> None:
         """Serve a connection, unless its address has too many."""
-        if self._per_address[ends.address] >= self.limits.connections_per_address:
+        client = one_client(ends.address)
+        if self._per_client[client] >= self.limits.connections_per_address:
             sock.close()
             self._counts["connections_refused"] += 1
-            self.event(
-                "connection.refused", f"{ends.address} has as many connections as connections_per_address allows"
-            )
+            reason = f"{client} has as many connections as connections_per_address allows"
+            self.event("connection.refused", ends.address, reason)
             return
         self._counts["connections"] += 1
-        self._per_address[ends.address] += 1
+        self._per_client[client] += 1
         if listener.redirect:
             self._serve_plain(sock, replace(self._peer(ends), redirect_port=self.snapshot.https_port))
         elif self.snapshot.hosts is None:
@@ -232,7 +261,7 @@ class ProxyServer:
         if reason:
             self._counts["handshakes_failed"] += 1
             message = f"TLS handshake error from {address}: {reason}"
-            self.event("tls.handshake", message, server_name=handshake.server_name)
+            self.event("tls.handshake", address, message, server_name=handshake.server_name)
 
     def _peer(
         self, ends: Ends, tls: SSL.Connection | None = None, name: str = "", policy: HostPolicy | None = None
@@ -251,9 +280,10 @@ class ProxyServer:
         )
 
     def _forget(self, connection: H1Connection | Handshake, address: str) -> None:
-        self._per_address[address] -= 1
-        if self._per_address[address] <= 0:
-            del self._per_address[address]
+        client = one_client(address)
+        self._per_client[client] -= 1
+        if self._per_client[client] <= 0:
+            del self._per_client[client]
         self._left(connection)
 
     def _left(self, connection: H1Connection | Handshake | ProxyHeader) -> None:
@@ -268,7 +298,7 @@ class ProxyServer:
     def _tick(self) -> None:
         self._ticking = self.loop.call_later(_TICK_SECONDS, self._tick)  # first, so that nothing can stop the clock
         now = self.now = monotonic()
-        self._events_left = _EVENTS_PER_TICK
+        self._complaints.tick(now)
         for connection in tuple(self._connections):
             if connection.read_deadline <= now:
                 connection.expire()
@@ -281,13 +311,9 @@ class ProxyServer:
         if self._access_log is not None:
             self._access_log.flush()
 
-    def event(self, event: str, message: str, **details: object) -> None:
-        """Log what strangers can cause, at most twenty lines a tick: a flood of errors must not become one of logs."""
-        if self._events_left:
-            self._events_left -= 1
-            self.events.warning(event, message, **details)
-        else:
-            self._counts["events_left_out"] += 1
+    def event(self, event: str, address: str, message: str, **details: object) -> None:
+        """Log what a stranger caused, once a minute: a flood of errors must not become one of logs."""
+        self._complaints.note(self.now, event, address, message, details)
 
     # change and end
 
@@ -325,7 +351,12 @@ class ProxyServer:
 
     def counters(self) -> dict[str, int]:
         """Tell what was counted since the start, and how many connections there are now."""
-        return {**self._counts, "connections_open": len(self._connections), "sites": len(self.sites)}
+        return {
+            **self._counts,
+            "connections_open": len(self._connections),
+            "events_left_out": self._complaints.left_out,
+            "sites": len(self.sites),
+        }
 
     async def drain(self, seconds: float) -> int:
         """Accept nothing more, let what runs finish for at most ``seconds``; return how many requests were cut."""
@@ -350,6 +381,7 @@ class ProxyServer:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.sleep(0)  # transports close in the loop's next turn
         self._ticking.cancel()
+        self._complaints.close()
         if self._access_log is not None:
             self._access_log.close()
         return cut

@@ -149,6 +149,8 @@ async def test_a_client_that_takes_nothing_is_cut(tmp_path: Path, limit: str) ->
         await client.reader.readuntil(b"\r\n\r\n")
         client.writer.transport.pause_reading()
         await until(lambda: gate.server.counters()["connections_open"] == 0)
+        assert gate.server.counters()["slow_readers"] == 1
+        await gate.logged("127.0.0.1 took nothing of a response in time")
         client.close()
 
 
@@ -190,6 +192,43 @@ async def test_a_full_worker_leaves_connections_in_the_queue_until_it_has_room(t
             kept[0].close()
             assert (await waiting).status == 200
             kept[1].close()
+
+
+async def test_a_full_worker_lets_connections_go_that_rest_and_none_that_work(tmp_path: Path) -> None:
+    release = asyncio.Event()
+
+    async def held(connection: Connection) -> None:
+        if b"/held" in await connection.head():
+            await release.wait()
+        await connection.send(ok())
+
+    async with upstream(held) as up:
+        async with front(tmp_path, configuration(api(up.url), limits={"connections_per_worker": 2})) as gate:
+            busy, resting = await gate.connect(), await gate.connect()
+            busy.writer.write(b"GET /held HTTP/1.1\r\nHost: a\r\n\r\n")
+            await until(lambda: len(up.requests) == 1)
+            assert (await resting.ask(b"GET / HTTP/1.1", HOST)).status == 200
+            assert (await gate.get()).status == 200
+            assert await resting.ended() == b""
+            assert gate.server.counters()["connections_dismissed"] == 1
+            release.set()
+            busy.close()
+
+
+async def test_whoever_is_too_slow_is_counted_and_named(tmp_path: Path) -> None:
+    limits = {"request_head_timeout": 0.2, "body_idle_timeout": 0.2}
+    async with upstream() as up, front(tmp_path, configuration(api(up.url), limits=limits)) as gate:
+        for sent in (b"GET / HT", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n12", b"") * 2:
+            client = await gate.connect()
+            client.writer.write(sent)
+            await client.ended()
+            client.close()
+        counters = gate.server.counters()
+        assert [counters[name] for name in ("slow_heads", "slow_bodies", "connections_unused")] == [2, 2, 2]
+        await gate.logged(
+            r"127.0.0.1 sent nothing of a request's body in time +event=client.slow server_name=localhost"
+        )
+        assert gate.log.count("event=client.slow") == gate.log.count("event=request.refused") == 1
 
 
 async def test_idle_upstream_connections_are_bounded_in_number_and_in_time(tmp_path: Path) -> None:
