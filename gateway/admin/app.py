@@ -17,7 +17,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
-from gateway.admin import certificates, definitions, domains, generations, health, openapi, reload
+from gateway.admin import certificates, definitions, domains, generations, health, openapi, reload, upstreams
 from gateway.admin.declarations import Refusal
 from gateway.admin.routes import explain, respond, routes
 from gateway.errors import GatewayError
@@ -42,6 +42,7 @@ def build(who_knows: health.Health, operations: Operations, guard: Guard) -> ASG
         *definitions.CALLS,
         *reload.CALLS,
         *generations.CALLS,
+        *upstreams.CALLS,
     )
     described = json.dumps(openapi.document(calls)).encode()
 

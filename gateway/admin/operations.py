@@ -173,6 +173,41 @@ class GenerationEntry:
     new: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class TargetReport:
+    """A target as all workers together see it; ``ejections`` are the workers that leave it out, at most until then."""
+
+    url: str
+    weight: int
+    down: bool
+    ejections: int
+    ejected_until: datetime | None
+    in_flight: int
+    idle: int
+    waiting: int
+    failures: int
+    retries: int
+
+
+@dataclass(frozen=True, slots=True)
+class ApiReport:
+    """Where an API leads, and how its targets are."""
+
+    api_id: str
+    name: str
+    policy: str
+    targets: tuple[TargetReport, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamReport:
+    """Some APIs in the order of their ids; ``workers`` is how many answered, ``more`` says that others follow."""
+
+    workers: int
+    apis: tuple[ApiReport, ...]
+    more: bool
+
+
 class Operations(Protocol):
     """The gateway, as the admin API sees it. Every change returns when it is durable, or raises and changed nothing."""
 
@@ -223,6 +258,9 @@ class Operations(Protocol):
 
     async def reload(self, actor: Actor, *, block: bool) -> ReloadResult:
         """Read all files again; ``block`` waits until every worker serves them. Failures are in the result."""
+
+    async def upstreams(self, after: str, limit: int) -> UpstreamReport:
+        """How the targets of at most ``limit`` APIs are, whose ids come behind ``after``."""
 
     async def generations(self, limit: int) -> Sequence[GenerationEntry]:
         """The last entries of the audit log, the newest first."""

@@ -18,9 +18,11 @@ which one AES-GCM key bears for 2**32 texts (NIST SP 800-38D section 8.3).
 from __future__ import annotations
 
 import base64
+import hmac
 import json
 import os
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 from secrets import token_bytes
 from tempfile import mkstemp
@@ -44,12 +46,13 @@ _ROOT_ID = bytes(_ID_BYTES)
 class Sealer:
     """Seals and opens private keys with the keys of one data directory."""
 
-    __slots__ = ("_current", "_keys")
+    __slots__ = ("_current", "_keys", "_secret")
 
-    def __init__(self, keys: Mapping[bytes, AESGCM], current: bytes) -> None:
-        """Seal with ``keys[current]``, open with whichever of ``keys`` a sealed text names."""
+    def __init__(self, keys: Mapping[bytes, AESGCM], current: bytes, secret: bytes = b"") -> None:
+        """Seal with ``keys[current]``, open with whichever of ``keys`` a sealed text names; derive from ``secret``."""
         self._keys = keys
         self._current = current
+        self._secret = secret
 
     @classmethod
     def open(cls, data_dir: Path) -> Sealer:
@@ -66,12 +69,20 @@ class Sealer:
                 if has_data_keys:
                     raise StoreError(f"{root_file} is missing but {keys_file} needs it; restore it from a backup")
                 _create(root_file, token_bytes(_KEY_BYTES))
-            root = cls({_ROOT_ID: AESGCM(_read_root(root_file))}, _ROOT_ID)
+            secret = _read_root(root_file)
+            root = cls({_ROOT_ID: AESGCM(secret)}, _ROOT_ID, hmac.digest(secret, b"derived keys", sha256))
             if not keys_file.exists():
                 _create(keys_file, _first_data_key(root))
             return _open_data_keys(root, keys_file)
         except OSError as error:
             raise StoreError(f"the keys in {data_dir} cannot be used: {error.strerror}; check its owner") from error
+
+    def derived_key(self, purpose: bytes) -> bytes:
+        """Return a key for something else, of 32 bytes: the same in every process, for as long as the root key stays.
+
+        It tells nothing about the root key or another purpose's (NIST SP 800-108r1, HMAC as the function).
+        """
+        return hmac.digest(self._secret, purpose, sha256)
 
     def seal(self, plain: bytes, context: bytes) -> bytes:
         """Encrypt ``plain``; it opens only with the same ``context``, such as what the text is and whose."""
@@ -112,7 +123,7 @@ def _open_data_keys(root: Sealer, path: Path) -> Sealer:
     keys = {key_id: AESGCM(root.unseal(value, key_id)) for key_id, value in sealed.items()}
     if current not in keys:
         raise StoreError(f"{path} does not hold the key that it names as current; restore it from a backup")
-    return Sealer(keys, current)
+    return Sealer(keys, current, root._secret)  # noqa: SLF001 - of this class
 
 
 def _read_root(path: Path) -> bytes:

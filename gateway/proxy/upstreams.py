@@ -5,12 +5,12 @@ It outlives snapshots: a reload that does not change a target keeps its connecti
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.proxy.introduced_pool import IntroducedPool
 from gateway.proxy.pool import Pool, Surroundings
 from gateway.proxy.resolver import Resolver
+from gateway.routing.health import TargetState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Iterator
@@ -20,21 +20,6 @@ if TYPE_CHECKING:
     from gateway.observe.events import EventLog
     from gateway.routing.balancer import Balancer
     from gateway.routing.snapshot import Api, Snapshot, Upstream
-
-
-@dataclass(frozen=True, slots=True)
-class TargetState:
-    """One target of one API as a worker sees it. ``ejected`` is the seconds for which it is still left out."""
-
-    api_id: str
-    index: int
-    in_flight: int
-    idle: int
-    waiting: int
-    failures: int
-    retries: int
-    ejected: float
-    down: bool
 
 
 class Upstreams:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from gateway.routing.choice import HashRing, LeastRequests, RoundRobin, Sticky
 from gateway.routing.health import Health
 from gateway.routing.retries import RetryBudget
+from gateway.routing.uptime import host_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -90,9 +91,9 @@ class Balancer:
         return several and attempts <= self.retries and self._budget.allows(self.requests, now)
 
     def probed(self, down: Collection[str], now: float) -> None:
-        """Note which hosts are down: the ids of APIs, a space, host and port."""
+        """Note which hosts are down, as `uptime.host_key` names them."""
         if self._probed:
-            hosts = (f"{self.api_id} {one.target.host} {one.target.port}" for one in self.upstreams)
+            hosts = (host_key(self.api_id, one.target.host, one.target.port) for one in self.upstreams)
             self.health.probed(down, hosts, now)
             self.refresh(now)
 

@@ -35,6 +35,21 @@ class Condition:
     back: float = float("-inf")
 
 
+@dataclass(frozen=True, slots=True)
+class TargetState:
+    """One target of one API as a worker sees it. ``ejected`` is the seconds for which it is still left out."""
+
+    api_id: str
+    index: int
+    in_flight: int
+    idle: int
+    waiting: int
+    failures: int
+    retries: int
+    ejected: float
+    down: bool
+
+
 class Health:
     """The health of the targets of one API. Conditions are shared with the health before a reload, by name."""
 

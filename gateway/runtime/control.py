@@ -23,6 +23,7 @@ from gateway.errors import StoreError
 from gateway.runtime import role
 from gateway.runtime.control_port import ControlPort, ControlSite
 from gateway.runtime.operations import LiveOperations
+from gateway.runtime.probes import Probes
 from gateway.runtime.reloads import Reloads, listed
 from gateway.runtime.roster import Roster
 from gateway.runtime.watch import watch
@@ -77,7 +78,10 @@ class _Control:
         self._looked = datetime.now(UTC)
         self._roster = Roster(generation.number, inherited.workers_wanted.get, events)
         self._reloads = Reloads(inherited, generation, self._roster, events)
-        self._operations = LiveOperations(inherited.data_dir, self._reloads, self._roster, self.ask_for_reload, events)
+        self._probes = Probes(lambda: self._reloads.current.configuration, self._roster, events)
+        self._operations = LiveOperations(
+            inherited.data_dir, self._reloads, self._roster, lambda: self._probes.down, self.ask_for_reload, events
+        )
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Be control until ``stop``; then answer that the node is not ready until the workers are gone."""
@@ -103,6 +107,7 @@ class _Control:
                 tasks.create_task(self._reload_when_asked(), name="reloads"),
                 tasks.create_task(self._look_around(), name="looks around"),
                 tasks.create_task(self._watch(), name="watches files"),
+                tasks.create_task(self._probes.run(), name="probes hosts"),
                 tasks.create_task(self._announce(), name="announces that all serve"),
             ]
             self._events.info("control.started", "attending to the workers", generation=self._roster.generation)
@@ -190,6 +195,7 @@ class _Control:
         """See now and then that the workers answer, the store can be read, and no certificate has expired."""
         while True:
             self._roster.ping(_PATIENCE_SECONDS)
+            self._probes.follow()
             try:
                 self._certificate_troubles = await asyncio.to_thread(_certificate_troubles, self._inherited.data_dir)
                 self._store_trouble = ""

@@ -2,7 +2,8 @@
 
 The worker dials and says ``Hello`` with the generation it serves. From then on control says ``Apply``
 whenever a newer generation is in the store and ``Ping`` now and then; the worker answers ``Applied`` or
-``Failed``, and ``Counters``. Nothing else exists.
+``Failed``, and ``Counters``. Control says ``Probed`` whenever hosts went down or up, and to each worker that comes;
+and ``Inquire`` when somebody wants to know how targets are, which the worker answers with ``Targets``.
 """
 
 from __future__ import annotations
@@ -12,12 +13,20 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
+from gateway.routing.health import TargetState  # noqa: TC001 - pydantic evaluates it
+
 MAX_LINE = 1 << 20
 """Bytes of the longest line. A peer that sends more is not one of ours, and is hung up on."""
 
 MAX_NAMES = 1000
 """An ``Apply`` names at most so many sites (with 253 characters each they fit in a line); with more it says
 "all" (None), which costs a worker no more than evicting them one by one."""
+
+MAX_DOWN = 2000
+"""A ``Probed`` names at most so many hosts, the others count as up: too many for all of them to be really down."""
+
+MAX_TARGETS = 2000
+"""A ``Targets`` tells of at most so many: control inquires for no more at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +80,34 @@ class Counters:
     kind: Literal["counters"] = "counters"
 
 
-FromWorker = Hello | Applied | Failed | Counters
-FromControl = Apply | Ping
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """Control: exactly these hosts are down, each an API's id, a host and a port with spaces between."""
+
+    down: tuple[str, ...]
+    kind: Literal["probed"] = "probed"
+
+
+@dataclass(frozen=True, slots=True)
+class Inquire:
+    """Control: how are the targets of these APIs?"""
+
+    number: int
+    api_ids: tuple[str, ...]
+    kind: Literal["inquire"] = "inquire"
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """Worker: this is how they are, in answer to inquiry ``number``."""
+
+    number: int
+    states: tuple[TargetState, ...]
+    kind: Literal["targets"] = "targets"
+
+
+FromWorker = Hello | Applied | Failed | Counters | Targets
+FromControl = Apply | Ping | Probed | Inquire
 Message = FromWorker | FromControl
 
 _MESSAGE: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="kind")])

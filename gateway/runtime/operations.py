@@ -28,7 +28,7 @@ from gateway.certs.dates import check_dates
 from gateway.certs.pem import CertificatePair, check_names, parse_pair
 from gateway.config.problems import Severity
 from gateway.errors import CertificateError, ConflictError, GatewayError, StoreError
-from gateway.runtime import definition_files
+from gateway.runtime import definition_files, upstream_report
 from gateway.runtime.reloads import APPLY_SECONDS, listed
 from gateway.store import uploads
 from gateway.store.audit import Deed
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
-    from gateway.admin.operations import Actor, Expectation, Upload
+    from gateway.admin.operations import Actor, Expectation, Upload, UpstreamReport
     from gateway.observe.events import EventLog
     from gateway.runtime.reloads import Current, Reloads
     from gateway.runtime.roster import Roster
@@ -58,6 +58,7 @@ class LiveOperations:
         data_dir: Path,
         reloads: Reloads,
         roster: Roster,
+        down: Callable[[], Collection[str]],
         ask_for_reload: Callable[[Actor], None],
         events: EventLog,
     ) -> None:
@@ -65,6 +66,7 @@ class LiveOperations:
         self._reloads = reloads
         self._changing = reloads.changing
         self._roster = roster
+        self._down = down
         self._ask_for_reload = ask_for_reload
         self._events = events
         self.changed = asyncio.Event()
@@ -229,6 +231,10 @@ class LiveOperations:
             )
             for entry in await self._read(lambda store: store.audit(limit))
         ]
+
+    async def upstreams(self, after: str, limit: int) -> UpstreamReport:
+        """How the targets of at most ``limit`` APIs are, whose ids come behind ``after``."""
+        return await upstream_report.report(self._current.configuration, after, limit, self._down(), self._roster)
 
     # API definitions
 

@@ -16,16 +16,20 @@ from gateway.runtime.messages import (
     Failed,
     FromControl,
     Hello,
+    Inquire,
     Ping,
+    Probed,
+    Targets,
     decode,
     encode,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Set
+    from collections.abc import Callable, Sequence, Set
     from socket import socket
 
     from gateway.observe.events import EventLog
+    from gateway.routing.health import TargetState
 
 
 class _Attendant:
@@ -34,6 +38,7 @@ class _Attendant:
     def __init__(self, hello: Hello, writer: asyncio.StreamWriter) -> None:
         self.number, self.pid, self.generation = hello.worker, hello.pid, hello.generation
         self.counters: dict[str, int] = {}
+        self.targets = Targets(0, ())
         self.refusal: Failed | None = None
         self.heard = time.monotonic()
         self._writer = writer
@@ -63,6 +68,8 @@ class Roster:
         self._events = events
         self._present: dict[int, _Attendant] = {}
         self._changed = asyncio.Condition()
+        self._probed: Probed | None = None
+        self._inquiries = 0
 
     async def listen(self, sock: socket) -> asyncio.Server:
         """Receive workers on ``sock``."""
@@ -103,6 +110,25 @@ class Roster:
                 await self._changed.wait_for(self._settled)
         self.generation = generation
         return self.shortfalls()
+
+    def publish(self, probed: Probed) -> None:
+        """Tell every worker, those that come later too, which hosts are down."""
+        self._probed = probed
+        for worker in self._present.values():
+            worker.say(probed)
+
+    async def inquire(self, api_ids: Sequence[str], seconds: float) -> list[tuple[TargetState, ...]]:
+        """Ask every worker how the targets of these APIs are; return the answers that came within ``seconds``."""
+        self._inquiries += 1
+        number, asked = self._inquiries, tuple(self._present.values())
+        for worker in asked:
+            worker.say(Inquire(number, tuple(api_ids)))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds), self._changed:
+                await self._changed.wait_for(
+                    lambda: all(worker.targets.number >= number for worker in self._present.values() if worker in asked)
+                )
+        return [worker.targets.states for worker in asked if worker.targets.number == number]
 
     async def completed(self) -> None:
         """Wait until all workers serve the current generation."""
@@ -145,6 +171,8 @@ class Roster:
                     worker = self._present[message.worker] = _Attendant(message, writer)
                     if worker.generation < self._ordered:
                         worker.say(Apply(self._ordered, None))
+                    if self._probed is not None:
+                        worker.say(self._probed)
                 elif worker:
                     self._note(worker, message)
                 async with self._changed:
@@ -167,5 +195,7 @@ class Roster:
                 worker.refusal = message
             case Counters(values=values):
                 worker.counters = values
+            case Targets():
+                worker.targets = message
             case _:
                 raise ValueError(f"a worker does not say {message}")

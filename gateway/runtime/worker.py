@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,21 @@ from gateway.errors import StoreError
 from gateway.proxy.server import ProxyServer
 from gateway.routing import snapshot
 from gateway.runtime import role
-from gateway.runtime.messages import MAX_LINE, Applied, Apply, Counters, Failed, Hello, Ping, decode, encode
+from gateway.runtime.messages import (
+    MAX_LINE,
+    MAX_TARGETS,
+    Applied,
+    Apply,
+    Counters,
+    Failed,
+    Hello,
+    Inquire,
+    Ping,
+    Probed,
+    Targets,
+    decode,
+    encode,
+)
 from gateway.store.sqlite import Store
 
 if TYPE_CHECKING:
@@ -71,7 +86,10 @@ class _Worker:
         self._events = events
         self._generation = store.newest()
         self._snapshot = snapshot.build(self._generation.configuration, self._generation.number)
-        self._server = ProxyServer(base=base, sites=store.find, snapshot=self._snapshot, events=events, share=share)
+        self._server = ProxyServer(
+            base=base, sites=store.find, snapshot=self._snapshot, events=events, share=share,
+            cookie_key=store.derived_key(b"sticky cookies"),
+        )  # fmt: skip
 
     async def serve(self, listeners: Listeners, stop: asyncio.Event) -> int:
         """Serve until ``stop``, then drain; return how many requests were cut."""
@@ -114,6 +132,11 @@ class _Worker:
                     writer.write(encode(self._apply(order)))
                 case Ping():
                     writer.write(encode(Counters(self._server.counters())))
+                case Probed(down=down):
+                    self._server.upstreams.probed(frozenset(down))
+                case Inquire(number=number, api_ids=api_ids):
+                    states = islice(self._server.upstreams.states(api_ids), MAX_TARGETS)
+                    writer.write(encode(Targets(number, tuple(states))))
                 case message:
                     raise ValueError(f"control does not say {message}")
 

@@ -51,6 +51,10 @@ class Store:
         """Open the database in ``data_dir``; a writer makes both when they are missing. Raises StoreError."""
         return cls(Database.open(data_dir, writable=writable))
 
+    def derived_key(self, purpose: bytes) -> bytes:
+        """Return a key that belongs to this data directory and to ``purpose``; see `Sealer.derived_key`."""
+        return self._database.sealer.derived_key(purpose)
+
     def close(self) -> None:
         """Let go of the database."""
         self._database.connection.close()

@@ -93,9 +93,10 @@ class Node:
         self.operations = LiveOperations(
             self.data_dir,
             self.reloads,
-            self.roster,
+            self.roster,  # type: ignore[arg-type]
+            frozenset,
             self.asked.append,
-            events,  # type: ignore[arg-type]
+            events,
         )
 
     def file(self, name: str) -> CertificatePair:

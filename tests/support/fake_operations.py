@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from gateway.admin.operations import (
+    ApiReport,
     DomainState,
     GenerationEntry,
     Kind,
@@ -18,6 +19,8 @@ from gateway.admin.operations import (
     ServedPair,
     StoredCertificate,
     SwapResult,
+    TargetReport,
+    UpstreamReport,
 )
 from gateway.certs.pem import check_names, parse_pair
 from gateway.config.problems import Problem, Severity
@@ -109,6 +112,12 @@ class FakeOperations(Operations):
     async def reload(self, actor: Actor, *, block: bool) -> ReloadResult:
         self.reloads.append(block)
         return self.reload_result
+
+    async def upstreams(self, after: str, limit: int) -> UpstreamReport:
+        target = TargetReport("http://10.0.0.1:8080", 1, False, 1, MOMENT, 2, 3, 4, 5, 6)
+        apis = [ApiReport(f"api{number}", "", "round_robin", (target,)) for number in range(3)]
+        found = [api for api in apis if api.api_id > after]
+        return UpstreamReport(2, tuple(found[:limit]), len(found) > limit)
 
     async def generations(self, limit: int) -> Sequence[GenerationEntry]:
         return self.log[::-1][:limit]

@@ -1,0 +1,140 @@
+"""Tyk's uptime tests, made once on this node by control, which tells the workers which hosts are down."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import TYPE_CHECKING
+
+import httpx
+
+from gateway.routing.policies import towards_upstreams
+from gateway.routing.uptime import Check, Uptime, checks
+from gateway.runtime.messages import MAX_DOWN, Probed
+from gateway.tls.context import upstream_context
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable
+
+    from gateway.config.definitions import ApiDefinition
+    from gateway.config.load import Configuration
+    from gateway.observe.events import EventLog
+    from gateway.runtime.roster import Roster
+
+# Tyk's defaults, but for the timeout, where Tyk has none.
+_SAMPLES = 3
+_WAIT_SECONDS = 10
+_AT_ONCE = 50
+_TIMEOUT_SECONDS = 5.0
+
+_MOST_CONTEXTS = 64
+
+
+class Probes:
+    """Asks what the configuration that is served says, round after round; a reload begins a new round."""
+
+    def __init__(self, configuration: Callable[[], Configuration], roster: Roster, events: EventLog) -> None:
+        self._configuration = configuration
+        self._roster = roster
+        self._events = events
+        self._uptime = Uptime()
+        self._told: frozenset[str] | None = None
+        self._contexts: dict[object, ssl.SSLContext] = {}
+        self._asked: Configuration | None = None
+        self._reloaded = asyncio.Event()
+
+    @property
+    def down(self) -> frozenset[str]:
+        """The hosts that are down: of which API, host and port."""
+        return self._uptime.down
+
+    def follow(self) -> None:
+        """Begin a new round if the configuration is another one than that of the last."""
+        if self._asked is not self._configuration():
+            self._reloaded.set()
+
+    async def run(self) -> None:
+        """Ask until cancelled."""
+        while True:
+            configuration = self._asked = self._configuration()
+            began = time.monotonic()
+            try:
+                await self._round(configuration)
+            except Exception as error:  # noqa: BLE001 - no oddity of a host may end the checks of all others
+                self._events.error(
+                    "probe.failed", f"hosts are not checked for a while: {type(error).__name__}: {error}"
+                )
+            wait = configuration.settings.uptime_tests.config.time_wait or _WAIT_SECONDS
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(began + wait - time.monotonic(), 0.1)):
+                    await self._reloaded.wait()
+            self._reloaded.clear()
+
+    async def _round(self, configuration: Configuration) -> None:
+        tests = configuration.settings.uptime_tests
+        wanted = [] if tests.disable else [(api, check) for api in configuration.apis for check in checks(api)]
+        self._uptime.keep([check for _, check in wanted])
+        at_once = asyncio.Semaphore(tests.config.checker_pool_size or _AT_ONCE)
+
+        async def ask(api: ApiDefinition, check: Check) -> None:
+            async with at_once:
+                trouble = await self._trouble(configuration, api, check)
+            samples = tests.config.failure_trigger_sample_size or _SAMPLES
+            if self._uptime.note(check, samples, ok=not trouble):
+                self._report(check, trouble)
+                self._tell()
+
+        async with asyncio.TaskGroup() as tasks:
+            for api, check in wanted:
+                tasks.create_task(ask(api, check), name="probe")
+        self._tell()
+
+    def _report(self, check: Check, trouble: str) -> None:
+        _, host, port = check.host.rsplit(" ", 2)
+        if trouble:
+            self._events.warning("host.down", f"{host} port {port} is down: {trouble}", api_id=check.api_id)
+        else:
+            self._events.info("host.up", f"{host} port {port} is up again", api_id=check.api_id)
+
+    def _tell(self) -> None:
+        if self._told != self.down and (self.down or self._told):
+            self._roster.publish(Probed(tuple(sorted(self.down)[:MAX_DOWN])))
+        self._told = self.down
+
+    async def _trouble(self, configuration: Configuration, api: ApiDefinition, check: Check) -> str:
+        """Ask one host; return what is wrong with it, "" for nothing."""
+        try:
+            async with asyncio.timeout(check.what.timeout or _TIMEOUT_SECONDS):
+                if check.what.protocol == "tcp" or check.what.url.startswith("tcp:"):
+                    _, writer = await asyncio.open_connection(check.address, check.port)
+                    writer.close()
+                    return ""
+                return await self._http_trouble(configuration, api, check)
+        except TimeoutError:
+            return f"no answer within {check.what.timeout or _TIMEOUT_SECONDS:g} s"
+        except (OSError, httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+            return str(error) or type(error).__name__
+
+    async def _http_trouble(self, configuration: Configuration, api: ApiDefinition, check: Check) -> str:
+        what = check.what
+        context = await self._context(configuration, api)
+        limits = httpx.Limits(max_keepalive_connections=0)  # that a connection can be made is part of the question
+        async with (
+            httpx.AsyncClient(verify=context, timeout=None, limits=limits, trust_env=False) as client,  # noqa: S113
+            client.stream(what.method.upper() or "GET", what.url, headers=what.headers, content=what.body) as response,
+        ):
+            return "" if response.is_success else f"it answers {response.status_code}"
+
+    async def _context(self, configuration: Configuration, api: ApiDefinition) -> ssl.SSLContext:
+        transport = api.proxy.transport
+        insecure = configuration.settings.proxy_ssl_insecure_skip_verify or transport.ssl_insecure_skip_verify
+        policy = towards_upstreams(configuration.settings, transport)[0]
+        context = self._contexts.get((policy, insecure))
+        if context is None:
+            context = await asyncio.to_thread(upstream_context, policy, verify=not insecure)
+            if len(self._contexts) >= _MOST_CONTEXTS:
+                self._contexts.clear()
+            self._contexts[policy, insecure] = context
+        return context
