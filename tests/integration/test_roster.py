@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.observe.events import EventLog
+from gateway.routing.health import TargetState
 from gateway.runtime.messages import (
     MAX_NAMES,
     Applied,
@@ -19,8 +20,11 @@ from gateway.runtime.messages import (
     Failed,
     FromWorker,
     Hello,
+    Inquire,
     Message,
     Ping,
+    Probed,
+    Targets,
     decode,
     encode,
 )
@@ -243,3 +247,42 @@ async def test_a_worker_that_comes_again_replaces_its_former_self(tmp_path: Path
         assert await former.hear() == Apply(5, None)
         assert await former.hear() is None
         assert it.roster.serving() == 1
+
+
+STATE = TargetState("one", 0, 1, 2, 3, 4, 5, 6.0, False)
+
+
+async def test_every_worker_hears_which_hosts_are_down_and_so_does_one_that_comes_later(
+    tmp_path: Path, log: int
+) -> None:
+    async with office(tmp_path, log, wanted=2) as it:
+        first = await it.enter(1, 5)
+        it.roster.publish(Probed(("one a.test 80",)))
+        assert await first.hear() == Probed(("one a.test 80",))
+        second = await it.enter(2, 4)
+        assert [await second.hear(), await second.hear()] == [Apply(5, None), Probed(("one a.test 80",))]
+
+
+async def test_an_inquiry_waits_for_all_who_are_there(tmp_path: Path, log: int) -> None:
+    async with office(tmp_path, log, wanted=2) as it:
+        workers = [await it.enter(1, 5), await it.enter(2, 5)]
+        inquiry = asyncio.create_task(it.roster.inquire(["one"], 60))
+        for worker in workers:
+            assert await worker.hear() == Inquire(1, ("one",))
+            assert not inquiry.done()
+            worker.say(Targets(1, (STATE,)))
+        assert await inquiry == [(STATE,), (STATE,)]
+
+
+async def test_an_inquiry_does_without_workers_that_are_silent_or_leave(tmp_path: Path, log: int) -> None:
+    async with office(tmp_path, log, wanted=2) as it:
+        workers = [await it.enter(1, 5), await it.enter(2, 5)]
+        assert await it.roster.inquire(["one"], 0.01) == []
+        inquiry = asyncio.create_task(it.roster.inquire(["one"], 60))
+        for worker in workers:
+            assert await worker.hear() == Inquire(1, ("one",))
+            assert await worker.hear() == Inquire(2, ("one",))
+        workers[0].say(Targets(1, (STATE,)))  # too late
+        workers[0].leave()
+        workers[1].say(Targets(2, (STATE,)))
+        assert await inquiry == [(STATE,)]

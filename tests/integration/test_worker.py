@@ -15,21 +15,52 @@ from gateway.config.load import Configuration
 from gateway.config.settings import Settings
 from gateway.errors import StoreError
 from gateway.observe.events import EventLog
+from gateway.routing.health import TargetState
 from gateway.runtime import listeners, worker
-from gateway.runtime.messages import Applied, Apply, Counters, Failed, Hello, Message, Ping, decode, encode
+from gateway.runtime.messages import (
+    MAX_LINE,
+    MAX_TARGETS,
+    Applied,
+    Apply,
+    Counters,
+    Failed,
+    Hello,
+    Inquire,
+    Message,
+    Ping,
+    Probed,
+    Targets,
+    decode,
+    encode,
+)
 from gateway.store.sqlite import Store
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from gateway.routing.snapshot import Snapshot
 
 
+class RecordingUpstreams:
+    """Stands in for the data plane's upstreams: remembers what is down, and knows three targets of any API."""
+
+    def __init__(self) -> None:
+        self.down: list[frozenset[str]] = []
+
+    def probed(self, down: frozenset[str]) -> None:
+        self.down.append(down)
+
+    def states(self, api_ids: tuple[str, ...]) -> Iterator[TargetState]:
+        return (TargetState(api_id, index, 1, 2, 3, 4, 5, 6.5, True) for api_id in api_ids for index in range(3))
+
+
 class RecordingServer:
     """Stands in for the data plane: remembers what it was told, refuses the hostname ``bad.test``."""
 
-    def __init__(self, *, snapshot: Snapshot, **_: object) -> None:
+    def __init__(self, *, snapshot: Snapshot, cookie_key: bytes, **_: object) -> None:
+        self.cookie_key = cookie_key
+        self.upstreams = RecordingUpstreams()
         self.applied: list[tuple[int, frozenset[str] | None]] = [(snapshot.generation, None)]
         self.snapshots = [snapshot]
         self.listening: list[tuple[socket.socket, bool]] = []
@@ -63,7 +94,7 @@ class PlayedControl:
         async def welcome(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await self._callers.put((reader, writer))
 
-        self._server = await asyncio.start_unix_server(welcome, self._path)
+        self._server = await asyncio.start_unix_server(welcome, self._path, limit=MAX_LINE)
 
     async def close(self) -> None:
         self._server.close()
@@ -78,8 +109,11 @@ class PlayedControl:
     async def hear(self) -> Message:
         return decode(await asyncio.wait_for(self._reader.readline(), 10))
 
-    async def ask(self, message: Message) -> Message:
+    def say(self, message: Message) -> None:
         self._writer.write(encode(message))
+
+    async def ask(self, message: Message) -> Message:
+        self.say(message)
         return await self.hear()
 
     def garble(self) -> None:
@@ -178,6 +212,40 @@ async def test_what_the_data_plane_cannot_serve_is_refused_and_the_next_is_appli
 async def test_it_answers_a_ping_with_its_counters(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with working(data_dir, monkeypatch) as it:
         assert await it.control.ask(Ping()) == Counters({"requests": 12})
+
+
+async def test_it_takes_what_the_probes_found_and_tells_how_targets_are(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with working(data_dir, monkeypatch) as it:
+        it.control.say(Probed(("one a.test 80",)))
+        answer = await it.control.ask(Inquire(7, ("one", "two")))
+        assert isinstance(answer, Targets)
+        assert [(state.api_id, state.index) for state in answer.states] == [
+            ("one", 0), ("one", 1), ("one", 2), ("two", 0), ("two", 1), ("two", 2),
+        ]  # fmt: skip
+        assert (answer.number, answer.states[0].ejected) == (7, 6.5)
+        assert it.server.upstreams.down == [frozenset({"one a.test 80"})]
+
+
+async def test_what_it_tells_of_targets_fits_in_a_line(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with working(data_dir, monkeypatch) as it:
+        answer = await it.control.ask(Inquire(1, tuple(f"{number:0200}" for number in range(1000))))
+        assert isinstance(answer, Targets)
+        assert len(answer.states) == MAX_TARGETS
+
+
+async def test_cookies_are_signed_with_the_same_key_by_every_worker_of_a_data_directory(
+    data_dir: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with working(data_dir, monkeypatch) as it:
+        key = it.server.cookie_key
+    async with working(data_dir, monkeypatch) as it:
+        assert it.server.cookie_key == key
+    with closing(Store.open(tmp_path_factory.mktemp("other"), writable=True)) as other:
+        assert other.derived_key(b"sticky cookies") != key
+    assert len(key) == 32
+    assert key not in (data_dir / "root.key").read_bytes()
 
 
 async def test_it_comes_back_to_a_control_that_died_and_says_what_it_serves(
