@@ -74,10 +74,10 @@ def certificate(pair: CertificatePair) -> str:
 
 
 def upstream(api: ApiDefinition) -> str:
-    """Write where the requests of an API go."""
+    """Write where the requests of an API go. Like Tyk, the router serves each under ``/{api_id}/`` as well."""
     proxy = api.proxy
     targets = proxy.target_list if proxy.enable_load_balancing and proxy.target_list else (proxy.target_url,)
-    path = "" if proxy.listen_path == "/" else f"{proxy.listen_path} → "
+    path = "" if proxy.listen_path == "/" else f"{proxy.listen_path} and /{api.api_id}/ → "
     return path + ", ".join(targets)
 
 

@@ -88,8 +88,8 @@ class Limits(Section):
     write_idle_timeout: SomeSeconds = Field(60, description="longest time that a client takes nothing of a response")
     keep_alive_timeout: SomeSeconds = Field(60, description="longest pause between two requests of a connection")
     requests_per_connection: SomeCount = Field(1000, description="requests on one connection before it is closed")
-    head_bytes: SomeCount = Field(16384, description="largest head of a request or response")
-    head_fields: SomeCount = Field(100, description="most fields in a head")
+    head_bytes: SomeCount = Field(16384, description="largest head of a request")
+    head_fields: SomeCount = Field(100, description="most fields in the head of a request")
     body_bytes: Bytes = Field(10485760, description="largest request body; 0: unlimited")
     connections_per_worker: SomeCount = Field(10000, description="client connections of one worker")
     connections_per_address: SomeCount = Field(
@@ -100,6 +100,8 @@ class Limits(Section):
     upstream_idle_timeout: SomeSeconds = Field(
         60, description="longest pause in a response; life of an idle connection"
     )
+    upstream_head_bytes: SomeCount = Field(65536, description="largest head of a response")
+    upstream_head_fields: SomeCount = Field(256, description="most fields in the head of a response")
     upstream_dns_interval: SomeSeconds = Field(
         30, description="time after which the name of an upstream is looked up again"
     )

@@ -20,14 +20,16 @@ if TYPE_CHECKING:
 
 _SENDS_LENGTH_ZERO = frozenset((b"POST", b"PUT", b"PATCH"))  # RFC 9110 section 8.6
 _NO_HEAD_YET = -3
-_MAX_HEAD = 65536
-_MAX_FIELDS = 256
+_READ_BYTES = 65536
 _MAX_INTERIM = 16
 _LAST_READS = 16
 
 
 class UpstreamConnection(asyncio.Protocol):
-    """A connection to an upstream. ``release`` is called whenever it can take another request, and when it ended."""
+    """A connection to an upstream. ``release`` is called whenever it can take another request, and when it ended.
+
+    A response's head has at most ``max_head`` bytes and ``max_fields`` fields.
+    """
 
     __slots__ = (
         "_buffer",
@@ -38,6 +40,8 @@ class UpstreamConnection(asyncio.Protocol):
         "_interims",
         "_keep_alive",
         "_left",
+        "_max_fields",
+        "_max_head",
         "_method",
         "_paused",
         "_receiver",
@@ -52,9 +56,18 @@ class UpstreamConnection(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, table: FieldTable, release: Callable[[UpstreamConnection], None]) -> None:
+    def __init__(
+        self,
+        table: FieldTable,
+        release: Callable[[UpstreamConnection], None],
+        *,
+        max_head: int = 65536,
+        max_fields: int = 256,
+    ) -> None:
         self._table = table
         self._release = release
+        self._max_head = max_head
+        self._max_fields = max_fields
         self._receiver: ResponseReceiver | None = None
         self._decoder: ChunkedDecoder | None = None
         self._buffer = self._method = b""
@@ -127,11 +140,11 @@ class UpstreamConnection(asyncio.Protocol):
         receiver = self._receiver
         assert receiver is not None
         while True:
-            end = data.find(b"\r\n\r\n", 0, _MAX_HEAD)
+            end = data.find(b"\r\n\r\n", 0, self._max_head)
             if end < 0:
                 self._await_head(data)
                 return
-            head = parse_response(data[:end], self._table, self._method, _MAX_FIELDS)
+            head = parse_response(data[:end], self._table, self._method, self._max_fields)
             data = data[end + 4 :]
             if head.status >= 200:
                 break
@@ -162,8 +175,8 @@ class UpstreamConnection(asyncio.Protocol):
             receiver.response_body(body, ended=True, trailers=trailers)
 
     def _await_head(self, data: bytes) -> None:
-        if len(data) >= _MAX_HEAD:
-            raise MessageError(502, f"a response head of more than {_MAX_HEAD} bytes")
+        if len(data) >= self._max_head:
+            raise MessageError(502, f"a response head of more than {self._max_head} bytes")
         if b"\n" in data.replace(b"\r\n", b""):
             raise MessageError(502, "a line ends with a bare line feed")
         self._buffer = data
@@ -257,7 +270,7 @@ class UpstreamConnection(asyncio.Protocol):
         descriptor = self.transport.get_extra_info("socket").fileno()
         with contextlib.suppress(OSError):  # nothing more, or closed
             for _ in range(_LAST_READS):
-                if self._receiver is None or not (data := os.read(descriptor, _MAX_HEAD)):
+                if self._receiver is None or not (data := os.read(descriptor, _READ_BYTES)):
                     return
                 self.data_received(data)
 

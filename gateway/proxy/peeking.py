@@ -56,8 +56,8 @@ class Peeking:
             data = self._socket.recv(self.LIMIT, socket.MSG_PEEK)
         except (BlockingIOError, InterruptedError):
             return
-        except OSError as error:
-            self._fail(alerts.explain(error))
+        except OSError as error:  # a balancer's health check may end with a reset, and has said nothing
+            self._fail(alerts.explain(error) if self._seen else "")
             return
         if len(data) <= self._seen:
             self._fail(self.BROKE_OFF if data else "")

@@ -164,7 +164,9 @@ class Pool:
         resolver = self._surroundings.resolver
         if upstream.tls is not None and self._tls is None:
             self._tls = upstream_context(upstream.tls, verify=upstream.verify)
-        connection = UpstreamConnection(self._surroundings.table, self._release)
+        connection = UpstreamConnection(
+            self._surroundings.table, self._release, max_head=upstream.head_bytes, max_fields=upstream.head_fields
+        )
         try:
             async with asyncio.timeout(upstream.connect_timeout):
                 addresses = await resolver.addresses(host, upstream.target.port, upstream.dns_interval)

@@ -35,8 +35,8 @@ class Upstream:
     Two upstreams with the same ``key`` share connections, whatever path they ask for; ``name`` is what logs call it.
     ``tls`` is None for http; ``verify`` says whether the certificate must be valid for ``target.host``. Times are
     seconds. ``index`` is its place among those of its API; each worker makes at most ``max_connections`` (0: any
-    number), and lets ``queue_length`` requests wait for one. ``proxy_protocol`` is the version in which the upstream is
-    told whose each connection is.
+    number), and lets ``queue_length`` requests wait for one. ``head_bytes`` and ``head_fields`` bound the heads of its
+    responses. ``proxy_protocol`` is the version in which it is told whose each connection is.
     """
 
     key: str
@@ -54,6 +54,8 @@ class Upstream:
     max_connections: int
     queue_length: int
     queue_timeout: float
+    head_bytes: int
+    head_fields: int
     proxy_protocol: Literal["v1", "v2"] | None
 
 
@@ -230,6 +232,8 @@ def _api(api: ApiDefinition, settings: Settings, limits: Limits) -> Api:
         "max_connections": queue.max_connections,
         "queue_length": queue.length,
         "queue_timeout": queue.timeout,
+        "head_bytes": limits.upstream_head_bytes,
+        "head_fields": limits.upstream_head_fields,
         "proxy_protocol": api.gateway.proxy_protocol,
     }
     weights = weighted_targets(api)

@@ -336,3 +336,24 @@ async def test_a_client_that_leaves_takes_its_upstream_request_along(tmp_path: P
         client.close()
         async with asyncio.timeout(10):
             await gone.wait()
+
+
+@pytest.mark.parametrize(
+    ("limits", "lines", "reason"),
+    [
+        ({"upstream_head_bytes": 500}, [b"X: " + b"x" * 500], "a response head of more than 500 bytes"),
+        ({"upstream_head_fields": 5}, [b"X-%d: 1" % number for number in range(6)], "more than 5 header fields"),
+    ],
+)
+async def test_the_head_of_a_response_has_limits_of_its_own(
+    tmp_path: Path, limits: dict[str, int], lines: list[bytes], reason: str
+) -> None:
+    async def script(connection: Connection) -> None:
+        while True:
+            head, _ = await connection.request()
+            await connection.send(ok(b"hello", *(lines if b"/large" in head else ())))
+
+    async with upstream(script) as up, front(tmp_path, configuration(api(up.url), limits=limits)) as gate:
+        assert (await gate.get("/small")).status == 200
+        assert (await gate.get("/large")).status == 502
+        await gate.logged(reason)

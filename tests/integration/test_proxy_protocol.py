@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import struct
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -145,6 +146,9 @@ async def test_what_is_no_header_is_closed_with_one_line(tmp_path: Path, said: b
 async def test_half_a_header_has_a_deadline_and_coming_and_going_is_no_news(tmp_path: Path) -> None:
     async with front(tmp_path, configuration(api(), gateway=behind(timeout=0.2))) as gate:
         (await say(gate.port)).close()
+        reset = await say(gate.port)  # as HAProxy ends its health checks
+        reset.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        reset.close()
         client = await plainly(gate.port, V2[:20])
         assert await client.ended() == b""
         client.close()

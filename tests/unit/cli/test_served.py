@@ -69,9 +69,9 @@ def test_a_domain_gets_the_certificate_that_covers_it(domain: str, shown) -> Non
 
 
 def test_a_name_without_an_api_of_its_own_gets_the_apis_for_every_name(shown) -> None:
-    lines = shown(MAIN + api("a", "a.test") + api("rest", "", "/rest/"))
-    assert lines[row(lines, "*.w.test")].endswith("/rest/ → http://rest:80")
-    assert lines[row(lines, "(any")].endswith("/rest/ → http://rest:80")
+    lines = shown(MAIN + api("a", "a.test") + api("rest-1", "", "/rest/"))
+    assert lines[row(lines, "*.w.test")].endswith("/rest/ and /rest-1/ → http://rest-1:80")
+    assert lines[row(lines, "(any")].endswith("/rest/ and /rest-1/ → http://rest-1:80")
     assert lines[row(lines, "a.test")].endswith("http://a:80")
 
 
