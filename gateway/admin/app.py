@@ -17,7 +17,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
-from gateway.admin import certificates, definitions, domains, generations, health, openapi, reload, upstreams
+from gateway.admin import bulk, certificates, definitions, domains, generations, health, openapi, reload, upstreams
 from gateway.admin.declarations import Refusal
 from gateway.admin.routes import explain, respond, routes
 from gateway.errors import GatewayError
@@ -39,6 +39,7 @@ def build(who_knows: health.Health, operations: Operations, guard: Guard) -> ASG
         *health.calls(who_knows),
         *certificates.CALLS,
         *domains.CALLS,
+        *bulk.CALLS,
         *definitions.CALLS,
         *reload.CALLS,
         *generations.CALLS,

@@ -29,7 +29,7 @@ _DOMAIN = Parameter(
     # No last label is a number (RFC 3696 section 2), so an address is not a domain; clients name none in TLS either.
     {"type": "string", "pattern": rf"^(\*\.)?({_LABEL}\.)*(?![0-9]+\.?$){_LABEL}\.?$", "maxLength": 253},
 )  # fmt: skip
-_DRY_RUN = Parameter(
+DRY_RUN = Parameter(
     "dry_run",
     "query",
     "check everything, tell what would happen, change nothing",
@@ -138,7 +138,7 @@ CALLS = (
     ),
     Call(
         "PUT", _CERTIFICATE, "Serve a certificate for a domain from now on", _put, Swapped,
-        (_DOMAIN, _DRY_RUN, _IF_MATCH, _IF_NONE_MATCH), uploads.BODY,
+        (_DOMAIN, DRY_RUN, _IF_MATCH, _IF_NONE_MATCH), uploads.BODY,
         {412: _MOVED, 422: "The certificate is refused, and the message says why; nothing has changed."},
         description=(
             "It replaces the one of the same key type; RSA and ECDSA are served side by side. The answer comes when"
@@ -163,6 +163,14 @@ def _name(asked: Asked) -> str:
         return canonical(asked.text("domain"))
     except ValueError as error:
         raise Refusal(400, f"{shown(asked.text('domain'))} is not a host name or *.parent") from error
+
+
+def named(domain: str) -> str:
+    """Return the canonical name of what a path could name as ``domain``, "" of what it could not."""
+    try:
+        return canonical(domain) if re.fullmatch(str(_DOMAIN.schema["pattern"]), domain) else ""
+    except ValueError:
+        return ""
 
 
 def _expectation(asked: Asked) -> Expectation:

@@ -141,6 +141,37 @@ class SwapResult:
 
 
 @dataclass(frozen=True, slots=True)
+class BulkUpload:
+    """A certificate of many that are put at once, and the canonical domains that it is for."""
+
+    upload: Upload
+    domains: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BulkOutcome:
+    """What became of one of many for one domain: a ``refusal``, or the fingerprints of now and before."""
+
+    domain: str
+    refusal: str
+    fingerprint: str | None = None
+    previous_fingerprint: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BulkResult:
+    """What became of many: ``outcomes`` in the order of the uploads and of the domains of each.
+
+    ``generation`` serves them all; None after a dry run. ``shortfalls`` are workers that did not confirm in time.
+    """
+
+    generation: int | None
+    outcomes: tuple[BulkOutcome, ...]
+    shortfalls: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ReloadResult:
     """What became of a reload. Not ``ok``: everything stays as it was, and ``message`` says why in one line.
 
@@ -242,6 +273,12 @@ class Operations(Protocol):
 
         A worker that did not confirm in time is among the warnings, and so is a domain that no API names.
         Raises CertificateError, PreconditionError and StoreError.
+        """
+
+    async def put_certificates(self, uploads: Sequence[BulkUpload], *, dry_run: bool, actor: Actor) -> BulkResult:
+        """Check each as `put_certificate` does, and serve all that pass with one generation before returning.
+
+        What is refused is in the result, and stands in nobody's way. Raises StoreError, and then nothing has changed.
         """
 
     async def delete_domain(self, domain: str, expectation: Expectation, actor: Actor) -> SwapResult:

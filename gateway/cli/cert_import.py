@@ -1,8 +1,9 @@
 """``gateway cert import``: many certificates at once, each for every name that it contains.
 
-It asks the running gateway for one swap after the other: each certificate goes through the same checks, stands in the
-audit log, and serves a moment later. What is served already stays as it is, so an import that was interrupted is run
-again. A second way into the store, for a gateway that is stopped, would have to be as careful and is not needed.
+It sends the running gateway a hundred at a time: each certificate goes through the same checks as one that is swapped,
+stands in the audit log, and serves a moment later. What is served already stays as it is, so an import that was
+interrupted is run again. A second way into the store, for a gateway that is stopped, would have to be as careful and is
+not needed.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ import typer
 from gateway.cli.admin_client import AdminError
 from gateway.cli.cert import PassphraseOption  # noqa: TC001 - typer reads annotations
 from gateway.cli.connected import Gateway, connected
-from gateway.cli.domain import certificate_of
 from gateway.cli.layout import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
+    from gateway.certs.pem import CertificatePair
     from gateway.cli.bundles import Bundle
 
 PathsArgument = Annotated[
@@ -33,6 +34,10 @@ PathsArgument = Annotated[
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Check everything, change nothing.")]
 
 _SHOWN_WARNINGS = 10
+# Within what a request may have: 200 certificates, 1,000 names, 8 MiB.
+_AT_ONCE = 100
+_MOST_NAMES = 1000
+_BYTES_AT_ONCE = 2 << 20
 
 
 @dataclass(slots=True)
@@ -74,6 +79,17 @@ def import_(
         raise typer.Exit(1)
 
 
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A certificate on its way: where it was found, for which names, and how it is sent."""
+
+    place: str
+    key_type: str
+    not_after: datetime
+    names: tuple[str, ...]
+    body: dict[str, Any]
+
+
 class _Import:
     def __init__(self, gateway: Gateway, passphrase: bytes | None, *, dry_run: bool) -> None:
         self.summary = Summary()
@@ -81,6 +97,9 @@ class _Import:
         self._passphrase = passphrase
         self._parameters = {"dry_run": "true"} if dry_run else {}
         self._taken: dict[tuple[str, str], tuple[datetime, str]] = {}
+        self._pending: list[_Wanted] = []
+        self._pending_bytes = 0
+        self._pending_names: set[tuple[str, str]] = set()
 
     def run(self, paths: Iterable[Path]) -> None:
         """Import everything. Raises AdminError when it cannot go on."""
@@ -96,12 +115,13 @@ class _Import:
             with typer.progressbar(length=self.summary.total, label="importing", file=sys.stderr) as bar:
                 for path, collection in collections.items():  # noqa: B007 - told when it cannot be read
                     for bundle in collection.bundles():
-                        self._take(bundle)
-                        bar.update(1)
+                        bar.update(self._take(bundle))
+                bar.update(self._send())
         except UNREADABLE as error:
             raise AdminError(f"{path} cannot be read: {error}", exit_code=2) from error
 
-    def _take(self, bundle: Bundle) -> None:
+    def _take(self, bundle: Bundle) -> int:
+        """Send it, or keep it to be sent with others; return of how many certificates it is known what became."""
         from gateway.certs.pem import parse_pair
         from gateway.errors import CertificateError
 
@@ -109,37 +129,72 @@ class _Import:
             pair, _ = parse_pair(bundle.pem, passphrase=self._passphrase)
         except CertificateError as error:
             self.summary.refused.append((bundle.place, str(error)))
-            return
+            return 1
         names = [name for name in pair.names if not _is_address(name)]
-        if not names:
-            self.summary.refused.append((bundle.place, "the certificate names no host"))
-        body = {"certificate": bundle.pem.decode("utf-8", "replace")}
+        if not names or len(names) > _MOST_NAMES:
+            reason = f"it has over {_MOST_NAMES} names; swap it for each" if names else "the certificate names no host"
+            self.summary.refused.append((bundle.place, reason))
+            return 1
+        done = 0
+        if len(self._pending_names) + len(names) > _MOST_NAMES or not self._pending_names.isdisjoint(
+            (name, pair.key_type) for name in names
+        ):
+            done = self._send()  # which of two serves a name is decided when it is known what became of the first
+        wanted = [name for name in names if not self._lasts_less(bundle.place, name, pair)]
+        if not wanted:
+            return done + 1
+        body: dict[str, Any] = {"certificate": bundle.pem.decode("utf-8", "replace"), "domains": wanted}
         if self._passphrase:
             body["passphrase"] = self._passphrase.decode("utf-8", "replace")
-        served = changed = 0
-        for name in names:
-            end, place = self._taken.get((name, pair.key_type), (pair.not_after, ""))
-            if place and end >= pair.not_after:
-                self.summary.warnings.append((bundle.place, f"not used for {name}: {place} lasts as long or longer"))
-                continue
-            if answer := self._put(bundle.place, name, body):
-                self._taken[name, pair.key_type] = (pair.not_after, bundle.place)
-                served += 1
-                changed += answer["fingerprint"] != answer["previous_fingerprint"]
-        self.summary.domains += changed
-        self.summary.imported += bool(changed)
-        self.summary.unchanged += bool(served and not changed)
+        self._pending.append(_Wanted(bundle.place, pair.key_type, pair.not_after, tuple(wanted), body))
+        self._pending_bytes += len(bundle.pem)
+        self._pending_names.update((name, pair.key_type) for name in wanted)
+        full = len(self._pending) >= _AT_ONCE or self._pending_bytes >= _BYTES_AT_ONCE
+        return done + (self._send() if full else 0)
 
-    def _put(self, place: str, name: str, body: dict[str, str]) -> Any:
+    def _lasts_less(self, place: str, name: str, pair: CertificatePair) -> bool:
+        end, before = self._taken.get((name, pair.key_type), (pair.not_after, ""))
+        if before and end >= pair.not_after:
+            self.summary.warnings.append((place, f"not used for {name}: {before} lasts as long or longer"))
+            return True
+        return False
+
+    def _send(self) -> int:
+        """Send what is pending; return how many certificates that were."""
+        pending, self._pending = self._pending, []
+        self._pending_bytes = 0
+        self._pending_names.clear()
+        if not pending:
+            return 0
         try:
-            answer = self._gateway.call("PUT", certificate_of(name), params=self._parameters, json=body)
+            answer = self._gateway.call(
+                "POST", "/tyk/domains/certificates", params=self._parameters,
+                json={"certificates": [wanted.body for wanted in pending]},
+            )  # fmt: skip
         except AdminError as error:
             if error.body is None:  # nobody answered
                 raise
-            self.summary.refused.append((place, f"{name}: {error}"))
-            return None
-        self.summary.warnings += [(place, warning) for warning in answer.get("warnings") or ()]
-        return answer
+            self.summary.refused += [(wanted.place, str(error)) for wanted in pending]
+            return len(pending)
+        outcomes = iter(answer["outcomes"])
+        for wanted in pending:
+            self._note(wanted, [next(outcomes) for _ in wanted.names])
+        self.summary.warnings += [("workers", warning) for warning in answer["warnings"]]
+        return len(pending)
+
+    def _note(self, wanted: _Wanted, outcomes: Sequence[Any]) -> None:
+        served = changed = 0
+        for name, outcome in zip(wanted.names, outcomes, strict=True):
+            if outcome["refusal"]:
+                self.summary.refused.append((wanted.place, f"{name}: {outcome['refusal']}"))
+                continue
+            self.summary.warnings += [(wanted.place, warning) for warning in outcome["warnings"]]
+            self._taken[name, wanted.key_type] = (wanted.not_after, wanted.place)
+            served += 1
+            changed += outcome["fingerprint"] != outcome["previous_fingerprint"]
+        self.summary.domains += changed
+        self.summary.imported += bool(changed)
+        self.summary.unchanged += bool(served and not changed)
 
 
 def told(summary: Summary, *, dry_run: bool) -> str:

@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from gateway.admin.operations import (
+    BulkOutcome,
+    BulkResult,
     DomainState,
     GenerationEntry,
     Kind,
@@ -24,22 +26,20 @@ from gateway.admin.operations import (
     SwapResult,
 )
 from gateway.certs import describe
-from gateway.certs.dates import check_dates
-from gateway.certs.pem import CertificatePair, check_names, parse_pair
-from gateway.config.problems import Severity
 from gateway.errors import CertificateError, ConflictError, GatewayError, StoreError
 from gateway.runtime import definition_files, upstream_report
+from gateway.runtime.examination import Verdict, examine
 from gateway.runtime.reloads import APPLY_SECONDS, listed
 from gateway.store import uploads
 from gateway.store.audit import Deed
 from gateway.store.sqlite import Store
-from gateway.tls import trial
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
-    from gateway.admin.operations import Actor, Expectation, Upload, UpstreamReport
+    from gateway.admin.operations import Actor, BulkUpload, Expectation, Upload, UpstreamReport
+    from gateway.certs.pem import CertificatePair
     from gateway.observe.events import EventLog
     from gateway.runtime.reloads import Current, Reloads
     from gateway.runtime.roster import Roster
@@ -133,7 +133,7 @@ class LiveOperations:
             if dry_run:
                 served = await self._read(lambda store: store.served(domain))
                 expectation.check([entry.fingerprint for entry in served])
-                old = next((entry.fingerprint for entry in served if entry.key_type == pair.key_type), None)
+                old = _same_kind(served, pair)
                 return SwapResult(
                     domain, pair.fingerprint, old, pair.names, pair.not_after, None, warnings, dry_run=True
                 )
@@ -142,6 +142,30 @@ class LiveOperations:
                 swap = await self._write(lambda store: store.put(domain, pair, expectation.check, deed))
                 warnings += await self._serve(domain, swap, deed)
         return SwapResult(domain, pair.fingerprint, swap.old, pair.names, pair.not_after, swap.generation, warnings)
+
+    async def put_certificates(self, uploads: Sequence[BulkUpload], *, dry_run: bool, actor: Actor) -> BulkResult:
+        """Check each pair as one that is put alone, and serve all that pass with one generation."""
+        current, now = self._current, datetime.now(UTC)
+        verdicts = await asyncio.to_thread(
+            lambda: [verdict for one in uploads for verdict in examine(one.upload, one.domains, current, now)]
+        )
+        good = [(verdict.domain, verdict.pair) for verdict in verdicts if verdict.pair]
+        if dry_run:
+            old = await self._read(lambda store: [_same_kind(store.served(name), pair) for name, pair in good])
+            return _bulk_result(verdicts, old, None, ())
+        deeds = [self._deed(actor, "put certificate", verdict.domain) for verdict in verdicts]
+        refusals = [(deed, verdict.refusal) for deed, verdict in zip(deeds, verdicts, strict=True) if not verdict.pair]
+        accepted = [deed for deed, verdict in zip(deeds, verdicts, strict=True) if verdict.pair]
+        async with self._told("put certificates", f"{len(good)} domains", actor), self._changing:
+            swaps = await self._write(lambda store: store.put_all(good, accepted, refusals))
+            number = max((swap.generation for swap in swaps), default=self._roster.generation)
+            changed = frozenset[str]().union(*(swap.changed for swap in swaps))
+            shortfalls = await self._apply(number, changed) if changed else ()
+        self._events.info(
+            "certificates.put", "many at once", who=actor.who, address=actor.address, generation=number,
+            accepted=len(good), refused=len(refusals), domains=listed(changed - {""}),
+        )  # fmt: skip
+        return _bulk_result(verdicts, [swap.old for swap in swaps], number, shortfalls)
 
     async def delete_domain(self, domain: str, expectation: Expectation, actor: Actor) -> SwapResult:
         """Stop serving what was put; the configuration's own certificate for the name, if any, serves again."""
@@ -169,34 +193,23 @@ class LiveOperations:
         if not swap.changed:
             return ()
         began = time.monotonic()
-        self.changed.set()
-        shortfalls = await self._roster.apply(swap.generation, swap.changed, APPLY_SECONDS)
+        shortfalls = await self._apply(swap.generation, swap.changed)
         self._events.info(
             "certificate.swapped", deed.action, domain=domain, who=deed.who, address=deed.address,
             old=swap.old, new=swap.new, generation=swap.generation,
             duration_ms=round((time.monotonic() - began) * 1000),
         )  # fmt: skip
-        return tuple(shortfalls)
+        return shortfalls
+
+    async def _apply(self, generation: int, changed: frozenset[str]) -> tuple[str, ...]:
+        self.changed.set()
+        return tuple(await self._roster.apply(generation, changed, APPLY_SECONDS))
 
     def _examine(self, domain: str, upload: Upload) -> tuple[CertificatePair, tuple[str, ...]]:
-        """Everything that a careful person checks. Raises CertificateError."""
-        passphrase = upload.passphrase.encode() if upload.passphrase else None
-        pair, warnings = parse_pair(
-            upload.certificate, upload.private_key, chain_pem=upload.chain or b"", passphrase=passphrase
-        )
-        for problem in check_names(pair.names, domain):
-            raise CertificateError(f"{problem.message}; {problem.cure}")
-        dates = check_dates(pair.chain, datetime.now(UTC))
-        for problem in dates:
-            if problem.severity is Severity.ERROR:
-                raise CertificateError(f"{problem.message}; {problem.cure}")
-        trial.attempt(domain, pair, self._current.hosts.of_host(domain).tls)
-        said = [*warnings, *(problem.message for problem in dates)]
-        if not self._current.settings.http_server_options.use_ssl:
-            said.append("use_ssl is false, so no certificate is served at all")
-        if not self._current.naming.apis(domain):
-            said.append(f"no API definition names {domain} yet")
-        return pair, tuple(said)
+        (verdict,) = examine(upload, [domain], self._current, datetime.now(UTC))
+        if verdict.pair is None:
+            raise CertificateError(verdict.refusal)
+        return verdict.pair, verdict.warnings
 
     def _state(self, name: str, served: Sequence[Served]) -> DomainState:
         return DomainState(name, tuple(map(_pair, served)), self._current.naming.apis(name))
@@ -315,6 +328,24 @@ class LiveOperations:
 def _with_store(data_dir: Path, use: Callable[[Store], _Result], *, writable: bool) -> _Result:
     with contextlib.closing(Store.open(data_dir, writable=writable)) as store:
         return use(store)
+
+
+def _same_kind(served: Sequence[Served], pair: CertificatePair) -> str | None:
+    return next((entry.fingerprint for entry in served if entry.key_type == pair.key_type), None)
+
+
+def _bulk_result(
+    verdicts: Sequence[Verdict], old: Sequence[str | None], generation: int | None, shortfalls: tuple[str, ...]
+) -> BulkResult:
+    """``old`` are the fingerprints before, of those that were not refused."""
+    before = iter(old)
+    outcomes = [
+        BulkOutcome(verdict.domain, "", verdict.pair.fingerprint, next(before), verdict.warnings)
+        if verdict.pair
+        else BulkOutcome(verdict.domain, verdict.refusal)
+        for verdict in verdicts
+    ]
+    return BulkResult(generation, tuple(outcomes), shortfalls)
 
 
 def _stored(entry: Stored) -> StoredCertificate:

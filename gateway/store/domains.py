@@ -40,8 +40,11 @@ class Swap:
     changed: frozenset[str]
 
 
-def put(database: Database, name: str, pair: CertificatePair) -> Swap:
-    """Serve ``name`` with ``pair``; a pair of another key type that was put before stays beside it."""
+def put(database: Database, name: str, pair: CertificatePair, number: int | None = None) -> Swap:
+    """Serve ``name`` with ``pair``; a pair of another key type that was put before stays beside it.
+
+    ``number`` is a generation that was made for a `put` in the same transaction: this one then belongs to it.
+    """
     before = sites.served(database, name)
     material = materials.keep(database, pair)
     row = database.execute(
@@ -50,9 +53,10 @@ def put(database: Database, name: str, pair: CertificatePair) -> Swap:
     current, previous = row or (None, None)
     if material == current:
         return Swap(pair.fingerprint, pair.fingerprint, _present(database), frozenset())
-    # The first certificate that there is also answers those who ask for no name, or for one that nobody serves.
-    default = None if sites.served(database, generations.default_name(database)) else name
-    number = generations.succeed(database, f"swap of {name}", default)
+    if number is None:
+        # The first certificate that there is also answers those who ask for no name, or for one that nobody serves.
+        default = None if sites.served(database, generations.default_name(database)) else name
+        number = generations.succeed(database, f"swap of {name}", default)
     database.execute(_SET, (name, pair.key_type, material, current, number))
     materials.sweep(database, [previous])
     return Swap(_same_kind(before, pair.key_type), pair.fingerprint, number, _changed(database, name))

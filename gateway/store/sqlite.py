@@ -183,6 +183,25 @@ class Store:
         """
         return self._swap(lambda: domains.put(self._database, name, pair), name, check, deed)
 
+    def put_all(
+        self,
+        pairs: Sequence[tuple[str, CertificatePair]],
+        deeds: Sequence[Deed],
+        refusals: Sequence[tuple[Deed, str]],
+    ) -> Sequence[Swap]:
+        """`put` many, a deed for each, with one generation; ``refusals`` are written into the audit log with them."""
+        database = self._database
+        swaps, number = [], None
+        with database.writing():
+            for (name, pair), deed in zip(pairs, deeds, strict=True):
+                swap = domains.put(database, name, pair, number)
+                number = swap.generation if swap.changed else number
+                audit.append(database, deed, old=swap.old, new=swap.new, generation=swap.generation)
+                swaps.append(swap)
+            for deed, reason in refusals:
+                audit.append(database, deed, result=f"refused: {reason}")
+        return swaps
+
     def roll_back(self, name: str, check: Callable[[Collection[str]], None], deed: Deed) -> Swap:
         """Undo the last change of ``name``. Raises NotFoundError, ConflictError, and what ``check`` raises."""
         return self._swap(lambda: domains.roll_back(self._database, name), name, check, deed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -24,10 +25,10 @@ def attempt(domain: str, pair: CertificatePair, policy: TlsPolicy) -> None:
     The client takes whatever it is offered; what counts is that the server can. Raises CertificateError when it
     cannot, or shows another certificate.
     """
-    base = base_context()  # OpenSSL calls back into it until the end, and pyOpenSSL does not keep it
+    base, towards = _contexts()
     # None stands for memory buffers instead of a socket.
     server = accept(base, build_site(domain, (pair,), policy), None)  # type: ignore[arg-type]
-    client = SSL.Connection(_client_context(), None)
+    client = SSL.Connection(towards, None)
     client.set_tlsext_host_name(domain.replace("*", "trial", 1).encode())
     client.set_connect_state()
     try:
@@ -42,12 +43,14 @@ def attempt(domain: str, pair: CertificatePair, policy: TlsPolicy) -> None:
         raise CertificateError(f"a trial handshake for {domain} did not show the certificate; report this as a defect")
 
 
-def _client_context() -> SSL.Context:
+@functools.cache
+def _contexts() -> tuple[SSL.Context, SSL.Context]:
+    """The server's base and the client's: kept, since making them costs as much as shaking hands."""
     context = SSL.Context(SSL.TLS_CLIENT_METHOD)
     context.set_min_proto_version(SSL.TLS1_VERSION)
     context.set_cipher_list(b"ALL:@SECLEVEL=0")
     context.set_verify(SSL.VERIFY_NONE)
-    return context
+    return base_context(), context
 
 
 def _converse(client: SSL.Connection, server: SSL.Connection) -> bool:

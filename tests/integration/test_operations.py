@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from gateway.admin.concealment import concealed
-from gateway.admin.operations import Actor, Expectation, Kind, Upload
+from gateway.admin.operations import Actor, BulkUpload, Expectation, Kind, Upload
 from gateway.certs.self_signed import Authority
 from gateway.errors import (
     CertificateError,
@@ -164,6 +164,53 @@ async def test_a_dry_run_checks_everything_and_changes_nothing(node: Node) -> No
     with pytest.raises(CertificateError, match=r"does not cover a\.test"):
         await node.put(node.authority.leaf("b.test"), dry_run=True)
     assert (node.served(), node.roster.applied) == ([node.filed.fingerprint], [])
+
+
+async def test_many_are_put_with_one_generation_and_each_is_judged_as_if_it_came_alone(node: Node) -> None:
+    a, b, wrong = node.authority.leaf("a.test", "x.test"), node.authority.leaf("b.test"), node.authority.leaf("c.test")
+    uploads = [
+        BulkUpload(Upload(a.chain_pem + a.key_pem), ("a.test", "x.test", "y.test")),
+        BulkUpload(Upload(b.chain_pem + a.key_pem), ("b.test",)),
+        BulkUpload(Upload(b.chain_pem + b.key_pem), ("b.test",)),
+        BulkUpload(Upload(wrong.chain_pem), ("c.test", "d.test")),
+    ]
+    tried = await node.operations.put_certificates(uploads, dry_run=True, actor=ACTOR)
+    assert (tried.generation, node.roster.applied, node.served()) == (None, [], [node.filed.fingerprint])
+    result = await node.operations.put_certificates(uploads, dry_run=False, actor=ACTOR)
+    assert tried.outcomes == result.outcomes
+    assert result.generation == 2
+    assert node.roster.applied == [(2, frozenset({"a.test", "b.test", "x.test", ""}))]
+    assert [outcome.domain for outcome in result.outcomes] == [
+        "a.test", "x.test", "y.test", "b.test", "b.test", "c.test", "d.test",
+    ]  # fmt: skip
+    assert [bool(outcome.refusal) for outcome in result.outcomes] == [False, False, True, True, False, True, True]
+    first, *_, second = (outcome for outcome in result.outcomes if not outcome.refusal)
+    assert (first.fingerprint, first.previous_fingerprint) == (a.fingerprint, node.filed.fingerprint)
+    assert (second.fingerprint, second.previous_fingerprint) == (b.fingerprint, None)
+    assert "does not cover y.test" in result.outcomes[2].refusal
+    assert "does not belong to the certificate" in result.outcomes[3].refusal
+    assert (node.served(), node.served("b.test"), node.served("c.test")) == ([a.fingerprint], [b.fingerprint], [])
+    told = [(subject, said == "ok") for what, subject, said in await node.results() if what == "put certificate"]
+    assert sorted(told) == [
+        ("a.test", True), ("b.test", False), ("b.test", True), ("c.test", False), ("d.test", False),
+        ("x.test", True), ("y.test", False),
+    ]  # fmt: skip
+    again = await node.operations.put_certificates(uploads[:1], dry_run=False, actor=ACTOR)
+    assert again.generation == 2
+    assert again.outcomes[0].previous_fingerprint == a.fingerprint
+    assert len(node.roster.applied) == 1
+
+
+async def test_the_first_of_many_becomes_the_default_site(node: Node) -> None:
+    (node.directory / "a.test.pem").unlink()
+    node.main["http_server_options"] = {"use_ssl": True}
+    node.configure()
+    assert (await node.operations.reload(ACTOR, block=True)).ok
+    assert node.served("") == []
+    pairs = [node.authority.leaf(f"{name}.test") for name in "zy"]
+    uploads = [BulkUpload(Upload(pair.chain_pem + pair.key_pem), pair.names) for pair in pairs]
+    await node.operations.put_certificates(uploads, dry_run=False, actor=ACTOR)
+    assert node.served("") == [pairs[0].fingerprint]
 
 
 async def test_an_expectation_that_moved_prevents_the_swap(node: Node) -> None:

@@ -25,7 +25,7 @@ class Asked:
 
 @dataclass
 class FakeApi:
-    """``answers`` maps "METHOD /path" to a status and a body: JSON, or bytes as they are."""
+    """``answers`` maps "METHOD /path" to a status and a body: JSON, bytes as they are, or a function of the request."""
 
     answers: dict[str, tuple[int, Any]] = field(default_factory=dict)
     asked: list[Asked] = field(default_factory=list)
@@ -42,6 +42,7 @@ class FakeApi:
                 api.asked.append(Asked(self.command, parts.path, query, headers, self.rfile.read(length)))
                 missing = (404, {"status": "error", "message": "Not found"})
                 status, body = api.answers.get(f"{self.command} {parts.path}", missing)
+                body = body(api.asked[-1]) if callable(body) else body
                 content = body if isinstance(body, bytes) else json.dumps(body).encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(content)))

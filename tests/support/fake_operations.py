@@ -11,7 +11,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from gateway.admin.operations import (
     ApiReport,
+    BulkOutcome,
+    BulkResult,
     DomainState,
+    Expectation,
     GenerationEntry,
     Kind,
     Operations,
@@ -29,7 +32,7 @@ from gateway.errors import CertificateError, ConfigurationError, ConflictError, 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from gateway.admin.operations import Actor, Expectation, Upload
+    from gateway.admin.operations import Actor, BulkUpload, Upload
 
 MOMENT = datetime(2026, 11, 22, 2, 15, 48, tzinfo=UTC)
 
@@ -89,6 +92,19 @@ class FakeOperations(Operations):
         warnings = (f"no API names {domain} yet",)
         result = self._result(domain, old, new)
         return replace(result, warnings=warnings, dry_run=dry_run, generation=None if dry_run else result.generation)
+
+    async def put_certificates(self, uploads: Sequence[BulkUpload], *, dry_run: bool, actor: Actor) -> BulkResult:
+        outcomes = []
+        for one in uploads:
+            for domain in one.domains:
+                try:
+                    result = await self.put_certificate(domain, one.upload, Expectation(), dry_run=dry_run, actor=actor)
+                except CertificateError as error:
+                    outcomes.append(BulkOutcome(domain, str(error)))
+                else:
+                    new, old = result.fingerprint, result.previous_fingerprint
+                    outcomes.append(BulkOutcome(domain, "", new, old, result.warnings))
+        return BulkResult(None if dry_run else 7, tuple(outcomes))
 
     async def delete_domain(self, domain: str, expectation: Expectation, actor: Actor) -> SwapResult:
         old = self._served(domain)
