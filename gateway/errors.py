@@ -101,8 +101,14 @@ class HpackError(Http2Error):
 
 
 class UpstreamError(GatewayError):
-    """No answer can be had from an upstream. ``status`` is 502, 503 or 504 (RFC 9110 section 15.6)."""
+    """No answer can be had from an upstream. ``status`` is 502, 503 or 504 (RFC 9110 section 15.6).
 
-    def __init__(self, status: int, reason: str) -> None:
+    ``unprocessed`` says that the upstream has surely not acted on the request; ``code`` is that of HTTP/2 with which it
+    reset the stream (RFC 9113 section 7).
+    """
+
+    def __init__(self, status: int, reason: str, *, unprocessed: bool = False, code: int | None = None) -> None:
         self.status = status
+        self.unprocessed = unprocessed
+        self.code = code
         super().__init__(reason)

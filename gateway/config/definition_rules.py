@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 def check(definition: ApiDefinition, origin: Origin, found: Findings) -> None:
     """Check an API definition on its own."""
     _check_address_lists(definition, origin, found)
+    targets = (definition.proxy.target_url, *definition.proxy.target_list)
+    if definition.gateway.proxy_protocol and any(target.lower().startswith("h2c:") for target in targets):
+        found.error(
+            origin.place("gateway", "proxy_protocol"),
+            "tells an upstream whose each connection is, and those to an h2c target are shared by all clients",
+            "remove it, or make the target http",
+        )
     versions = definition.version_data.versions
     if len(versions) > 1:
         chosen = next((name for name in versions if name.lower() == "default"), "none")

@@ -46,7 +46,7 @@ class Proxy(Section):
     tyk_only: ClassVar[frozenset[str]] = tyk_names.PROXY
 
     listen_path: ListenPath = Field(description="the path that the API answers; the longest one that matches wins")
-    target_url: Target = Field("", description="http or https URL of the upstream")
+    target_url: Target = Field("", description="URL of the upstream: http, https, or h2c for HTTP/2 without TLS")
     strip_listen_path: bool = Field(default=False, description="forward the path without its `listen_path`")
     disable_strip_slash: bool = Field(
         default=False, description="keep the trailing slash of `target_url` when the forwarded path is empty"

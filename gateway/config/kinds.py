@@ -130,14 +130,14 @@ def _network(text: str) -> str:
 
 
 def _target(text: str) -> str:
-    """Check an absolute http or https URL."""
+    """Check an absolute http, https or h2c URL."""
     if re.search(r"\s", text):
         refuse("has white space in it", "write %20 where a space is meant")
     scheme, separator, _ = text.partition("://")
     if not separator:
         refuse("is not an absolute URL", "start it with http:// or https://")
-    if scheme.lower() not in {"http", "https"}:
-        refuse("is neither http nor https", "only http:// and https:// targets are supported")
+    if scheme.lower() not in {"http", "https", "h2c"}:
+        refuse("is neither http nor https", "only http://, https:// and h2c:// targets are supported")
     url = _split(text)
     if url is None:
         refuse("has no usable host and port", "write it like http://10.0.0.1:8080/")

@@ -209,6 +209,9 @@ class Settings(Section):
     proxy_default_timeout: Seconds = Field(
         0, description="time for an upstream to connect and to answer with a head; 0: `gateway.limits` decide"
     )
+    proxy_enable_http2: bool = Field(
+        default=False, description="offer HTTP/2 to https upstreams; `h2c://` targets speak it in any case"
+    )
     proxy_ssl_insecure_skip_verify: bool = Field(
         default=False, description="accept any certificate from https upstreams"
     )

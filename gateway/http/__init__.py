@@ -1,4 +1,4 @@
-"""The wire: HTTP/1.1 as bytes, without a decision about where a request goes.
+"""The wire: HTTP as bytes, without a decision about where a request goes.
 
 * ``fields``      field lines: grammar, and what each name means to an intermediary
 * ``head``        request and response heads: bytes become frozen values, or a ``MessageError``
@@ -12,4 +12,6 @@
 * ``upstream``    what an exchange and a connection to an upstream know of each other
 * ``h1_server``   a connection from a client (downstream)
 * ``h1_client``   a connection to an upstream
+* ``h2_client``   an HTTP/2 connection to an upstream, and ``h2_upstream_stream`` a request on it
+* ``h2_response`` heads of HTTP/2 responses
 """

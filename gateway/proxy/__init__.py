@@ -8,5 +8,5 @@
 * ``handshake``  from an accepted socket to TLS: peek, name, site, handshake
 * ``sites``      the bounded cache of TLS sites
 * ``exchange``   one request and its response, phase by phase
-* ``pool``       connections to one upstream address
+* ``pool``       connections to one upstream address, and ``multiplexed_pool`` those of HTTP/2
 """

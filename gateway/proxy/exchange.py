@@ -180,7 +180,9 @@ class Exchange(Attempts):
             self._held += data
             self._trailers = trailers
             return
-        if ended:
+        if self._responding:
+            self._talk()
+        elif ended:
             self.deadline = self._server.now + self._target.response_timeout
         upstream.send_body(data, trailers, ended=ended)
 
@@ -193,8 +195,16 @@ class Exchange(Attempts):
     def resume_request(self) -> None:
         """The upstream reads again."""
         if not self._body_ended:
-            self.deadline = inf
+            if self._responding:
+                self._talk()
+            else:
+                self.deadline = inf
             self._connection.resume_body()
+
+    def _talk(self) -> None:
+        """Once the upstream has begun to answer, whoever speaks keeps the exchange alive, unless the client is slow."""
+        if self.deadline < inf:
+            self.deadline = self._server.now + self._target.idle_timeout
 
     # response
 
@@ -250,8 +260,8 @@ class Exchange(Attempts):
     def resume_response(self) -> None:
         """The client reads again."""
         if self._upstream is not None:
-            self._upstream.resume()
             self.deadline = self._server.now + self._target.idle_timeout
+            self._upstream.resume()
 
     # end
 

@@ -15,6 +15,7 @@ from gateway.proxy.pool import Pool
 
 if TYPE_CHECKING:
     from gateway.http.h1_client import UpstreamConnection
+    from gateway.http.upstream import UpstreamStream
     from gateway.proxy.pool import Caller, Surroundings
     from gateway.routing.snapshot import Upstream
 
@@ -24,7 +25,7 @@ class IntroducedPool(Pool):
 
     def __init__(self, upstream: Upstream, surroundings: Surroundings) -> None:
         super().__init__(upstream, surroundings)
-        self._introduced: dict[UpstreamConnection, bytes] = {}
+        self._introduced: dict[UpstreamStream, bytes] = {}
 
     @override
     def take(self, caller: Caller) -> UpstreamConnection | None:
@@ -41,7 +42,7 @@ class IntroducedPool(Pool):
         return encode(self.upstream.proxy_protocol, caller.ends())
 
     @override
-    async def _dial(self, caller: Caller) -> UpstreamConnection:
+    async def _dial(self, caller: Caller) -> UpstreamStream:
         connection = await super()._dial(caller)
         self._introduced[connection] = self._introduction(caller)
         return connection

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from gateway.errors import UpstreamError
 from gateway.http.h1_client import UpstreamConnection
@@ -21,11 +21,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine
 
     from gateway.http.fields import FieldTable
+    from gateway.http.h2_client import H2UpstreamConnection
     from gateway.http.proxy_protocol import Ends
     from gateway.http.upstream import UpstreamStream
     from gateway.observe.events import EventLog
     from gateway.proxy.resolver import Resolver
     from gateway.routing.snapshot import Upstream
+
+    Connection = UpstreamConnection | H2UpstreamConnection
 
 _EVENT_SECONDS = 1.0
 
@@ -62,8 +65,8 @@ class Pool:
         self._surroundings = surroundings
         self._clock = surroundings.clock
         self._idle: list[UpstreamConnection] = []
-        self._addresses: dict[UpstreamConnection, str] = {}  # of all connections, idle or not
-        self._moved: set[UpstreamConnection] = set()  # to addresses that the name no longer has
+        self._addresses: dict[Connection, str] = {}  # of all connections, idle or not
+        self._moved: set[Connection] = set()  # to addresses that the name no longer has
         self._line: dict[Caller, None] = {}
         self._dialling = self._dialled = 0
         self._retired = False
@@ -91,7 +94,7 @@ class Pool:
         """How many requests wait for a connection."""
         return len(self._line)
 
-    def take(self, caller: Caller) -> UpstreamConnection | None:  # noqa: ARG002 - not each pool serves all alike
+    def take(self, caller: Caller) -> UpstreamStream | None:  # noqa: ARG002 - not each pool serves all alike
         """Take an idle connection for ``caller``, if there is one."""
         while self._idle:
             connection = self._idle.pop()
@@ -153,7 +156,18 @@ class Pool:
         """What is said on a new connection before anything else, TLS included."""
         return b""
 
-    async def _dial(self, caller: Caller) -> UpstreamConnection:
+    async def _dial(self, caller: Caller) -> UpstreamStream:
+        connection = await self._connect(caller)
+        assert isinstance(connection, UpstreamConnection)
+        return connection
+
+    def _protocol(self) -> asyncio.Protocol:
+        upstream = self.upstream
+        return UpstreamConnection(
+            self._surroundings.table, self._release, max_head=upstream.head_bytes, max_fields=upstream.head_fields
+        )
+
+    async def _connect(self, caller: Caller) -> Connection:
         """Make a connection for ``caller``.
 
         Raises:
@@ -163,10 +177,7 @@ class Pool:
         host = upstream.target.host
         resolver = self._surroundings.resolver
         if upstream.tls is not None and self._tls is None:
-            self._tls = upstream_context(upstream.tls, verify=upstream.verify)
-        connection = UpstreamConnection(
-            self._surroundings.table, self._release, max_head=upstream.head_bytes, max_fields=upstream.head_fields
-        )
+            self._tls = upstream_context(upstream.tls, verify=upstream.verify, protocols=upstream.protocols)
         try:
             async with asyncio.timeout(upstream.connect_timeout):
                 addresses = await resolver.addresses(host, upstream.target.port, upstream.dns_interval)
@@ -179,8 +190,8 @@ class Pool:
                 address = sock.getpeername()[0]
                 if introduction := self._introduction(caller):
                     await say(sock, introduction)
-                await asyncio.get_running_loop().create_connection(
-                    lambda: connection, sock=sock, ssl=self._tls, server_hostname=host if self._tls else None
+                transport, _ = await asyncio.get_running_loop().create_connection(
+                    self._protocol, sock=sock, ssl=self._tls, server_hostname=host if self._tls else None
                 )
         except TimeoutError as error:
             raise UpstreamError(504, f"no connection within {upstream.connect_timeout:g} s") from error
@@ -190,8 +201,9 @@ class Pool:
         except OSError as error:
             ended = "the upstream ended the TLS handshake" if self._tls is not None else type(error).__name__
             raise UpstreamError(502, f"cannot connect: {error.strerror or str(error) or ended}") from error
+        connection = cast("Connection", transport.get_protocol())
         if upstream.check_common_name and self._tls is not None:
-            certificate = connection.transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
+            certificate = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
             if certificate is None or not common_name_matches(certificate, upstream.target.host):
                 connection.close()
                 raise UpstreamError(502, "the common name of the upstream's certificate is not its host name")
@@ -205,9 +217,7 @@ class Pool:
         if connection.closed:
             if connection in self._idle:
                 self._idle.remove(connection)
-            if self._addresses.pop(connection, None) is not None:
-                self._moved.discard(connection)
-                self._next_in_line()
+            self._forget(connection)
         elif connection in self._moved:
             connection.close()
         elif self._line:
@@ -217,6 +227,11 @@ class Pool:
         else:
             connection.idle_until = self._clock() + self.upstream.idle_timeout
             self._idle.append(connection)
+
+    def _forget(self, connection: Connection) -> None:
+        if self._addresses.pop(connection, None) is not None:
+            self._moved.discard(connection)
+            self._next_in_line()
 
     def expire(self, now: float) -> None:
         """Close what has been idle for too long."""

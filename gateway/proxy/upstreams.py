@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.proxy.introduced_pool import IntroducedPool
+from gateway.proxy.multiplexed_pool import MultiplexedPool
 from gateway.proxy.pool import Pool, Surroundings
 from gateway.proxy.resolver import Resolver
 from gateway.routing.health import TargetState
@@ -47,8 +48,7 @@ class Upstreams:
         """Find the connections to ``upstream``."""
         pool = self._pools.get(upstream.key)
         if pool is None:
-            kind = Pool if upstream.proxy_protocol is None else IntroducedPool
-            pool = self._pools[upstream.key] = kind(upstream, self._surroundings)
+            pool = self._pools[upstream.key] = _kind(upstream)(upstream, self._surroundings)
         return pool
 
     def load(self, upstream: Upstream) -> int:
@@ -131,3 +131,9 @@ class Upstreams:
                     max(condition.ejected_until - now, 0.0) if condition is not None else 0.0,
                     condition.down if condition is not None else False,
                 )
+
+
+def _kind(upstream: Upstream) -> type[Pool]:
+    if upstream.proxy_protocol is not None:
+        return IntroducedPool
+    return MultiplexedPool if "h2" in upstream.protocols else Pool

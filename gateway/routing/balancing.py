@@ -13,7 +13,8 @@ from gateway.tls.names import canonical
 if TYPE_CHECKING:
     from gateway.config.definitions import ApiDefinition
 
-_SCHEMES: dict[str, tuple[Literal["http", "https"], int]] = {"http": ("http", 80), "https": ("https", 443)}
+Scheme = Literal["http", "https", "h2c"]
+_SCHEMES: dict[str, tuple[Scheme, int]] = {"http": ("http", 80), "https": ("https", 443), "h2c": ("h2c", 80)}
 # What may stand in a path as it is (RFC 3986 section 3.3), and the percent sign of what is encoded.
 _SAFE = "/%:@!$&'()*+,;=~"
 
@@ -22,12 +23,12 @@ _SAFE = "/%:@!$&'()*+,;=~"
 class Target:
     """One address that requests are forwarded to.
 
-    ``host`` is a canonical name, or an address without brackets; ``authority`` is what its Host field says,
-    with the port where that is not the scheme's own. ``base_path`` is at least ``/``; ``query`` comes before
-    the client's. Both are as they are written on the wire.
+    ``scheme`` h2c is HTTP/2 without TLS, known beforehand (RFC 9113 section 3.3). ``host`` is a canonical name, or an
+    address without brackets; ``authority`` is what its Host field says, with the port where that is not the scheme's
+    own. ``base_path`` is at least ``/``; ``query`` comes before the client's. Both are as they are written on the wire.
     """
 
-    scheme: Literal["http", "https"]
+    scheme: Scheme
     host: str
     port: int
     base_path: bytes
@@ -36,7 +37,7 @@ class Target:
 
     @classmethod
     def parse(cls, url: str) -> Target:
-        """Read an http or https URL; one without a scheme is http.
+        """Read an http, https or h2c URL; one without a scheme is http.
 
         Raises ValueError, which never repeats the URL: it might hold a password.
         """
@@ -48,7 +49,7 @@ class Target:
         except ValueError as error:
             raise ValueError("a target URL names a host and a port, as in http://10.0.0.1:8080/") from error
         if parts.scheme not in _SCHEMES:
-            raise ValueError("a target URL starts with http:// or https://")
+            raise ValueError("a target URL starts with http://, https:// or h2c://")
         if parts.username is not None or parts.fragment or port == 0:
             raise ValueError("a target URL has no user information, no fragment and no port 0")
         scheme, usual_port = _SCHEMES[parts.scheme]

@@ -14,6 +14,7 @@ from gateway.routing.field_rules import effective_version, of_requests, of_respo
 from gateway.routing.paths import clean_path
 from gateway.routing.policies import HostPolicies, towards_upstreams
 from gateway.routing.router import Route, Router, host_name
+from gateway.tls.versions import TlsVersion
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from gateway.tls.policy import TlsPolicy
 
 _DEFAULT_MAX_IDLE = 100
+_PROTOCOLS = {"http": ("http/1.1",), "h2c": ("h2",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +35,11 @@ class Upstream:
     """One address that requests are forwarded to, and how.
 
     Two upstreams with the same ``key`` share connections, whatever path they ask for; ``name`` is what logs call it.
-    ``tls`` is None for http; ``verify`` says whether the certificate must be valid for ``target.host``. Times are
-    seconds. ``index`` is its place among those of its API; each worker makes at most ``max_connections`` (0: any
-    number), and lets ``queue_length`` requests wait for one. ``head_bytes`` and ``head_fields`` bound the heads of its
-    responses. ``proxy_protocol`` is the version in which it is told whose each connection is.
+    ``tls`` is None for http and h2c; ``protocols`` are what is spoken, the preferred one first; ``verify`` says whether
+    the certificate must be valid for ``target.host``. Times are seconds. ``index`` is its place among those of its API;
+    each worker makes at most ``max_connections`` (0: any number), and lets ``queue_length`` requests wait for one.
+    ``head_bytes`` and ``head_fields`` bound the heads of its responses. ``proxy_protocol`` is the version in which it
+    is told whose each connection is.
     """
 
     key: str
@@ -44,6 +47,7 @@ class Upstream:
     index: int
     target: Target
     tls: TlsPolicy | None
+    protocols: tuple[str, ...]
     verify: bool
     check_common_name: bool
     connect_timeout: float
@@ -236,14 +240,18 @@ def _api(api: ApiDefinition, settings: Settings, limits: Limits) -> Api:
         "head_fields": limits.upstream_head_fields,
         "proxy_protocol": api.gateway.proxy_protocol,
     }
+    # HTTP/2 is spoken over TLS 1.2 and newer (RFC 9113 section 9.2), and on connections that many clients share.
+    offers_h2 = settings.proxy_enable_http2 and tls.maximum >= TlsVersion.TLS1_2 and not api.gateway.proxy_protocol
+    protocols = _PROTOCOLS | {"https": ("h2", "http/1.1") if offers_h2 else ("http/1.1",)}
     weights = weighted_targets(api)
     upstreams = tuple(
         Upstream(
-            key=f"{target.scheme} {target.host} {target.port} {tls} {how}",
+            key=f"{target.scheme} {target.host} {target.port} {protocols[target.scheme]} {tls} {how}",
             name=f"{target.scheme}://{target.authority.decode()}",
             index=index,
             target=target,
             tls=tls if target.scheme == "https" else None,
+            protocols=protocols[target.scheme],
             **how,
         )
         for index, target in enumerate(weights)

@@ -134,8 +134,8 @@ def accept(base: SSL.Context, site: Site, sock: socket.socket) -> SSL.Connection
     return connection
 
 
-def upstream_context(policy: TlsPolicy, *, verify: bool) -> ssl.SSLContext:
-    """Return the stdlib's context for connections to upstreams.
+def upstream_context(policy: TlsPolicy, *, verify: bool, protocols: tuple[str, ...] = ("http/1.1",)) -> ssl.SSLContext:
+    """Return the stdlib's context for connections to upstreams, which are offered ``protocols`` (ALPN).
 
     With ``verify`` the upstream's certificate must come from one of the system's authorities and name the
     host in a subject alternative name (RFC 9525 section 6.3). Reading the authorities takes tens of
@@ -150,7 +150,7 @@ def upstream_context(policy: TlsPolicy, *, verify: bool) -> ssl.SSLContext:
         context.verify_mode = ssl.CERT_NONE
     level = ":@SECLEVEL=0" if policy.security_level == 0 else ""
     context.set_ciphers(":".join(policy.ciphers) + level)
-    context.set_alpn_protocols(["http/1.1"])
+    context.set_alpn_protocols(list(protocols))
     with warnings.catch_warnings():  # TLS 1.0 and 1.1 are deprecated, and asked for
         warnings.simplefilter("ignore", DeprecationWarning)
         context.minimum_version = ssl.TLSVersion(policy.minimum)

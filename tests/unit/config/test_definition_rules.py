@@ -153,3 +153,9 @@ def test_apis_of_a_domain_may_leave_tls_to_one_of_them(workshop: Workshop, api: 
 def test_tls_of_an_api_without_tls_on_the_port_is_told(workshop: Workshop, api: Api) -> None:
     told = workshop.told({"apis": [api(domain="a.test", gateway={"tls": {"min_version": 772}})]})
     assert "warning: apis[0].gateway.tls @ main.json:1: is not used" in told
+
+
+def test_a_connection_that_clients_share_cannot_say_whose_it_is(workshop: Workshop, api: Api) -> None:
+    proxy = {"listen_path": "/", "target_url": "h2c://a:1/"}
+    told = workshop.told({"apis": [api(proxy=proxy, gateway={"proxy_protocol": "v2"})]})
+    assert "error: apis[0].gateway.proxy_protocol @ main.json:1: tells an upstream whose" in told
