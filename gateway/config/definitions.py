@@ -21,6 +21,7 @@ from gateway.config.kinds import (
     Network,
     OptionalVersion,
     Section,
+    SomeSeconds,
     Target,
 )
 from gateway.config.uptime import UptimeTests
@@ -106,6 +107,13 @@ class ApiTls(Section):
         return bool(self.min_version or self.max_version or self.ciphers)
 
 
+class ClientTimeouts(Section):
+    """Patience with the clients of an API; what is not set follows ``gateway.limits``."""
+
+    body_idle: SomeSeconds | None = Field(None, description="longest pause within a request's body")
+    write_idle: SomeSeconds | None = Field(None, description="longest time that a client takes nothing of a response")
+
+
 class ApiGateway(Section):
     """What Tyk has no key for in an API definition."""
 
@@ -119,6 +127,7 @@ class ApiGateway(Section):
     body_bytes: Bytes | None = Field(
         None, description="largest request body; 0: unlimited; empty: as for the whole gateway"
     )
+    client_timeouts: ClientTimeouts = Field(ClientTimeouts(), description="patience with the clients")
     proxy_protocol: Literal["v1", "v2"] | None = Field(
         None, description="tell the upstream by the PROXY protocol whose each connection is: `v1` or `v2`"
     )

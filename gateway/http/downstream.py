@@ -18,6 +18,10 @@ class Exchange(Protocol):
 
     deadline: float
 
+    @property
+    def client_limits(self) -> Limits | None:
+        """The patience with the client that the API asks for; None for the usual one."""
+
     def start(self) -> None:
         """Act on the request's head. It may respond before it returns."""
 

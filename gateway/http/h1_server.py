@@ -31,6 +31,7 @@ from gateway.http.body import ChunkedDecoder, chunk, last_chunk
 from gateway.http.head import CHUNKED, RequestHead, parse_request
 
 if TYPE_CHECKING:
+    from gateway.config.settings import Limits
     from gateway.http.downstream import Exchange, Front, Peer
 
 _LINGER_SECONDS = 2.0
@@ -156,9 +157,11 @@ class H1Connection(asyncio.Protocol):
         )
         exchange = self.exchange = front.exchange(self, head)
         if length:
-            self.read_deadline = min(front.now + front.limits.body_idle_timeout, self._whole_request_deadline)
+            self.read_deadline = self._body_deadline()
             rest, self._buffer = self._buffer, b""
             exchange.start()
+            if self.read_deadline < inf:  # the API, which is known now, may have its own patience
+                self.read_deadline = self._body_deadline()
             if rest and self._body:
                 self._receive_body(rest)
         else:
@@ -197,16 +200,21 @@ class H1Connection(asyncio.Protocol):
             ended, rest, trailers = body.finished, body.rest, body.trailers
             if ended:
                 self._body = 0
-        front = self._front
-        self.read_deadline = (
-            inf if ended else min(front.now + front.limits.body_idle_timeout, self._whole_request_deadline)
-        )
+        self.read_deadline = inf if ended else self._body_deadline()
         if rest:
             self._buffer = rest
         if exchange is not None and (payload or ended):
             exchange.request_body(payload, ended=ended, trailers=trailers)
         elif exchange is None and ended:
             self._next_requests()
+
+    def _patience(self) -> Limits:
+        exchange = self.exchange
+        return (exchange.client_limits if exchange is not None else None) or self._front.limits
+
+    def _body_deadline(self) -> float:
+        """By when more of the request's body must have come."""
+        return min(self._front.now + self._patience().body_idle_timeout, self._whole_request_deadline)
 
     def _request_failed(self, status: int, reason: str) -> None:
         self._close_after = True
@@ -226,8 +234,7 @@ class H1Connection(asyncio.Protocol):
         self._paused = False
         self.transport.resume_reading()
         if self._body:
-            front = self._front
-            self.read_deadline = min(front.now + front.limits.body_idle_timeout, self._whole_request_deadline)
+            self.read_deadline = self._body_deadline()
 
     # bytes to the client
 
@@ -396,7 +403,7 @@ class H1Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The client does not read: stop the response, and give it a while."""
         self._blocked = self._unsent()
-        self.write_deadline = min(self.write_deadline, self._front.now + self._front.limits.write_idle_timeout)
+        self.write_deadline = min(self.write_deadline, self._front.now + self._patience().write_idle_timeout)
         if self.exchange is not None:
             self.exchange.pause_response()
 
@@ -424,7 +431,7 @@ class H1Connection(asyncio.Protocol):
             waiting = self._unsent()
             if waiting < self._blocked and self._whole_response_deadline > now:  # slow, but not stuck
                 self._blocked = waiting
-                idle = now + self._front.limits.write_idle_timeout
+                idle = now + self._patience().write_idle_timeout
                 self.write_deadline = min(idle, self._whole_response_deadline)
             else:
                 self._front.slow(self, "slow_readers", "took nothing of a response in time")

@@ -31,6 +31,7 @@ from gateway.proxy.attempts import Attempts
 from gateway.routing.paths import target_path
 
 if TYPE_CHECKING:
+    from gateway.config.settings import Limits
     from gateway.http.h1_server import H1Connection
     from gateway.http.upstream import UpstreamStream
     from gateway.observe.access_log import Record
@@ -90,6 +91,11 @@ class Exchange(Attempts):
             self._fail(413, f"the request body is larger than {api.body_bytes} bytes")
         else:
             self._connect(reuse=True)
+
+    @property
+    def client_limits(self) -> Limits | None:
+        """The patience with the client that the API asks for; None for the usual one."""
+        return self._api.client_limits if self._api is not None else None
 
     def _refusal(self, admission: Admission) -> tuple[int, str] | None:
         peer = self._connection.peer

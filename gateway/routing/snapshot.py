@@ -68,13 +68,15 @@ class Api:
     """One API as the request path sees it. ``balancer`` is the one thing in a snapshot that moves.
 
     It is None where there is nothing to choose: all requests go to the first of ``upstreams``.
-    ``body_bytes`` is the largest request body, 0 for any. Rules that are None ask for nothing and cost nothing.
+    ``body_bytes`` is the largest request body, 0 for any; ``client_limits`` stand in for the snapshot's. Rules that are
+    None ask for nothing and cost nothing.
     """
 
     preserve_host: bool
     upstreams: tuple[Upstream, ...]
     balancer: Balancer | None
     body_bytes: int
+    client_limits: Limits | None
     admission: Admission | None
     request_rules: FieldRules | None
     response_rules: FieldRules | None
@@ -216,7 +218,11 @@ def _effective_limits(settings: Settings) -> Limits:
         "drain_timeout": settings.graceful_shutdown_timeout_duration,
     }
     values = limits.model_dump() | {key: value for key, value in changes.items() if value}
-    # Several are read for each request, and a plain object gives its attributes three times as fast as a model.
+    return _plain(values)
+
+
+def _plain(values: dict[str, Any]) -> Limits:
+    """Several are read for each request, and a plain object gives its attributes three times as fast as a model."""
     return cast("Limits", SimpleNamespace(**values))
 
 
@@ -262,10 +268,18 @@ def _api(api: ApiDefinition, settings: Settings, limits: Limits) -> Api:
         upstreams=upstreams,
         balancer=Balancer(api, upstreams, tuple(weights.values())) if chooses else None,
         body_bytes=_body_bytes(api, limits),
+        client_limits=_client_limits(api, limits),
         admission=admission(api),
         request_rules=of_requests(api),
         response_rules=of_responses(api),
     )
+
+
+def _client_limits(api: ApiDefinition, limits: Limits) -> Limits | None:
+    own = api.gateway.client_timeouts
+    changes = {"body_idle_timeout": own.body_idle, "write_idle_timeout": own.write_idle}
+    changes = {key: value for key, value in changes.items() if value is not None}
+    return _plain(vars(limits) | changes) if changes else None
 
 
 def _body_bytes(api: ApiDefinition, limits: Limits) -> int:

@@ -6,7 +6,7 @@ import gzip
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.front import api, configuration, front
+from support.front import api, configuration, front, until
 from support.upstream import Connection, ok, upstream
 
 if TYPE_CHECKING:
@@ -116,6 +116,43 @@ async def test_an_api_has_its_own_body_limit(tmp_path: Path, keys: dict[str, Any
             statuses.append(response.status)
             client.close()
     assert statuses == [200, 413]
+
+
+async def test_an_api_has_its_own_patience_with_a_body(tmp_path: Path) -> None:
+    hasty = {"gateway": {"client_timeouts": {"body_idle": 0.1}}}
+    async with upstream() as up:
+        config = configuration(api(up.url, "/hasty/", **hasty), api(up.url, "/calm/"))
+        async with front(tmp_path, config) as gate:
+            clients = []
+            for path in (b"/hasty/first", b"/hasty/later", b"/calm/"):
+                client = await gate.connect()
+                client.writer.write(b"POST %b HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n" % path)
+                clients.append(client)
+            clients[1].writer.write(b"ab")
+            assert [(await client.response()).status for client in clients[:2]] == [408, 408]
+            clients[2].writer.write(b"abcd")
+            assert (await clients[2].response()).status == 200
+            for client in clients:
+                client.close()
+
+
+async def test_an_api_has_its_own_patience_with_a_reader(tmp_path: Path) -> None:
+    async def script(connection: Connection) -> None:
+        await connection.request()
+        await connection.send(ok(b"x" * (16 << 20)))
+
+    async with upstream(script) as up:
+        calm = api(up.url, "/calm/", gateway={"client_timeouts": {"write_idle": 600}})
+        async with front(tmp_path, configuration(calm, api(up.url), limits={"write_idle_timeout": 0.3})) as gate:
+            clients = [await gate.connect() for _ in range(2)]
+            for client, path in zip(clients, (b"/usual/", b"/calm/"), strict=True):
+                client.writer.transport.pause_reading()  # type: ignore[attr-defined]  # it can, over TLS too
+                client.writer.write(b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % path)
+            await until(lambda: gate.server.counters()["connections_open"] == 1)
+            clients[1].writer.transport.resume_reading()  # type: ignore[attr-defined]
+            assert len((await clients[1].response()).body) == 16 << 20
+            for client in clients:
+                client.close()
 
 
 async def test_coded_bodies_and_what_describes_them_pass_untouched(tmp_path: Path) -> None:
