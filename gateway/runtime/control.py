@@ -41,6 +41,8 @@ _LOOK_SECONDS = 5.0
 _PATIENCE_SECONDS = 30.0
 _SIGNAL = Actor("SIGHUP", "")
 _WATCH = Actor("watched files", "")
+_RETRY = Actor("another try", "")
+_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 1.0, 60.0
 _SUPERVISOR = Actor("supervisor", "")
 _ASKERS = 10
 _PROBLEMS_SHOWN = 10
@@ -163,6 +165,8 @@ class _Control:
         return self._reloads.current.settings, self._roster.generation
 
     async def _reload_when_asked(self) -> None:
+        loop, delay = asyncio.get_running_loop(), 0.0
+        retry: asyncio.TimerHandle | None = None
         while True:
             await self._reload_asked.wait()
             self._reload_asked.clear()
@@ -172,6 +176,12 @@ class _Control:
             addresses = dict.fromkeys(asker.address for asker in asked if asker.address)
             await self._operations.reload(Actor(", ".join(who), ", ".join(addresses)), block=True)
             self._inherited.tell_supervisor()
+            # No file will change again because a disk has room again.
+            delay = min(2 * delay or _RETRY_SECONDS, _LONGEST_RETRY_SECONDS) if self._reloads.unwritten else 0.0
+            if retry:
+                retry.cancel()
+            if delay:
+                retry = loop.call_later(delay, self.ask_for_reload, _RETRY)
 
     async def _announce(self) -> None:
         await self._roster.completed()

@@ -40,6 +40,8 @@ _NEWCOMERS = 100
 """Connections that may be on their way to a protocol; the others wait in the kernel's queue."""
 _PAUSE_SECONDS = 0.1
 _SECONDS_PER_COMPLAINT = 1.0
+_LAST_SECONDS = 1.0
+"""What is left for handshakes when the port closes."""
 
 
 class ControlSite:
@@ -121,6 +123,8 @@ class ControlPort(uvicorn.Server):
     @override
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop.remove_reader(self._listener)
+        if self._newcomers:
+            await asyncio.wait(self._newcomers, timeout=_LAST_SECONDS)
         for task in self._newcomers:
             task.cancel()
         await super().shutdown(sockets=[self._listener])

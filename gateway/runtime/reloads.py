@@ -82,7 +82,10 @@ class _Pass:
 
 
 class Reloads:
-    """Makes what the files say the next generation. ``changing`` is held while what is served changes."""
+    """Makes what the files say the next generation. ``changing`` is held while what is served changes.
+
+    ``unwritten``: the last time the store could not be read or written, so the same files may do another time.
+    """
 
     def __init__(self, inherited: Inherited, generation: Generation, roster: Roster, events: EventLog) -> None:
         self._inherited = inherited
@@ -92,6 +95,7 @@ class Reloads:
         self.changing = asyncio.Lock()
         self.current = Current.of(generation.configuration)
         self.last = LastReload(generation.created)
+        self.unwritten = False
         self.main_file = inherited.config_path
         self.secret_digest = admin_secret.digest(inherited.settings.secret, inherited.data_dir)
 
@@ -104,7 +108,9 @@ class Reloads:
                 while done.candidate.collected.postponed:
                     done = await self._pass(deed, done)
             except Exception as error:  # noqa: BLE001 - no new configuration, however odd, may take control down
-                return self._refuse(error)
+                self.unwritten = isinstance(error, StoreError)
+                return self._refuse(deed, error)
+            self.unwritten = False
             with contextlib.suppress(StoreError):  # the generated one is lost: the one that is known stays
                 self._know_secret(done.candidate.configuration)
             self._tell(deed, done, time.monotonic() - began)
@@ -154,7 +160,7 @@ class Reloads:
             duration_ms=round(seconds * 1000),
         )  # fmt: skip
 
-    def _refuse(self, error: Exception) -> ReloadResult:
+    def _refuse(self, deed: Deed, error: Exception) -> ReloadResult:
         serving = f"generation {self._roster.generation} keeps serving"
         problems: tuple[Problem, ...] = ()
         if isinstance(error, ConfigurationError):
@@ -163,7 +169,7 @@ class Reloads:
             reason = f"{len(problems)} problems, the first: {problems[0]}" if problems[1:] else str(problems[0])
         else:
             reason = f"{type(error).__name__}: {error}"
-        self._events.error("reload.refused", f"the reload was refused, {serving}", reason=reason)
+        self._events.error("reload.refused", f"the reload was refused, {serving}", cause=deed.who, reason=reason)
         self.last = LastReload(datetime.now(UTC), f"the last reload was refused, {serving}: {reason}")
         return ReloadResult(ok=False, generation=self._roster.generation, message=reason, problems=problems)
 

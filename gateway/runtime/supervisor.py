@@ -320,7 +320,8 @@ class _Supervisor:
         if self._cut:
             self._events.warning("gateway.cut", "requests were cut at the end of the drain time", requests=self._cut)
         self._events.info("gateway.stopped", "stopped")
-        listeners.workers_path(self._inherited.data_dir).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a read-only disk keeps it; nobody listens on it
+            listeners.workers_path(self._inherited.data_dir).unlink()
 
     def _settings(self) -> Settings:
         """What is configured now; a reload may have changed it since the start."""

@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING
 from OpenSSL import SSL
 from OpenSSL._util import lib
 
-from gateway.errors import CertificateError
+from gateway.errors import CertificateError, GatewayError
 from gateway.tls.policy import GROUPS, TlsPolicy
 from gateway.tls.versions import TlsVersion
 
@@ -175,6 +175,8 @@ def _use(context: SSL.Context, pair: CertificatePair, name: str) -> None:
             f"OpenSSL refuses the {pair.key_type} certificate for {name or 'the default site'}: {reasons};"
             " use an RSA key of at least 2048 bits or an EC key, signed with SHA-256 or better"
         ) from error
+    except OSError as error:  # out of descriptors, or of space for temporary files
+        raise GatewayError(f"the certificate for {name or 'the default site'} cannot be loaded: {error}") from error
 
 
 @contextmanager

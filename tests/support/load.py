@@ -1,55 +1,42 @@
-"""Clients without a pause, beside which a gateway is resized, stopped or replaced."""
+"""Clients that go on while something else is tested."""
 
 from __future__ import annotations
 
-import contextlib
 import threading
+import time
 from typing import TYPE_CHECKING
 
-from support.roles import until
+from support.roles import PATIENCE
 
 if TYPE_CHECKING:
-    from support.roles import Gateway
+    from collections.abc import Callable
 
 
 class Load:
-    """Some connect for each request, one keeps its connection until it is told to go. Any failure is kept."""
+    """Clients in threads, until they are told to stop; a failure of any of them is the test's."""
 
-    def __init__(self, gateway: Gateway) -> None:
-        self._gateway = gateway
-        self._over = threading.Event()
-        self.answers = 0
-        self.failures: list[str] = []
-        self._threads = [threading.Thread(target=self._ask, args=(kept,)) for kept in (False, False, True)]
+    def __init__(self, *clients: Callable[[], None]) -> None:
+        self.rounds = 0
+        self._stopped = threading.Event()
+        self._failures: list[BaseException] = []
+        self._threads = [threading.Thread(target=self._run, args=(client,)) for client in clients]
 
     def __enter__(self) -> Load:
         for thread in self._threads:
             thread.start()
-        self.goes_on()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over.set()
+        self._stopped.set()
         for thread in self._threads:
-            thread.join()
+            thread.join(PATIENCE)
+        assert self._failures == []
 
-    def goes_on(self) -> None:
-        """Wait until a few more answers have come."""
-        enough = self.answers + 20
-        until(lambda: self.answers >= enough or bool(self.failures))
-        assert self.failures == []
-
-    def _ask(self, kept: bool) -> None:
-        while not self._over.is_set():
-            try:
-                with contextlib.closing(self._gateway.connect()) as connection:
-                    more = True
-                    while more and not self._over.is_set():
-                        connection.send("/")
-                        response = connection._http.getresponse()
-                        assert (response.status, response.read()) == (200, b"first")
-                        self.answers += 1
-                        more = kept and response.getheader("Connection") != "close"
-            except Exception as error:  # noqa: BLE001 - whatever a client sees is for the test to judge
-                self.failures.append(f"{type(error).__name__}: {error}")
-                return
+    def _run(self, client: Callable[[], None]) -> None:
+        try:
+            while not self._stopped.is_set():
+                client()
+                self.rounds += 1
+                time.sleep(0.002)  # a load, not a siege: two cores are shared
+        except BaseException as error:  # noqa: BLE001 - told by the test's own thread
+            self._failures.append(error)
