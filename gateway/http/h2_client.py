@@ -51,12 +51,12 @@ class H2UpstreamConnection(asyncio.Protocol):
         "_by_number",
         "_changed",
         "_clock",
+        "_credit",
         "_heard",
         "_last",
         "_peer_streams",
         "_prefix",
         "_reader",
-        "_receive_window",
         "_retiring",
         "_touched",
         "_waiting",
@@ -91,9 +91,8 @@ class H2UpstreamConnection(asyncio.Protocol):
         self._touched: dict[H2UpstreamStream, None] = {}
         self._waiting: dict[H2UpstreamStream, None] = {}
         self._prefix = _EMPTY_TABLE
-        self._begun = self.streams = self._last = self._acks = 0
+        self._begun = self.streams = self._last = self._acks = self._credit = 0
         self._peer_streams = _MAX_STREAMS
-        self._receive_window = _CONNECTION_WINDOW
         self._retiring = self._write_paused = self.closed = False
         self._heard = self.idle_until = 0.0
         self.window = self.stream_window = h2_frames.WINDOW
@@ -270,12 +269,10 @@ class H2UpstreamConnection(asyncio.Protocol):
 
     def _data(self, flags: int, number: int, payload: bytes) -> None:
         size = len(payload)
-        self._receive_window -= size
-        if self._receive_window < 0:
-            raise Http2Error(ErrorCode.FLOW_CONTROL_ERROR, "more DATA than the connection's window")
-        if self._receive_window < _CONNECTION_WINDOW // 2:
-            self.send(h2_frames.window_update(0, _CONNECTION_WINDOW - self._receive_window))
-            self._receive_window = _CONNECTION_WINDOW
+        self._credit += size
+        if self._credit > _CONNECTION_WINDOW // 2:
+            self.send(h2_frames.window_update(0, self._credit))
+            self._credit = 0
         stream = self._stream(number)
         if stream is not None:
             data = h2_frames.unpadded(payload) if flags & PADDED else payload

@@ -1,0 +1,478 @@
+"""The upstream side of HTTP/2 without a network: another implementation as the peer, and peers that break the rules."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import h2.config
+import h2.connection
+import h2.events
+import pytest
+from h2.settings import SettingCodes, Settings
+from hpack import Encoder
+from hyperframe import frame as wire
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.http import fields
+from gateway.http.h2_client import H2UpstreamConnection
+from gateway.http.h2_response import ResponseBlocks
+from gateway.http.h2_upstream_stream import STREAM_WINDOW
+from gateway.http.head import CHUNKED, RequestHead, ResponseHead
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gateway.errors import UpstreamError
+
+
+class Wire(asyncio.Transport):
+    """A transport that keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = bytearray()
+        self.closed = False
+
+    def write(self, data: bytes) -> None:  # type: ignore[override]
+        assert not self.closed
+        self.written += data
+
+    def close(self) -> None:
+        self.closed = True
+
+    def take(self) -> bytes:
+        taken, self.written = bytes(self.written), bytearray()
+        return taken
+
+
+class Receiver:
+    """Who waits for a response, and what became of it."""
+
+    def __init__(self) -> None:
+        self.head: ResponseHead | None = None
+        self.interims: list[int] = []
+        self.body = b""
+        self.trailers: list[bytes] = []
+        self.ended = self.paused = False
+        self.error: UpstreamError | None = None
+        self.began = False
+
+    def response_interim(self, head: ResponseHead) -> None:
+        self.interims.append(head.status)
+
+    def response_head(self, head: ResponseHead, body: bytes, *, ended: bool) -> None:
+        assert self.head is None
+        self.head = head
+        self.response_body(body, ended=ended, trailers=[])
+
+    def response_body(self, data: bytes, *, ended: bool, trailers: list[bytes]) -> None:
+        assert not (self.ended)
+        assert not (self.error)
+        self.body += data
+        self.ended = ended
+        self.trailers = trailers
+
+    def response_failed(self, error: UpstreamError, *, began: bool) -> None:
+        assert not (self.ended)
+        assert not (self.error)
+        self.error = error
+        self.began = began
+
+    def pause_request(self) -> None:
+        assert not self.paused
+        self.paused = True
+
+    def resume_request(self) -> None:
+        assert self.paused
+        self.paused = False
+
+
+class Line:
+    """A connection to an upstream, on a wire that a test holds in its hands."""
+
+    def __init__(self) -> None:
+        self.wire = Wire()
+        self.changes = 0
+        self.now = 0.0
+        blocks = ResponseBlocks(fields.response_fields(), 16384, 100)
+        self.connection = H2UpstreamConnection(b"http", blocks, self._changed, lambda: self.now)
+        self.connection.connection_made(self.wire)
+
+    def _changed(self, connection: H2UpstreamConnection) -> None:
+        self.changes += 1
+
+    def ask(self, length: int = 0, method: bytes = b"GET") -> tuple[Receiver, object]:
+        head = RequestHead(method, b"/", 1, b"a", [], [], length, True, False, b"")
+        stream = self.connection.open()
+        receiver = Receiver()
+        stream.request(head, b"/", b"a", b"X-A: 1\r\n", receiver)
+        return receiver, stream
+
+    def feed(self, *frames: wire.Frame | bytes) -> None:
+        data = b"".join(one if isinstance(one, bytes) else one.serialize() for one in frames)
+        self.connection.data_received(data)
+
+    def frames(self) -> list[wire.Frame]:
+        """What was written since the last time, as another implementation reads it."""
+        data = memoryview(self.wire.take().removeprefix(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"))
+        frames = []
+        while data:
+            one, length = wire.Frame.parse_frame_header(data[:9])
+            one.parse_body(data[9 : 9 + length])
+            data = data[9 + length :]
+            frames.append(one)
+        return frames
+
+
+def line(test: Callable[[Line], None]) -> None:
+    """Run a test in a loop, which a connection is made in."""
+
+    async def run() -> None:
+        test(Line())
+
+    asyncio.run(run())
+
+
+def headers(number: int, *pairs: tuple[str, str], end: bool = False, encoder: Encoder | None = None) -> wire.Frame:
+    flags = ["END_HEADERS", "END_STREAM"] if end else ["END_HEADERS"]
+    return wire.HeadersFrame(number, (encoder or Encoder()).encode(pairs), flags=flags)
+
+
+def data(number: int, payload: bytes, *, end: bool = False, padding: int | None = None) -> wire.Frame:
+    flags = (["END_STREAM"] if end else []) + (["PADDED"] if padding is not None else [])
+    return wire.DataFrame(number, payload, pad_length=padding or 0, flags=flags)
+
+
+def settings(**values: int) -> wire.Frame:
+    return wire.SettingsFrame(0, {getattr(wire.SettingsFrame, name): value for name, value in values.items()})
+
+
+OK = (":status", "200")
+
+
+def test_settings_and_pings_are_acknowledged() -> None:
+    def talk(it: Line) -> None:
+        first = it.frames()
+        assert [type(one) for one in first] == [wire.SettingsFrame, wire.WindowUpdateFrame]
+        assert first[0].settings[wire.SettingsFrame.ENABLE_PUSH] == 0
+        it.feed(settings(), wire.PingFrame(0, b"12345678"), wire.SettingsFrame(0, flags=["ACK"]))
+        ack, pong = it.frames()
+        assert "ACK" in ack.flags
+        assert "ACK" in pong.flags
+        assert pong.opaque_data == b"12345678"
+
+    line(talk)
+
+
+def test_a_response_in_one_read_is_passed_on_as_one() -> None:
+    def talk(it: Line) -> None:
+        receiver, _ = it.ask()
+        it.feed(settings(), headers(1, OK, ("content-length", "6")), data(1, b"abc"), data(1, b"def", end=True))
+        assert receiver.head is not None
+        assert (receiver.head.status, receiver.head.length) == (200, 6)
+        assert (receiver.body, receiver.ended) == (b"abcdef", True)
+        assert it.changes == 1
+
+    line(talk)
+
+
+def test_padding_counts_for_the_windows_and_is_no_part_of_the_body() -> None:
+    def talk(it: Line) -> None:
+        receiver, _ = it.ask()
+        it.feed(settings(), headers(1, OK))
+        it.frames()
+        for _ in range(STREAM_WINDOW // 256):
+            it.feed(data(1, b"", padding=255))
+        given = [one for one in it.frames() if isinstance(one, wire.WindowUpdateFrame)]
+        assert sum(one.window_increment for one in given if one.stream_id == 1) >= STREAM_WINDOW // 2
+        it.feed(data(1, b"x", end=True, padding=7))
+        assert (receiver.body, receiver.ended) == (b"x", True)
+
+    line(talk)
+
+
+def test_what_comes_for_a_client_that_does_not_read_waits_and_gives_no_credit() -> None:
+    def talk(it: Line) -> None:
+        receiver, stream = it.ask()
+        it.feed(settings(), headers(1, OK), data(1, b"first"))
+        stream.pause()
+        it.frames()
+        for _ in range(STREAM_WINDOW // 16384 - 1):
+            it.feed(data(1, bytes(16384)))
+        assert receiver.body == b"first"
+        assert not [one for one in it.frames() if one.stream_id == 1]
+        it.feed(data(1, b"last", end=True))
+        stream.resume()
+        assert receiver.ended
+        assert len(receiver.body) == 5 + STREAM_WINDOW - 16384 + 4
+
+    line(talk)
+
+
+def test_a_connection_that_ends_behind_a_waiting_response_fails_it_after_what_came() -> None:
+    def talk(it: Line) -> None:
+        receiver, stream = it.ask()
+        it.feed(settings(), headers(1, OK), data(1, b"first"))
+        stream.pause()
+        it.feed(data(1, b"second"))
+        it.connection.connection_lost(None)
+        assert receiver.error is None
+        stream.resume()
+        assert receiver.body == b"firstsecond"
+        assert receiver.error is not None
+        assert receiver.began
+
+    line(talk)
+
+
+def test_a_request_waits_for_the_windows_and_says_so() -> None:
+    def talk(it: Line) -> None:
+        it.feed(settings(INITIAL_WINDOW_SIZE=10))
+        receiver, stream = it.ask(CHUNKED, b"POST")
+        it.frames()
+        stream.send_body(b"0123456789abcdef", [], ended=False)
+        assert receiver.paused
+        assert [one.data for one in it.frames()] == [b"0123456789"]
+        it.feed(settings(INITIAL_WINDOW_SIZE=5))  # less than what was sent: the window is negative
+        it.feed(wire.WindowUpdateFrame(1, 5))
+        assert [one for one in it.frames() if isinstance(one, wire.DataFrame)] == []
+        it.feed(wire.WindowUpdateFrame(1, 100))
+        assert not receiver.paused
+        stream.send_body(b"", [b"X-Sum: 1"], ended=True)
+        body, trailers = it.frames()
+        assert body.data == b"abcdef"
+        assert "END_STREAM" in trailers.flags
+
+    line(talk)
+
+
+def test_streams_take_turns_at_the_connections_window() -> None:
+    def talk(it: Line) -> None:
+        it.feed(settings(INITIAL_WINDOW_SIZE=1 << 20))
+        asked = [it.ask(CHUNKED, b"POST") for _ in range(3)]
+        it.frames()
+        for _, stream in asked:
+            stream.send_body(bytes(60000), [], ended=True)
+        assert sum(len(one.data) for one in it.frames()) == 65535
+        sent = set()
+        for _ in range(4):
+            it.feed(wire.WindowUpdateFrame(0, 30000))
+            sent |= {one.stream_id for one in it.frames()}
+        assert sent == {3, 5}
+        assert not any(receiver.paused for receiver, _ in asked)
+
+    line(talk)
+
+
+def test_an_upstream_that_does_not_read_stops_the_requests() -> None:
+    def talk(it: Line) -> None:
+        it.feed(settings())
+        receiver, stream = it.ask(CHUNKED, b"POST")
+        it.connection.pause_writing()
+        it.frames()
+        stream.send_body(b"abc", [], ended=False)
+        assert receiver.paused
+        assert not it.frames()
+        it.connection.resume_writing()
+        assert not receiver.paused
+        assert [one.data for one in it.frames()] == [b"abc"]
+
+    line(talk)
+
+
+def test_who_asks_without_reading_the_answers_is_left() -> None:
+    def talk(it: Line) -> None:
+        it.feed(settings())
+        receiver, _ = it.ask()
+        it.connection.pause_writing()
+        it.feed(*[wire.PingFrame(0, b"12345678")] * 101)
+        assert it.wire.closed
+        assert receiver.error is not None
+
+    line(talk)
+
+
+def test_what_comes_late_for_a_stream_that_was_given_up_passes() -> None:
+    def talk(it: Line) -> None:
+        encoder = Encoder()
+        it.feed(settings())
+        receiver, stream = it.ask()
+        stream.close()
+        assert [one.error_code for one in it.frames() if isinstance(one, wire.RstStreamFrame)] == [8]
+        it.feed(headers(1, OK, ("x-a", "1"), encoder=encoder), data(1, b"late", end=True))
+        other, _ = it.ask()
+        it.feed(headers(3, OK, ("x-a", "1"), end=True, encoder=encoder))  # the table is in step
+        assert other.ended
+        assert receiver.head is None
+        assert not it.wire.closed
+
+    line(talk)
+
+
+def test_no_request_follows_where_nothing_was_heard_for_long() -> None:
+    def talk(it: Line) -> None:
+        it.feed(settings())
+        it.now = 1.0
+        _, stream = it.ask()
+        it.now = 7.0
+        stream.close()
+        assert not it.connection.has_room
+        assert it.wire.closed
+
+    line(talk)
+
+
+MALFORMED_STREAMS: dict[str, list[wire.Frame]] = {
+    "no status": [headers(1, ("x", "1"))],
+    "a status that is no number": [headers(1, (":status", "2x0"))],
+    "a status that is too small": [headers(1, (":status", "099"))],
+    "another pseudo-header field": [headers(1, OK, (":path", "/"))],
+    "a pseudo-header field behind others": [headers(1, ("x", "1"), OK)],
+    "a name in upper case": [headers(1, OK, ("X-A", "1"))],
+    "a connection-specific field": [headers(1, OK, ("connection", "close"))],
+    "a value with a line break": [headers(1, OK, ("x", "1\r\ny: 2"))],
+    "two lengths": [headers(1, OK, ("content-length", "1"), ("content-length", "1"))],
+    "a length that is none": [headers(1, OK, ("content-length", "-1"))],
+    "a shorter body": [headers(1, OK, ("content-length", "3")), data(1, b"ab", end=True)],
+    "a longer body": [headers(1, OK, ("content-length", "1")), data(1, b"ab")],
+    "no body where one is promised": [headers(1, OK, ("content-length", "3"), end=True)],
+    "a body to a 204": [headers(1, (":status", "204")), data(1, b"ab", end=True)],
+    "a body before its head": [data(1, b"ab")],
+    "an interim response that ends": [headers(1, (":status", "103"), end=True)],
+    "switching protocols": [headers(1, (":status", "101"))],
+    "interim responses without end": [headers(1, (":status", "103"))] * 17,
+    "a second head": [headers(1, OK), headers(1, OK)],
+    "trailers with a status": [headers(1, OK), headers(1, OK, end=True)],
+    "trailers in upper case": [headers(1, OK), headers(1, ("X-A", "1"), end=True)],
+    "more than the stream's window": [headers(1, OK), *[data(1, bytes(16384))] * 17],
+    "too many fields": [headers(1, OK, *((f"x-{number}", "1") for number in range(101)))],
+    "too large a list": [headers(1, OK, ("x", "1" * 9000), ("y", "1" * 9000))],
+    "a window widened by nothing": [wire.WindowUpdateFrame(1, 0)],
+    "a window widened too far": [wire.WindowUpdateFrame(1, 2**31 - 1)],
+}
+
+
+@pytest.mark.parametrize("what", MALFORMED_STREAMS)
+def test_what_breaks_one_stream_costs_that_stream_and_the_connection_takes_no_more(what: str) -> None:
+    def talk(it: Line) -> None:
+        it.feed(settings())
+        receiver, stream = it.ask()
+        other, _ = it.ask()
+        if "window" in what:
+            stream.pause()
+        it.frames()
+        it.feed(*MALFORMED_STREAMS[what])
+        stream.resume()
+        assert receiver.error is not None
+        assert receiver.error.status == 502
+        assert [(one.stream_id, one.error_code) for one in it.frames() if isinstance(one, wire.RstStreamFrame)] == [
+            (1, 1)
+        ]
+        assert not it.connection.has_room
+        it.feed(headers(3, OK, end=True))
+        assert other.ended
+        assert it.wire.closed
+
+    line(talk)
+
+
+BROKEN_CONNECTIONS: dict[str, list[wire.Frame | bytes]] = {
+    "HTTP/1.1": [b"HTTP/1.1 400 Bad Request\r\n\r\n"],
+    "a frame before SETTINGS": [wire.PingFrame(0, b"12345678")],
+    "DATA of no stream": [settings(), b"\0\0\1\0\0\0\0\0\0x"],
+    "DATA of a stream that was never opened": [settings(), data(5, b"x")],
+    "a response on a stream of the server's": [settings(), headers(2, OK)],
+    "a stream that is pushed": [settings(), wire.PushPromiseFrame(1, 2, b"\x82", flags=["END_HEADERS"])],
+    "a server that wants to be pushed to": [settings(ENABLE_PUSH=1)],
+    "a window larger than there is": [settings(INITIAL_WINDOW_SIZE=2**31)],
+    "a frame size smaller than there is": [settings(MAX_FRAME_SIZE=100)],
+    "a connection window widened by nothing": [settings(), wire.WindowUpdateFrame(0, 0)],
+    "a connection window widened too far": [settings(), wire.WindowUpdateFrame(0, 2**31 - 1)],
+    "settings that widen a stream too far": [
+        settings(),
+        wire.WindowUpdateFrame(1, 2**31 - 70000),
+        settings(INITIAL_WINDOW_SIZE=2**31 - 1),
+    ],
+    "a frame that is too long": [settings(), data(1, bytes(16385))],
+    "a block that cannot be read": [settings(), wire.HeadersFrame(1, b"\x80", flags=["END_HEADERS"])],
+    "a block that is interrupted": [settings(), wire.HeadersFrame(1, b"\x88"), wire.PingFrame(0, b"12345678")],
+    "a block that never ends": [settings(), wire.HeadersFrame(1, b"")] + [wire.ContinuationFrame(1, b"")] * 1000,
+    "more padding than payload": [settings(), headers(1, OK), b"\0\0\1\0\x08\0\0\0\1\x05"],
+    "an acknowledgement with a payload": [settings(), b"\0\0\6\4\1\0\0\0\0\0\1\0\0\0\0"],
+}
+
+
+@pytest.mark.parametrize("what", BROKEN_CONNECTIONS)
+def test_what_breaks_the_connection_ends_it_at_once(what: str) -> None:
+    def talk(it: Line) -> None:
+        receiver, _ = it.ask()
+        other, _ = it.ask()
+        it.frames()
+        it.feed(*BROKEN_CONNECTIONS[what])
+        assert it.wire.closed
+        for one in (receiver, other):
+            assert one.error is not None
+            assert one.error.status == 502
+            assert "broke the protocol" in str(one.error)
+        assert it.connection.ready.done()
+        assert not it.connection.has_room
+
+    line(talk)
+
+
+@given(st.lists(st.binary(max_size=60) | st.sampled_from([settings().serialize(), headers(1, OK).serialize()])))
+def test_whatever_an_upstream_sends_each_request_ends_once(pieces: list[bytes]) -> None:
+    def talk(it: Line) -> None:
+        receiver, _ = it.ask(CHUNKED, b"POST")
+        for piece in pieces:
+            it.feed(piece)
+        if not it.connection.closed:
+            it.connection.connection_lost(None)
+        assert receiver.ended or receiver.error is not None
+
+    line(talk)
+
+
+@given(
+    body=st.binary(max_size=3000),
+    answer=st.binary(max_size=3000),
+    window=st.integers(1, 3000),
+    cuts=st.lists(st.integers(1, 400), min_size=1, max_size=20),
+)
+def test_bodies_arrive_whole_whatever_the_windows_and_wherever_the_bytes_are_cut(
+    body: bytes, answer: bytes, window: int, cuts: list[int]
+) -> None:
+    def talk(it: Line) -> None:
+        peer = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding=None))
+        peer.local_settings = Settings(client=False, initial_values={SettingCodes.INITIAL_WINDOW_SIZE: window})
+        peer.initiate_connection()
+        it.connection.data_received(peer.data_to_send())
+        receiver, stream = it.ask(CHUNKED, b"POST")
+        stream.send_body(body, [b"X-Sum: 1"], ended=True)
+        received = b""
+        trailers = []
+        while written := it.wire.take():
+            for event in peer.receive_data(written):
+                if isinstance(event, h2.events.DataReceived):
+                    received += event.data
+                    peer.acknowledge_received_data(event.flow_controlled_length, 1)
+                elif isinstance(event, h2.events.TrailersReceived):
+                    trailers = list(event.headers)
+                elif isinstance(event, h2.events.StreamEnded):
+                    peer.send_headers(1, [OK])
+                    peer.send_data(1, answer)
+                    peer.send_headers(1, [("x-sum", "2")], end_stream=True)
+            answered = peer.data_to_send()
+            position = turn = 0
+            while position < len(answered):
+                size = cuts[turn % len(cuts)]
+                it.connection.data_received(answered[position : position + size])
+                position += size
+                turn += 1
+        assert received == body
+        assert trailers == [(b"x-sum", b"1")]
+        assert (receiver.body, receiver.trailers, receiver.ended) == (answer, [b"x-sum: 2"], True)
+
+    line(talk)
