@@ -124,6 +124,9 @@ class ApiGateway(Section):
         (), description="addresses and networks that may use the API, others get 403; empty: all"
     )
     blocked_networks: tuple[Network, ...] = Field((), description="addresses and networks that get 403")
+    enable_websockets: bool | None = Field(
+        None, description="as in `http_server_options`, for this API; empty: as there"
+    )
     body_bytes: Bytes | None = Field(
         None, description="largest request body; 0: unlimited; empty: as for the whole gateway"
     )

@@ -73,6 +73,9 @@ class HttpServerOptions(Section):
     xff_depth: Count = Field(
         0, description="behind trusted proxies the client is this entry from the right; 0: the last that is no proxy"
     )
+    enable_websockets: bool = Field(
+        default=True, description="let clients and upstreams switch to WebSocket or to another protocol"
+    )
     skip_url_cleaning: bool = Field(default=False, description="route paths as they come, with `//` and `..` in them")
     enable_strict_routes: bool = Field(
         default=False, description="`/app` matches `/app` and `/app/...`, no longer `/apple`"
@@ -104,6 +107,9 @@ class Limits(Section):
     upstream_head_fields: SomeCount = Field(256, description="most fields in the head of a response")
     upstream_dns_interval: SomeSeconds = Field(
         30, description="time after which the name of an upstream is looked up again"
+    )
+    tunnel_idle_timeout: SomeSeconds = Field(
+        3600, description="longest time that nothing passes through a WebSocket or another tunnel"
     )
     drain_timeout: SomeSeconds = Field(30, description="time that running requests have when the gateway stops")
     active_sites: SomeCount = Field(10000, description="TLS sites that a worker keeps in memory")

@@ -14,4 +14,5 @@
 * ``h1_client``   a connection to an upstream
 * ``h2_client``   an HTTP/2 connection to an upstream, and ``h2_upstream_stream`` a request on it
 * ``h2_response`` heads of HTTP/2 responses
+* ``websocket``   where frames end, and how to say goodbye
 """

@@ -43,6 +43,9 @@ class Exchange(Protocol):
     def expire(self) -> None:
         """Learn that ``deadline`` has passed."""
 
+    def drain(self) -> None:
+        """Learn that the worker is about to stop, which does not concern what ends by itself."""
+
 
 class Front(Protocol):
     """What a connection needs of its worker. ``now`` is monotonic time in seconds, as of the last tick."""

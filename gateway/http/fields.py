@@ -29,13 +29,15 @@ class Kind(IntEnum):
     FORWARDED = 7  # what an earlier proxy says about the client: kept from trusted peers only
     REQUEST_ID = 8
     TE = 9
+    UPGRADE = 10
 
 
 class Field(NamedTuple):
     """A checked field line: what it is for, and its lower-case name.
 
     ``value``, without surrounding white space, is kept of the fields that the gateway acts on and empty for others.
-    ``options`` are those of a Connection field, in lower case; ``number`` is what a Content-Length says.
+    ``options`` are those of a Connection field, in lower case; ``number`` is what a Content-Length says. Of an Upgrade
+    field, h2c is left out.
     """
 
     kind: Kind
@@ -46,6 +48,7 @@ class Field(NamedTuple):
 
 
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_PROTOCOL = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?:/[!#$%&'*+\-.^_`|~0-9A-Za-z]+)?")
 _VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 
 # RFC 3986 section 3.2.2, without user information; empty where a target has no authority (RFC 9112 section 3.2).
@@ -63,11 +66,10 @@ _HOP_BY_HOP = dict.fromkeys(
         b"proxy-authenticate",
         b"proxy-authorization",
         b"proxy-connection",
-        b"upgrade",
         b"http2-settings",
     ),
     Kind.DROPPED,
-)
+) | {b"upgrade": Kind.UPGRADE}
 _FRAMING = {
     b"connection": Kind.CONNECTION,
     b"content-length": Kind.CONTENT_LENGTH,
@@ -176,11 +178,24 @@ def _understood(field: Field) -> Field:
             return field._replace(number=int(value))
         case Kind.CONNECTION:
             return field._replace(options=tuple(option.strip(b" \t") for option in value.lower().split(b",")))
+        case Kind.UPGRADE:
+            return field._replace(value=_protocols(value))
         case Kind.TRANSFER_ENCODING if value.lower() != b"chunked":
             raise MessageError(501, "the only transfer coding served is chunked")
         case Kind.EXPECT if value.lower() != b"100-continue":
             raise MessageError(417, "the only expectation served is 100-continue")
     return field
+
+
+def _protocols(value: bytes) -> bytes:
+    """Read an Upgrade field: what is malformed asks for nothing, and HTTP/2 is never spoken through a tunnel.
+
+    Behind h2c an upstream would take requests that nobody here has looked at (RFC 9113 has done away with it).
+    """
+    protocols = [protocol.strip(b" \t") for protocol in value.split(b",")]
+    if not all(map(_PROTOCOL.fullmatch, protocols)):
+        return b""
+    return b", ".join(protocol for protocol in protocols if not protocol.lower().startswith((b"h2", b"http")))
 
 
 def request_fields() -> FieldTable:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from gateway.errors import MessageError, UpstreamError
 from gateway.http.body import ChunkedDecoder, chunk, last_chunk
-from gateway.http.head import CHUNKED, UNTIL_CLOSE, parse_response
+from gateway.http.head import CHUNKED, UNTIL_CLOSE, ResponseHead, parse_response
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +23,7 @@ _NO_HEAD_YET = -3
 _READ_BYTES = 65536
 _MAX_INTERIM = 16
 _LAST_READS = 16
+_FINISH_SECONDS = 10.0
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -47,6 +48,8 @@ class UpstreamConnection(asyncio.Protocol):
         "_receiver",
         "_release",
         "_table",
+        "_tunnelled",
+        "_upgrade",
         "closed",
         "idle_until",
         "request_ended",
@@ -70,10 +73,10 @@ class UpstreamConnection(asyncio.Protocol):
         self._max_fields = max_fields
         self._receiver: ResponseReceiver | None = None
         self._decoder: ChunkedDecoder | None = None
-        self._buffer = self._method = b""
+        self._buffer = self._method = self._upgrade = b""
         self._left = _NO_HEAD_YET
         self._interims = 0
-        self._chunked = self._closed_properly = self._heard = False
+        self._chunked = self._closed_properly = self._heard = self._tunnelled = False
         self._keep_alive = self._paused = self.closed = self.request_ended = False
         self.served = 0
         self.idle_until = 0.0
@@ -103,6 +106,9 @@ class UpstreamConnection(asyncio.Protocol):
             framing = b"Content-Length: 0\r\n" if method in _SENDS_LENGTH_ZERO else b""
         if head.expects_continue:
             framing += b"Expect: 100-continue\r\n"
+        upgrade = self._upgrade = head.upgrade if head.upgrade and receiver.may_upgrade() else b""
+        if upgrade:
+            framing += b"Connection: Upgrade\r\nUpgrade: %b\r\n" % upgrade
         self.transport.write(b"%b %b HTTP/1.1\r\nHost: %b\r\n%b%b\r\n" % (method, target, authority, fields, framing))
 
     def send_body(self, data: bytes, trailers: list[bytes], *, ended: bool) -> None:
@@ -148,8 +154,11 @@ class UpstreamConnection(asyncio.Protocol):
             data = data[end + 4 :]
             if head.status >= 200:
                 break
+            if head.status == 101:
+                self._switch(head, data)
+                return
             self._interims += 1
-            if head.status == 101 or self._interims > _MAX_INTERIM:
+            if self._interims > _MAX_INTERIM:
                 raise MessageError(502, "an interim response that nobody asked for")
             receiver.response_interim(head)
             if self._receiver is None:
@@ -173,6 +182,39 @@ class UpstreamConnection(asyncio.Protocol):
         if self._receiver is receiver:
             self._complete()
             receiver.response_body(body, ended=True, trailers=trailers)
+
+    def _switch(self, head: ResponseHead, data: bytes) -> None:
+        """Become one side of a tunnel, if that was asked for (RFC 9110 section 15.2.2)."""
+        receiver = self._receiver
+        assert receiver is not None
+        asked = self._upgrade.lower().split(b", ")
+        if not self._upgrade or not head.upgrade or not set(head.upgrade.lower().split(b", ")).issubset(asked):
+            raise MessageError(502, "a 101 to a protocol that nobody asked for")
+        self._buffer = b""
+        self._left = UNTIL_CLOSE
+        self._keep_alive = False
+        self._tunnelled = True
+        tunnel = receiver.response_upgrade(head, self)
+        if self.closed:
+            return
+        self._receiver = cast("ResponseReceiver", tunnel)  # of which only the part of a TunnelReceiver is used now
+        if data:
+            tunnel.response_body(data, ended=False, trailers=[])
+
+    def half_close(self) -> bool:
+        """End the writing half of a tunnel; uvloop's TLS cannot."""
+        if self.transport.is_closing() or not self.transport.can_write_eof():
+            return False
+        self.transport.write_eof()
+        return True
+
+    def finish(self) -> None:
+        """Close when what was sent is out, or the upstream has not taken it for a while."""
+        self._receiver = None
+        self.closed = True
+        self.transport.close()
+        if self.transport.get_write_buffer_size():
+            asyncio.get_running_loop().call_later(_FINISH_SECONDS, self.transport.abort)
 
     def _await_head(self, data: bytes) -> None:
         if len(data) >= self._max_head:
@@ -274,9 +316,13 @@ class UpstreamConnection(asyncio.Protocol):
                     return
                 self.data_received(data)
 
-    def eof_received(self) -> None:
-        """Note a proper end; uvloop tells of one over TLS only when close_notify came."""
+    def eof_received(self) -> bool:
+        """Note a proper end; uvloop tells of one over TLS only when close_notify came. A tunnel has two."""
         self._closed_properly = True
+        if not self._tunnelled or self._receiver is None or not self.transport.can_write_eof():
+            return False
+        self._receiver.response_body(b"", ended=True, trailers=[])
+        return not self.closed
 
     def pause_writing(self) -> None:
         """Pass the upstream's back-pressure on."""

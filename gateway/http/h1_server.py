@@ -57,6 +57,7 @@ class H1Connection(asyncio.Protocol):
         "_processing",
         "_request",
         "_requests",
+        "_tunnelled",
         "_whole_request_deadline",
         "_whole_response_deadline",
         "exchange",
@@ -77,6 +78,7 @@ class H1Connection(asyncio.Protocol):
         self._body: int | ChunkedDecoder = 0  # what is still to come of the request's body
         self._requests = self._lingering = self._blocked = 0
         self._processing = self._close_after = self._chunked_response = self._paused = self._input_ended = False
+        self._tunnelled = False
         self.read_deadline = front.now + front.limits.request_head_timeout
         self.write_deadline = self._whole_request_deadline = self._whole_response_deadline = inf
 
@@ -184,6 +186,10 @@ class H1Connection(asyncio.Protocol):
 
     def _receive_body(self, data: bytes) -> None:
         exchange = self.exchange
+        if self._tunnelled:
+            if exchange is not None:
+                exchange.request_body(data, ended=False, trailers=[])
+            return
         body = self._body
         trailers: list[bytes] = []
         if isinstance(body, int):
@@ -233,7 +239,7 @@ class H1Connection(asyncio.Protocol):
         """Read the request's body again."""
         self._paused = False
         self.transport.resume_reading()
-        if self._body:
+        if self._body and not self._tunnelled:
             self.read_deadline = self._body_deadline()
 
     # bytes to the client
@@ -285,12 +291,34 @@ class H1Connection(asyncio.Protocol):
         if ended:
             self._responded()
 
+    def upgrade(self, status_line: bytes, lines: list[bytes], tunnel: Exchange) -> None:
+        """Send a 101: what follows passes both ways as it is, in ``request_body`` of ``tunnel`` and ``send_body``."""
+        self.exchange = tunnel
+        self.transport.write(b"%b\r\n%b\r\n\r\n" % (status_line, b"\r\n".join(lines)))
+        self._tunnelled = self._close_after = True
+        self._body = 1  # nothing is read as a request any more
+        early, self._buffer = self._buffer, b""
+        if self._paused:
+            self.resume_body()
+        if self._blocked:
+            tunnel.pause_response()
+        if early:
+            tunnel.request_body(early, ended=False, trailers=[])
+        if self._input_ended:
+            tunnel.request_body(b"", ended=True, trailers=[])
+
+    def half_close(self) -> None:
+        """End what is sent through a tunnel; what the client sends is still read."""
+        if not self.transport.is_closing():
+            self.transport.write_eof()
+
     def abort(self) -> None:
         """Cut the connection: the response cannot be completed, and the client must see that.
 
-        The end of the connection is the end of a response to HTTP/1.0: only a reset shows that it was none.
+        The end of the connection is the end of a response to HTTP/1.0, and of a tunnel: only a reset shows that it was
+        none.
         """
-        if self._request is not None and not self._request.minor_version:
+        if self._tunnelled or (self._request is not None and not self._request.minor_version):
             sock = self.transport.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.transport.abort()
@@ -380,11 +408,17 @@ class H1Connection(asyncio.Protocol):
 
     def drain(self) -> None:
         """End with the next response; whoever does not ask for one now is let go."""
+        if self._tunnelled and self.exchange is not None:
+            self.exchange.drain()
         if self.exchange is None and not self._buffer and not self._lingering:
             self.read_deadline = min(self.read_deadline, self._front.now + _LAST_CALL_SECONDS)
 
     def eof_received(self) -> bool:
         """Let a client that has said all it will say still get its answer."""
+        if self._tunnelled and self.exchange is not None and not self._input_ended:
+            self._input_ended = True
+            self.exchange.request_body(b"", ended=True, trailers=[])
+            return True
         if self.exchange is None or self._body:
             return False
         self._input_ended = True

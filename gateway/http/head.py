@@ -26,7 +26,7 @@ class RequestHead(NamedTuple):
     what the client named, port included, from the target when that was absolute (RFC 9112 section 3.2.2); ``lines`` are
     the end-to-end field lines as they came; ``forwarded`` those that an earlier proxy may have added; ``length`` the
     body's: 0, a number, or ``CHUNKED``; ``takes_trailers`` says that the client does not drop them (TE: trailers, RFC
-    9110 section 10.1.4).
+    9110 section 10.1.4); ``upgrade`` names the protocols that the client would rather speak (section 7.8).
     """
 
     method: bytes
@@ -40,16 +40,21 @@ class RequestHead(NamedTuple):
     expects_continue: bool
     request_id: bytes
     takes_trailers: bool = False
+    upgrade: bytes = b""
 
 
 class ResponseHead(NamedTuple):
-    """A response as an upstream said it, checked. ``length``: 0, a number, ``CHUNKED`` or ``UNTIL_CLOSE``."""
+    """A response as an upstream said it, checked.
+
+    ``length``: 0, a number, ``CHUNKED`` or ``UNTIL_CLOSE``. ``upgrade`` names the protocol that follows a 101.
+    """
 
     status: int
     status_line: bytes
     lines: list[bytes]
     length: int
     keep_alive: bool
+    upgrade: bytes = b""
 
 
 _METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}")
@@ -65,6 +70,7 @@ _NO_FORWARDED: list[Field] = []
 # An enum's members are looked up through its metaclass: on the path of every request, plain names are cheaper.
 _HOST, _CONNECTION, _FORWARDED, _REQUEST_ID = Kind.HOST, Kind.CONNECTION, Kind.FORWARDED, Kind.REQUEST_ID
 _CONTENT_LENGTH, _EXPECT, _DROPPED, _TE = Kind.CONTENT_LENGTH, Kind.EXPECT, Kind.DROPPED, Kind.TE
+_UPGRADE = Kind.UPGRADE
 
 _FIRST_LINES = 1024
 _FIRST_LINE_BYTES = 256
@@ -109,6 +115,7 @@ def parse_request(head: bytes, table: FieldTable, max_fields: int) -> RequestHea
         host, target = _unusual(method, target, host, minor)
     length = CHUNKED if chunked else length or 0
     keep_alive = _keeps_alive(options, minor)
+    upgrade = _protocols(ours) if b"upgrade" in options and minor and not length else b""
     new = RequestHead(
         method,
         target,
@@ -121,6 +128,7 @@ def parse_request(head: bytes, table: FieldTable, max_fields: int) -> RequestHea
         expects_continue,
         request_id,
         takes_trailers,
+        upgrade,
     )
     table.remember(head, raw_lines, new)
     return new
@@ -147,6 +155,11 @@ def _sorted(raw_lines: list[bytes], table: FieldTable) -> tuple[list[bytes], lis
     return lines, ours, options
 
 
+def _protocols(ours: list[Field]) -> bytes:
+    """Join the Upgrade fields. They count with Connection: upgrade, and not in HTTP/1.0 (RFC 9110 section 7.8)."""
+    return b", ".join(field.value for field in ours if field.kind is _UPGRADE and field.value)
+
+
 def _keeps_alive(options: tuple[bytes, ...], minor: int) -> bool:
     """RFC 9112 section 9.3: "close" wins, wherever it stands."""
     if not options:
@@ -159,6 +172,8 @@ def _framing(field: Field, length: int | None, *, chunked: bool, minor: int) -> 
 
     RFC 9112 section 6.3 lets a recipient repair some of these messages. Two recipients could repair them differently.
     """
+    if field.kind is _UPGRADE:
+        return length, chunked
     if chunked or length is not None:
         raise MessageError(400, "more than one Content-Length or Transfer-Encoding")
     if field.kind is _CONTENT_LENGTH:
@@ -251,21 +266,30 @@ def parse_response(head: bytes, table: FieldTable, method: bytes, max_fields: in
             length, chunked = _framing(field, length, chunked=chunked, minor=minor)
     except MessageError as error:
         raise MessageError(502, str(error)) from error
-    keep_alive = _keeps_alive(options, minor)
-    if method == b"HEAD" or status < 200 or status in _BODILESS:
-        if length is not None and status >= 200 and status != 204:
-            lines.append(b"Content-Length: %d" % length)  # what a GET would have got (RFC 9110 section 8.6)
-        if status == 204 and (length or chunked):  # RFC 9112 section 6.3, rule 1: whose end is elsewhere for others
-            keep_alive = False
-        length = 0
-    elif chunked:
-        length = CHUNKED
-    elif length is None:
-        length = UNTIL_CLOSE
-        keep_alive = False
-    elif length == 0:
-        lines.append(b"Content-Length: 0")
-    new = ResponseHead(status, status_line, lines, length, keep_alive)
+    size, in_step = _body_length(method, status, CHUNKED if chunked else length, lines)
+    keep_alive = in_step and _keeps_alive(options, minor)
+    upgrade = _protocols(ours) if b"upgrade" in options and minor and status == 101 else b""
+    new = ResponseHead(status, status_line, lines, size, keep_alive, upgrade)
     if method != b"HEAD":
         table.remember(head, raw_lines, new)
     return new
+
+
+def _body_length(method: bytes, status: int, said: int | None, lines: list[bytes]) -> tuple[int, bool]:
+    """Tell how long a body is of which the head says ``said``, and whether another response can follow it.
+
+    A Content-Length that is not the body's own is added to ``lines``.
+    """
+    if method == b"HEAD" or status < 200 or status in _BODILESS:
+        if status == 101 and said is not None:
+            raise MessageError(502, "a 101 with a body")
+        if status == 204:  # RFC 9112 section 6.3, rule 1: what others may take for its body is the next response
+            return 0, not said
+        if said is not None and said >= 0 and status >= 200:
+            lines.append(b"Content-Length: %d" % said)  # what a GET would have got (RFC 9110 section 8.6)
+        return 0, True
+    if said is None:
+        return UNTIL_CLOSE, False
+    if said == 0:
+        lines.append(b"Content-Length: 0")
+    return said, True

@@ -8,5 +8,6 @@
 * ``handshake``  from an accepted socket to TLS: peek, name, site, handshake
 * ``sites``      the bounded cache of TLS sites
 * ``exchange``   one request and its response, phase by phase
+* ``tunnel``     what an exchange becomes when both ends switch protocols
 * ``pool``       connections to one upstream address, and ``multiplexed_pool`` those of HTTP/2
 """

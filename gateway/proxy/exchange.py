@@ -28,12 +28,13 @@ from gateway.http import responses
 from gateway.http.forwarding import HOST_HERE
 from gateway.http.head import CHUNKED, RequestHead, ResponseHead
 from gateway.proxy.attempts import Attempts
+from gateway.proxy.tunnel import Tunnel
 from gateway.routing.paths import target_path
 
 if TYPE_CHECKING:
     from gateway.config.settings import Limits
     from gateway.http.h1_server import H1Connection
-    from gateway.http.upstream import UpstreamStream
+    from gateway.http.upstream import UpstreamStream, UpstreamTunnel
     from gateway.observe.access_log import Record
     from gateway.proxy.server import ProxyServer
     from gateway.routing.admission import Admission
@@ -219,6 +220,32 @@ class Exchange(Attempts):
         if head.status != 100 or self._head.expects_continue:
             self._connection.interim(head.status_line, head.lines)
 
+    def may_upgrade(self) -> bool:
+        """Whether the API allows what the client asks for."""
+        return self._api is not None and self._api.upgrades
+
+    def response_upgrade(self, head: ResponseHead, upstream: UpstreamTunnel) -> Tunnel:
+        """Hand both connections to a tunnel."""
+        self._first_byte = monotonic()
+        self._status = head.status
+        self._upstream = None
+        tunnel = Tunnel(
+            self._server,
+            self._connection,
+            upstream,
+            limits=self._snapshot.limits,
+            websocket=head.upgrade.lower() == b"websocket",
+            client_limits=self.client_limits,
+            ended=self._tunnel_ended,
+        )
+        lines = [*head.lines, b"Connection: Upgrade", b"Upgrade: " + head.upgrade]
+        self._connection.upgrade(head.status_line, lines, tunnel)
+        return tunnel
+
+    def _tunnel_ended(self, received: int, sent: int) -> None:
+        self._received, self._sent = received, sent
+        self._end()
+
     def response_head(self, head: ResponseHead, body: bytes, *, ended: bool) -> None:
         """Begin the response."""
         self._first_byte = monotonic()
@@ -297,6 +324,9 @@ class Exchange(Attempts):
         else:
             error = UpstreamError(503, "no connection became free in time")
         self._upstream_failed(error)
+
+    def drain(self) -> None:
+        """Go on: the connection ends with the response."""
 
     def _upstream_failed(self, error: UpstreamError) -> None:
         assert self._pool is not None

@@ -80,6 +80,7 @@ class Api:
     admission: Admission | None
     request_rules: FieldRules | None
     response_rules: FieldRules | None
+    upgrades: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +264,7 @@ def _api(api: ApiDefinition, settings: Settings, limits: Limits) -> Api:
         for index, target in enumerate(weights)
     )
     chooses = len(upstreams) > 1 or api.proxy.check_host_against_uptime_tests
+    upgrades = api.gateway.enable_websockets
     return Api(
         preserve_host=api.proxy.preserve_host_header,
         upstreams=upstreams,
@@ -272,6 +274,7 @@ def _api(api: ApiDefinition, settings: Settings, limits: Limits) -> Api:
         admission=admission(api),
         request_rules=of_requests(api),
         response_rules=of_responses(api),
+        upgrades=settings.http_server_options.enable_websockets if upgrades is None else upgrades,
     )
 
 

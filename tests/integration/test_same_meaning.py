@@ -76,15 +76,23 @@ def messages(reader: h11.Connection) -> Iterator[Message]:
             return
 
 
-def requests_in(raw: bytes) -> list[Message]:
-    """Read the requests that are complete and, to h11, well-formed."""
-    reader = h11.Connection(h11.SERVER)
-    reader.receive_data(raw)
-    found = []
-    with suppress(h11.RemoteProtocolError):
-        for message in messages(reader):
-            found.append(message)  # noqa: PERF402 - what came before an error counts
-    return found
+def requests_in(raw: bytes) -> tuple[list[Message], bool]:
+    """Read the requests that are complete, an empty line before each allowed; tell whether h11 understood all of it."""
+    found: list[Message] = []
+    try:
+        while raw:
+            reader = h11.Connection(h11.SERVER)
+            reader.receive_data(raw.removeprefix(b"\r\n"))
+            message = next(messages(reader), None)
+            if message is None:
+                break
+            found.append(message)
+            if reader.our_state is h11.MUST_CLOSE:
+                break
+            raw = reader.trailing_data[0]
+    except h11.RemoteProtocolError:
+        return found, False
+    return found, True
 
 
 def response_in(raw: bytes) -> Message | None:
@@ -303,8 +311,9 @@ def forwarded_parts(original: Message) -> tuple[bytes, ...]:
 def check_request(stage: Stage, sent: bytes) -> None:
     stage.arrived.clear()
     stage.runner.run(stage.send(sent))
-    originals = [message for message in requests_in(sent) if message.start[1] != b"*"]
-    assert len(stage.arrived) <= len(originals)
+    originals, understood = requests_in(sent)
+    originals = [message for message in originals if message.start[1] != b"*"]
+    assert len(stage.arrived) <= len(originals) or not understood  # a trailer that h11 minds is left out here
     for original, message in zip(originals, stage.arrived, strict=False):
         assert forwarded_parts(message) == forwarded_parts(original)
         assert message.body == original.body
