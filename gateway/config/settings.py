@@ -136,6 +136,9 @@ class HttpRedirect(Section):
     """A plain HTTP port that sends everybody to HTTPS."""
 
     port: Port = Field(description="the port that redirects")
+    https_port: Port | None = Field(
+        None, description="the port that clients are sent to, where it is not the gateway's own; empty: `listen_port`"
+    )
     hsts_max_age: Count = Field(0, description="`max-age` of Strict-Transport-Security on HTTPS answers; 0: not sent")
 
 

@@ -181,6 +181,8 @@ class Exchange(Attempts):
             if self._received > limit > 0:
                 self.request_failed(413, f"the request body is larger than {limit} bytes")
                 return
+        if trailers and self._api is not None and self._api.request_rules is not None:
+            trailers = self._api.request_rules.kept(trailers)
         self._body_ended = ended
         upstream = self._upstream
         if upstream is None:
@@ -276,6 +278,8 @@ class Exchange(Attempts):
             self._end()
         else:
             self.deadline = self._server.now + self._target.idle_timeout
+        if trailers and self._api is not None and self._api.response_rules is not None:
+            trailers = self._api.response_rules.kept(trailers)
         self._connection.send_body(data, trailers, ended=ended)
 
     def response_failed(self, error: UpstreamError, *, began: bool) -> None:

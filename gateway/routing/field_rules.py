@@ -20,10 +20,11 @@ class FieldRules:
 
     def apply(self, lines: Iterable[bytes]) -> list[bytes]:
         """Return field lines (name, colon, value) as they are after the changes."""
-        gone = self.gone
-        kept = [line for line in lines if line[: line.find(b":")].lower() not in gone] if gone else list(lines)
-        kept += self.lines
-        return kept
+        return [*self.kept(lines), *self.lines]
+
+    def kept(self, lines: Iterable[bytes]) -> list[bytes]:
+        """Return those of the lines that stay, such as trailers: what may not be said may not be said late."""
+        return [line for line in lines if line[: line.find(b":")].lower() not in self.gone]
 
 
 def of_requests(api: ApiDefinition) -> FieldRules | None:

@@ -174,7 +174,8 @@ def build(configuration: Configuration, generation: int) -> Snapshot:
     own = settings.gateway
     limits = _effective_limits(settings)
     apis = {api.api_id: _api(api, settings, limits) for api in configuration.apis}
-    hsts_max_age = own.http_redirect.hsts_max_age if own.http_redirect is not None else 0
+    redirect = own.http_redirect
+    hsts_max_age = redirect.hsts_max_age if redirect is not None else 0
     return Snapshot(
         generation=generation,
         limits=limits,
@@ -184,7 +185,7 @@ def build(configuration: Configuration, generation: int) -> Snapshot:
         forwarded=own.forwarded,
         xff_depth=options.xff_depth,
         proxies=_proxies(own),
-        https_port=settings.listen_port,
+        https_port=(redirect and redirect.https_port) or settings.listen_port,
         hsts=b"Strict-Transport-Security: max-age=%d" % hsts_max_age if hsts_max_age else None,
         via=(b"Via: 1.0 %b\r\n" % own.via.encode(), b"Via: 1.1 %b\r\n" % own.via.encode()) if own.via else (b"", b""),
         close_connections=settings.close_connections,

@@ -36,6 +36,25 @@ async def test_header_rules_change_what_travels_in_both_directions(tmp_path: Pat
     assert (response.field(b"X-Kept"), response.field(b"X-Frame-Options")) == ([b"1"], [b"DENY"])
 
 
+async def test_what_is_removed_does_not_come_late_as_a_trailer(tmp_path: Path) -> None:
+    async def script(connection: Connection) -> None:
+        await connection.head()
+        while await connection.reader.readline() != b"0\r\n":
+            pass
+        trailers = await connection.reader.readuntil(b"\r\n\r\n")
+        answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-Kept: 1\r\nx-gone: 1\r\n\r\n"
+        await connection.send(answer if trailers == b"X-Kept: 1\r\n\r\n" else ok(trailers))
+
+    removed = {"remove": ["X-Gone"]}
+    rules = {"request_headers": removed, "response_headers": removed}
+    async with upstream(script) as up, front(tmp_path, configuration(api(up.url, gateway=rules))) as gate:
+        client = await gate.connect()
+        body = b"1\r\nx\r\n0\r\nX-Kept: 1\r\nX-GONE: 1\r\n\r\n"
+        response = await client.ask(b"POST / HTTP/1.1", HOST, b"Transfer-Encoding: chunked", body=body)
+        client.close()
+    assert (response.body, response.field(b"X-Kept"), response.field(b"X-Gone")) == (b"", [b"1"], [])
+
+
 async def test_rules_do_not_leak_into_the_next_response_with_the_same_head(tmp_path: Path) -> None:
     rules = {"response_headers": {"add": {"X-One": "1"}}}
     async with upstream() as up:

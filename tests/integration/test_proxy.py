@@ -8,7 +8,7 @@ import ssl
 from typing import TYPE_CHECKING
 
 import pytest
-from support.front import LOCALHOST, Client, api, configuration, front, until
+from support.front import LOCALHOST, api, configuration, front, until
 from support.upstream import Connection, ok, silent, upstream
 
 from gateway.routing import snapshot
@@ -321,25 +321,6 @@ async def test_an_https_upstream_is_verified_unless_asked_otherwise(tmp_path: Pa
 
 
 # the ports around
-
-
-async def test_the_redirect_port_says_come_back_over_https(tmp_path: Path) -> None:
-    config = configuration(api(), listen_port=8443, gateway={"http_redirect": {"port": 8080, "hsts_max_age": 600}})
-    async with front(tmp_path, config) as gate:
-        reader, writer = await asyncio.open_connection("127.0.0.1", gate.redirect_port)
-        client = Client(reader, writer)
-        response = await client.ask(b"GET /x?y HTTP/1.1", b"Host: a.test:8080")
-        assert (response.status, response.field(b"Location")) == (301, [b"https://a.test:8443/x?y"])
-        response = await client.ask(b"POST /x HTTP/1.1", b"Host: a.test", b"Content-Length: 0")
-        assert (response.status, response.field(b"Location")) == (308, [b"https://a.test:8443/x"])
-        client.close()
-
-
-async def test_hsts_is_said_over_tls(tmp_path: Path) -> None:
-    async with upstream() as up:
-        config = configuration(api(up.url), gateway={"http_redirect": {"port": 8080, "hsts_max_age": 600}})
-        async with front(tmp_path, config) as gate:
-            assert (await gate.get()).field(b"Strict-Transport-Security") == [b"max-age=600"]
 
 
 async def test_without_tls_the_port_speaks_plain_http(tmp_path: Path) -> None:
