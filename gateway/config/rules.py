@@ -152,6 +152,12 @@ def _check_definition(definition: ApiDefinition, settings: Settings, origin: Ori
             found.error(place, "is empty, but enable_load_balancing is true", "list the targets")
     elif not proxy.target_url and origin.sound("proxy", "target_url"):
         found.error(origin.place("proxy", "target_url"), "is required and missing", "write http://host:port/")
+    if proxy.check_host_against_uptime_tests and not definition.uptime_tests.check_list:
+        found.warning(
+            origin.place("proxy", "check_host_against_uptime_tests"),
+            "has no effect, as uptime_tests.check_list is empty",
+            "list what shall be checked",
+        )
     weights = definition.gateway.balancing.weights
     if weights and len(weights) != len(proxy.target_list) and origin.sound("proxy", "target_list"):
         found.error(

@@ -47,9 +47,13 @@ class Attempts:
         api = self._api
         assert api is not None
         self._attempts += 1
-        if api.balancer is None:
+        balancer = api.balancer
+        if balancer is None:
             self._target = api.upstreams[0]
-        elif not self._choose(api.balancer):
+        elif balancer.turns is not None and not self._tried:  # the usual case, without a call of ours
+            balancer.requests += 1
+            self._target = next(balancer.turns)
+        elif not self._choose(balancer):
             return
         pool = self._pool = self._server.upstreams.pool(self._target)
         upstream = pool.take(self) if reuse else None

@@ -23,6 +23,7 @@ Address = tuple[Any, ...]
 """What a socket is connected to: (address, port) and for IPv6 flow and scope."""
 
 _RETRY_SECONDS = 2.0
+_PATIENCE_SECONDS = 1.0
 _MOST_ADDRESSES = 64
 
 
@@ -55,8 +56,9 @@ class Resolver:
             return [(host, port)]
         name = self._names.setdefault(host, _Name())
         self.refresh(host, interval)
-        if not name.addresses and name.lookup is not None:
-            await asyncio.shield(name.lookup)
+        forgotten = name.due + interval <= self._clock()  # nobody asked for long: what is known is old
+        if name.lookup is not None and (forgotten or not name.addresses):
+            await asyncio.wait([name.lookup], timeout=_PATIENCE_SECONDS if name.addresses else None)
         if not name.addresses:
             raise UpstreamError(502, f"the name cannot be resolved: {name.trouble}")
         return [(address, port, *rest) for address, _, *rest in name.addresses]

@@ -14,7 +14,7 @@ from gateway.proxy.resolver import Resolver
 from gateway.routing.health import TargetState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Coroutine, Iterator
+    from collections.abc import Callable, Coroutine, Iterator, Sequence
 
     from gateway.errors import UpstreamError
     from gateway.http.fields import FieldTable
@@ -94,8 +94,8 @@ class Upstreams:
         """Close what was idle for long, look up names again, and let targets back in."""
         for pool in self._pools.values():
             pool.expire(now)
-            upstream = pool.upstream
-            self.resolver.refresh(upstream.target.host, upstream.dns_interval)
+            if pool.idle or pool.in_flight:
+                self.resolver.refresh(pool.upstream.target.host, pool.upstream.dns_interval)
         for balancer in self._balancers:
             balancer.refresh(now)
 
@@ -112,25 +112,27 @@ class Upstreams:
 
     # telling
 
-    def states(self, api_ids: Collection[str]) -> Iterator[TargetState]:
+    def states(self, api_ids: Sequence[str]) -> Iterator[TargetState]:
         """Tell how the targets of some APIs are."""
-        now = self._clock()
-        for api_id in api_ids:
+        for position, api_id in enumerate(api_ids):
             api = self._apis.get(api_id)
             for upstream in api.upstreams if api is not None else ():
-                pool = self.pool(upstream)
-                condition = api.balancer.health.conditions[upstream.index] if api and api.balancer else None
-                yield TargetState(
-                    api_id,
-                    upstream.index,
-                    pool.in_flight,
-                    pool.idle,
-                    pool.waiting,
-                    pool.failures,
-                    pool.retries,
-                    max(condition.ejected_until - now, 0.0) if condition is not None else 0.0,
-                    condition.down if condition is not None else False,
-                )
+                yield self._state(position, upstream, api.balancer if api is not None else None)
+
+    def _state(self, position: int, upstream: Upstream, balancer: Balancer | None) -> TargetState:
+        pool = self._pools.get(upstream.key)
+        condition = balancer.health.conditions[upstream.index] if balancer is not None else None
+        return TargetState(
+            api=position,
+            index=upstream.index,
+            in_flight=pool.in_flight if pool is not None else 0,
+            idle=pool.idle if pool is not None else 0,
+            waiting=pool.waiting if pool is not None else 0,
+            failures=pool.failures if pool is not None else 0,
+            retries=pool.retries if pool is not None else 0,
+            ejected=max(condition.ejected_until - self._clock(), 0.0) if condition is not None else 0.0,
+            down=condition is not None and condition.down,
+        )
 
 
 def _kind(upstream: Upstream) -> type[Pool]:

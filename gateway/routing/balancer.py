@@ -38,7 +38,8 @@ class Balancer:
         self.health = Health(api.gateway.health, self._names, self._weighted)
         self._probed = api.proxy.check_host_against_uptime_tests
         self._weights: tuple[int, ...] = ()
-        self._turns: Iterator[Upstream] | None = None  # what round robin comes to, without a call of ours
+        self.turns: Iterator[Upstream] | None = None
+        """What `choose` comes to where neither the request nor earlier attempts count; but ``requests`` must."""
         self._policy: Policy = RoundRobin()
         self._budget = RetryBudget(0, 0, 0.0)
 
@@ -63,13 +64,14 @@ class Balancer:
 
     def choose(self, key: bytes | None, load: Callable[[Upstream], int], tried: Collection[int]) -> Upstream | None:
         """Return where the next request, or the next attempt after those at ``tried``, shall go; None: all are down."""
-        self.requests += 1
-        if tried:
+        if not tried:
+            self.requests += 1
+        else:
             fresh = [index for index, weight in enumerate(self._weights) if weight and index not in tried]
             if fresh:
                 return min((self.upstreams[index] for index in fresh), key=load)
-        if self._turns is not None:
-            return next(self._turns)
+        if self.turns is not None:
+            return next(self.turns)
         if not any(self._weights):
             return None
         return self.upstreams[self._policy.choose(key, lambda index: load(self.upstreams[index]))]
@@ -103,8 +105,8 @@ class Balancer:
         if weights == self._weights:
             return
         self._weights = weights
-        self._turns = None
+        self.turns = None
         if any(weights):
             self._policy.weigh(weights)
             if isinstance(self._policy, RoundRobin):
-                self._turns = map(self.upstreams.__getitem__, self._policy.turns)
+                self.turns = map(self.upstreams.__getitem__, self._policy.turns)

@@ -37,9 +37,12 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class TargetState:
-    """One target of one API as a worker sees it. ``ejected`` is the seconds for which it is still left out."""
+    """One target as a worker sees it: the one at ``index`` of the API at ``api`` in what was asked for.
 
-    api_id: str
+    ``ejected`` is the seconds for which it is still left out.
+    """
+
+    api: int
     index: int
     in_flight: int
     idle: int

@@ -79,6 +79,11 @@ class Uptime:
             del self._runs[key]
 
     @property
+    def checked(self) -> int:
+        """How many hosts there are results of."""
+        return len({host for host, _, _ in self._runs})
+
+    @property
     def down(self) -> frozenset[str]:
         """The hosts of which a check fails."""
         return frozenset(host for host, _, _ in self._down)

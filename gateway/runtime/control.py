@@ -151,7 +151,14 @@ class _Control:
             "store": _component("datastore", self._looked, self._store_trouble, Status.FAIL),
             "configuration": _component("component", reload.time, reload.refusal, Status.WARN),
             "certificates": _component("component", self._looked, self._certificate_troubles, Status.WARN),
+            **self._hosts(),
         }
+
+    def _hosts(self) -> Mapping[str, Component]:
+        said = self._probes.summary()
+        if said is None:
+            return {}
+        return {"hosts": Component(Status.WARN if self._probes.down else Status.PASS, "component", self._looked, said)}
 
     def unready(self) -> str | None:
         """Why this node should get no traffic, or None when it should."""

@@ -22,11 +22,12 @@ MAX_NAMES = 1000
 """An ``Apply`` names at most so many sites (with 253 characters each they fit in a line); with more it says
 "all" (None), which costs a worker no more than evicting them one by one."""
 
-MAX_DOWN = 2000
-"""A ``Probed`` names at most so many hosts, the others count as up: too many for all of them to be really down."""
-
 MAX_TARGETS = 2000
 """A ``Targets`` tells of at most so many: control inquires for no more at once."""
+
+MAX_TEXT = 100_000
+"""Characters of the names in a ``Probed`` or an ``Inquire``, which JSON may have to write with six bytes each. Hosts
+that are too many to be named count as up: hardly are all of them down, and the gateway online."""
 
 
 @dataclass(frozen=True, slots=True)

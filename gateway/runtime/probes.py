@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import httpx
 
 from gateway.routing.policies import towards_upstreams
 from gateway.routing.uptime import Check, Uptime, checks
-from gateway.runtime.messages import MAX_DOWN, Probed
+from gateway.runtime.messages import MAX_TEXT, Probed
 from gateway.tls.context import upstream_context
 
 if TYPE_CHECKING:
@@ -44,6 +45,11 @@ class Probes:
         self._contexts: dict[object, ssl.SSLContext] = {}
         self._asked: Configuration | None = None
         self._reloaded = asyncio.Event()
+
+    def summary(self) -> str | None:
+        """How many hosts are down, without a word of which: this is told to everybody. None if nothing is checked."""
+        checked = self._uptime.checked
+        return f"{len(self.down)} of {checked} checked hosts are down" if checked else None
 
     @property
     def down(self) -> frozenset[str]:
@@ -100,7 +106,10 @@ class Probes:
 
     def _tell(self) -> None:
         if self._told != self.down and (self.down or self._told):
-            self._roster.publish(Probed(tuple(sorted(self.down)[:MAX_DOWN])))
+            named = sorted(self.down)
+            lengths = accumulate(map(len, named))
+            told = [host for host, length in zip(named, lengths, strict=True) if length <= MAX_TEXT]
+            self._roster.publish(Probed(tuple(told)))
         self._told = self.down
 
     async def _trouble(self, configuration: Configuration, api: ApiDefinition, check: Check) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from gateway.admin.operations import ApiReport, TargetReport, UpstreamReport
 from gateway.routing.balancing import weighted_targets
 from gateway.routing.uptime import host_key
-from gateway.runtime.messages import MAX_TARGETS
+from gateway.runtime.messages import MAX_TARGETS, MAX_TEXT
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -28,25 +28,29 @@ async def report(
     """Report on at most ``limit`` APIs behind ``after``, fewer where they have very many targets."""
     following = sorted((api for api in configuration.apis if api.api_id > after), key=lambda api: api.api_id)
     page: list[tuple[ApiDefinition, Mapping[Target, int]]] = []
-    size = 0
+    size = length = 0
     for api in following[:limit]:
         targets = weighted_targets(api)
         size += len(targets)
-        if page and size > MAX_TARGETS:
+        length += len(api.api_id)
+        if page and (size > MAX_TARGETS or length > MAX_TEXT):
             break
         page.append((api, targets))
     answers = await roster.inquire([api.api_id for api, _ in page], _PATIENCE_SECONDS)
-    said: dict[tuple[str, int], list[TargetState]] = {}
+    said: dict[tuple[int, int], list[TargetState]] = {}
     for state in (state for answer in answers for state in answer):
-        said.setdefault((state.api_id, state.index), []).append(state)
-    apis = tuple(_api(api, targets, said, down) for api, targets in page)
+        said.setdefault((state.api, state.index), []).append(state)
+    apis = tuple(
+        _api(api, targets, [said.get((position, index), []) for index in range(len(targets))], down)
+        for position, (api, targets) in enumerate(page)
+    )
     return UpstreamReport(len(answers), apis, len(following) > len(page))
 
 
 def _api(
     api: ApiDefinition,
     targets: Mapping[Target, int],
-    said: Mapping[tuple[str, int], Sequence[TargetState]],
+    said: Sequence[Sequence[TargetState]],
     down: Collection[str],
 ) -> ApiReport:
     return ApiReport(
@@ -57,10 +61,10 @@ def _api(
             _target(
                 target,
                 weight,
-                said.get((api.api_id, index), ()),
+                states,
                 down=host_key(api.api_id, target.host, target.port) in down,
             )
-            for index, (target, weight) in enumerate(targets.items())
+            for (target, weight), states in zip(targets.items(), said, strict=True)
         ),
     )
 

@@ -45,6 +45,7 @@ def test_probes_of_control_reach_every_worker(tmp_path: Path) -> None:
         until(lambda: _all_down(gateway) == [True, False])
         assert [gateway.get() for _ in range(20)] == ["second"] * 20
 
+        assert gateway.health()["details"]["hosts"]["output"] == "1 of 2 checked hosts are down"
         report = ask(gateway, "/tyk/upstreams")
         assert report["workers"] == 2
         (api,) = report["apis"]

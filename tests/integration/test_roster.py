@@ -249,7 +249,7 @@ async def test_a_worker_that_comes_again_replaces_its_former_self(tmp_path: Path
         assert it.roster.serving() == 1
 
 
-STATE = TargetState("one", 0, 1, 2, 3, 4, 5, 6.0, False)
+STATE = TargetState(0, 0, 1, 2, 3, 4, 5, 6.0, False)
 
 
 async def test_every_worker_hears_which_hosts_are_down_and_so_does_one_that_comes_later(

@@ -20,6 +20,7 @@ from gateway.runtime import listeners, worker
 from gateway.runtime.messages import (
     MAX_LINE,
     MAX_TARGETS,
+    MAX_TEXT,
     Applied,
     Apply,
     Counters,
@@ -52,7 +53,7 @@ class RecordingUpstreams:
         self.down.append(down)
 
     def states(self, api_ids: tuple[str, ...]) -> Iterator[TargetState]:
-        return (TargetState(api_id, index, 1, 2, 3, 4, 5, 6.5, True) for api_id in api_ids for index in range(3))
+        return (TargetState(api, index, 1, 2, 3, 4, 5, 6.5, True) for api in range(len(api_ids)) for index in range(3))
 
 
 class RecordingServer:
@@ -221,16 +222,16 @@ async def test_it_takes_what_the_probes_found_and_tells_how_targets_are(
         it.control.say(Probed(("one a.test 80",)))
         answer = await it.control.ask(Inquire(7, ("one", "two")))
         assert isinstance(answer, Targets)
-        assert [(state.api_id, state.index) for state in answer.states] == [
-            ("one", 0), ("one", 1), ("one", 2), ("two", 0), ("two", 1), ("two", 2),
-        ]  # fmt: skip
+        assert [(state.api, state.index) for state in answer.states] == [
+            (api, index) for api in range(2) for index in range(3)
+        ]
         assert (answer.number, answer.states[0].ejected) == (7, 6.5)
         assert it.server.upstreams.down == [frozenset({"one a.test 80"})]
 
 
 async def test_what_it_tells_of_targets_fits_in_a_line(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with working(data_dir, monkeypatch) as it:
-        answer = await it.control.ask(Inquire(1, tuple(f"{number:0200}" for number in range(1000))))
+        answer = await it.control.ask(Inquire(1, tuple("\x01" * 100 for _ in range(MAX_TEXT // 100))))
         assert isinstance(answer, Targets)
         assert len(answer.states) == MAX_TARGETS
 
