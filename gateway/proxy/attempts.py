@@ -65,7 +65,9 @@ class Attempts:
         if self._head.length:  # where no body is to come, reading goes on: a client that leaves is heard
             self._connection.pause_body()
         try:
-            self.deadline = self._server.now + self._target.queue_timeout if pool.ask(self) else inf
+            # Dialling has its own deadline, after which a pool of shared connections may still let this one wait.
+            patience = 0.0 if pool.ask(self) else self._target.connect_timeout
+            self.deadline = self._server.now + patience + self._target.queue_timeout
         except UpstreamError as error:
             self._retry_or_fail(error)
 
