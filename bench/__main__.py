@@ -165,14 +165,14 @@ def first_line(*command: str) -> str:
     return (done.stdout + done.stderr).partition("\n")[0]
 
 
-def circumstances(cores: int, load: float) -> str:
+def circumstances(cores: int, load: float, command: str) -> str:
     """Write the date, the machine, the command and the versions of a run."""
     model = Path("/proc/cpuinfo").read_text().partition("model name\t: ")[2].partition("\n")[0]
     commit = first_line("git", "describe", "--always", "--dirty")
     lines = [
         f"## {dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M} UTC\n",
         f"* machine: {model or platform.machine()}, {cores} cores, load average before {load:.2f}",
-        f"* command: `{shlex.join(['python', '-m', 'bench', *sys.argv[1:]])}`",
+        f"* command: `{command}`",
         f"* ours: {gateway.__version__} {commit}, Python {platform.python_version()}",
     ]
     for name, flag in VERSION_FLAGS.items():
@@ -214,7 +214,8 @@ def main() -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     with started(names, cores) as fronts:
         samples, whole = measure_all(fronts, options.seconds, options.rounds)
-    entry = f"{circumstances(len(cores), load)}\n\n{report.table(samples)}\n"
+    command = shlex.join(["python", "-m", "bench", *sys.argv[1:]])
+    entry = f"{circumstances(len(cores), load, command)}\n\n{report.table(samples)}\n"
     print(entry)
     tell(f"{time.monotonic() - start:.0f} s")
     if options.save:

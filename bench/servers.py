@@ -38,6 +38,7 @@ PATH = os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin"  # where a user
 DEADLINE = 20.0  # seconds for a front to answer its first request, or to end when told to
 COMMANDS = {
     "ours": ("gateway.json", f"{sys.executable} -m gateway serve --config"),
+    "hostile": ("hostile.json", f"{sys.executable} -m gateway serve --config"),
     "nginx": ("nginx.conf", "nginx -e stderr -c"),
     "haproxy": ("haproxy.cfg", "haproxy -db -f"),
     "caddy": ("Caddyfile", "caddy run --config"),

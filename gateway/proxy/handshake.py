@@ -72,8 +72,17 @@ class Handshake(Peeking):
         self._seen_enough()
         self._hello = hello
         self.server_name = hello.server_name or ""
-        self._choose()
+        self._unwatch()  # what is not taken yet would wake the loop until its turn has come
+        self._waits = True
+        self._server.await_turn(self)
         return 0
+
+    def take_turn(self) -> None:
+        """Do the costly part of the handshake: find the site, which may take building it, and sign."""
+        self._waits = False
+        if self._fd >= 0:
+            self._choose()
+            self._watch()
 
     def _choose(self) -> None:
         server = self._server

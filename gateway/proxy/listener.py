@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 # No more than this can wait in the kernel's queue.
 _BACKLOG = 4096
 _PAUSE_SECONDS = 0.1
+# What of a response may wait in the kernel. A client that reads nothing would hold 4 MB there, and a few hundred of them
+# the memory that it has for all TCP (net.ipv4.tcp_mem). Downloads cost the same as without; at half of it, a tenth more.
+_UNSENT_BYTES = 1 << 20
 # Long enough for an idle worker to wake, too short to be noticed where all the others are busy.
 _COURTESY_SECONDS = 0.005
 
@@ -25,7 +28,8 @@ class Listener:
 
     def __init__(self, server: ProxyServer, sock: socket.socket, *, redirect: bool) -> None:
         sock.settimeout(0)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit both
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
         self.port: int = sock.getsockname()[1]
         self.redirect = redirect
         self._server = server

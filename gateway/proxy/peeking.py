@@ -24,7 +24,7 @@ _LAST_CALL_SECONDS = 1.0
 class Peeking:
     """Looks at what arrives until ``_look`` has seen enough; ``read_deadline`` bounds the wait."""
 
-    __slots__ = ("_fd", "_seen", "_server", "_socket", "_watching", "ends", "read_deadline", "resting_since")
+    __slots__ = ("_fd", "_seen", "_server", "_socket", "_waits", "_watching", "ends", "read_deadline", "resting_since")
 
     has_served = False
 
@@ -36,7 +36,7 @@ class Peeking:
         self._socket = sock
         self._fd = sock.fileno()
         self._seen = 0
-        self._watching = False
+        self._watching = self._waits = False
         self.ends = ends
         self.resting_since = server.now
         self.read_deadline = server.now + seconds
@@ -44,9 +44,17 @@ class Peeking:
     def start(self) -> None:
         """Look at what often is there already, else when it comes."""
         self._wake()
-        if self._fd >= 0:
+        self._watch()
+
+    def _watch(self) -> None:
+        if self._fd >= 0 and not (self._watching or self._waits):
             self._watching = True
             self._server.loop.add_reader(self._fd, self._wake)
+
+    def _unwatch(self) -> None:
+        if self._watching:
+            self._watching = False
+            self._server.loop.remove_reader(self._fd)
 
     def _wake(self) -> None:
         self._peek()
@@ -94,9 +102,7 @@ class Peeking:
 
     def _let_go(self) -> None:
         """Leave the socket to whoever comes next."""
-        if self._watching:
-            self._watching = False
-            self._server.loop.remove_reader(self._fd)
+        self._unwatch()
         self._fd = -1
 
     def _fail(self, reason: str) -> None:

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import resource
 import secrets
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -82,6 +82,7 @@ class ProxyServer:
         self.draining = False
         self._connections: set[H1Connection | Handshake | ProxyHeader] = set()
         self._per_client: Counter[str] = Counter()
+        self._hellos: deque[Handshake] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self.upstreams = Upstreams(
             fields.response_fields(), events, lambda: self.now, self._spawn, cookie_key or secrets.token_bytes(32)
@@ -245,6 +246,21 @@ class ProxyServer:
         except OSError:
             sock.close()
             self.closed(connection)
+
+    def await_turn(self, handshake: Handshake) -> None:
+        """Let a handshake go on when it is its turn, one each time the loop has looked at everybody else.
+
+        A thousand that come at once would otherwise keep every request waiting for half a second.
+        """
+        self._hellos.append(handshake)
+        if len(self._hellos) == 1:
+            self.loop.call_soon(self._next_turn)
+
+    def _next_turn(self) -> None:
+        handshake = self._hellos.popleft()
+        if self._hellos:
+            self.loop.call_soon(self._next_turn)
+        handshake.take_turn()
 
     def handshaken(self, handshake: Handshake, sock: socket.socket, tls: SSL.Connection) -> None:
         """Go from a finished handshake to requests."""
