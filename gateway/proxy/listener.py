@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 # No more than this can wait in the kernel's queue.
 _BACKLOG = 4096
 _PAUSE_SECONDS = 0.1
-# What of a response may wait in the kernel. A client that reads nothing would hold 4 MB there, and a few hundred of them
-# the memory that it has for all TCP (net.ipv4.tcp_mem). Downloads cost the same as without; at half of it, a tenth more.
+# What of a response may wait in the kernel. A client that reads nothing would hold 4 MB there, and a few hundred such
+# clients all that the kernel has for TCP (net.ipv4.tcp_mem). Downloads cost the same; at half of it, a tenth more.
 _UNSENT_BYTES = 1 << 20
 # Long enough for an idle worker to wake, too short to be noticed where all the others are busy.
 _COURTESY_SECONDS = 0.005
