@@ -56,7 +56,7 @@ class MultiplexedPool(Pool):
     def ask(self, caller: Caller) -> bool:
         if self._dialling and self._is_spoken:
             self._joining[caller] = None
-            return False
+            return True
         return super().ask(caller)
 
     @override
