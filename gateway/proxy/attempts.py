@@ -94,6 +94,10 @@ class Attempts:
             self._connection.resume_body()
         self._forward(upstream)
 
+    def wants_http_1(self) -> bool:
+        """Whether the request would switch protocols, which HTTP/2 has no 101 for."""
+        return bool(self._head.upgrade) and self.may_upgrade()
+
     def ends(self) -> Ends:
         """Tell whose request it is, for upstreams that are told by the PROXY protocol."""
         ends = self._connection.peer.ends
@@ -139,6 +143,10 @@ class Attempts:
             self._retry_or_fail(error)
         else:
             self._upstream_failed(error)
+
+    def may_upgrade(self) -> bool:
+        """Whether the API allows what the client asks for."""
+        return self._api is not None and self._api.upgrades
 
     def _client(self) -> str:
         raise NotImplementedError

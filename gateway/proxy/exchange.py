@@ -222,10 +222,6 @@ class Exchange(Attempts):
         if head.status != 100 or self._head.expects_continue:
             self._connection.interim(head.status_line, head.lines)
 
-    def may_upgrade(self) -> bool:
-        """Whether the API allows what the client asks for."""
-        return self._api is not None and self._api.upgrades
-
     def response_upgrade(self, head: ResponseHead, upstream: UpstreamTunnel) -> Tunnel:
         """Hand both connections to a tunnel."""
         self._first_byte = monotonic()

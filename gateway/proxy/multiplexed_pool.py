@@ -1,12 +1,14 @@
 """Connections to an upstream that is asked for HTTP/2: few of them, each with room for many requests.
 
 Who finds no room while a connection is being made waits for that one: a hundred requests that come at once share it,
-and its failure. An upstream that prefers HTTP/1.1 (ALPN) is served as all others are.
+and its failure. An upstream that prefers HTTP/1.1 (ALPN) is served as all others are. A request that would switch
+protocols, which HTTP/2 has no 101 for, gets an HTTP/1.1 connection from a pool beside this one.
 """
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from typing_extensions import override
@@ -33,12 +35,16 @@ class MultiplexedPool(Pool):
         self._shared: dict[H2UpstreamConnection, None] = {}
         self._joining: dict[Caller, None] = {}
         self._failure: UpstreamError | None = None
+        self._beside = None
+        if upstream.tls is not None:
+            self._beside = Pool(replace(upstream, protocols=("http/1.1",)), surroundings)
         self._is_spoken = True  # until an upstream that may choose chose HTTP/1.1
 
     @property
     @override
     def in_flight(self) -> int:
-        return super().in_flight - len(self._shared) + sum(connection.streams for connection in self._shared)
+        beside = self._beside.in_flight if self._beside is not None else 0
+        return super().in_flight - len(self._shared) + sum(one.streams for one in self._shared) + beside
 
     @property
     @override
@@ -47,6 +53,8 @@ class MultiplexedPool(Pool):
 
     @override
     def take(self, caller: Caller) -> UpstreamStream | None:
+        if self._beside is not None and caller.wants_http_1():
+            return self._beside.take(caller)
         for connection in self._shared:  # the oldest with room, so that the others may go
             if connection.has_room:
                 return connection.open()
@@ -54,15 +62,19 @@ class MultiplexedPool(Pool):
 
     @override
     def ask(self, caller: Caller) -> bool:
+        if self._beside is not None and caller.wants_http_1():
+            return self._beside.ask(caller)
         if self._dialling and self._is_spoken:
             self._joining[caller] = None
-            return True
+            return False
         return super().ask(caller)
 
     @override
     def leave(self, caller: Caller) -> None:
         self._joining.pop(caller, None)
         super().leave(caller)
+        if self._beside is not None:
+            self._beside.leave(caller)
 
     @override
     async def _dial_and_tell(self, caller: Caller) -> None:
@@ -135,6 +147,8 @@ class MultiplexedPool(Pool):
     @override
     def expire(self, now: float) -> None:
         super().expire(now)
+        if self._beside is not None:
+            self._beside.expire(now)
         for connection in tuple(self._shared):
             if not connection.streams and connection.idle_until <= now:
                 connection.retire()
@@ -142,12 +156,16 @@ class MultiplexedPool(Pool):
     @override
     def retire(self) -> None:
         super().retire()
+        if self._beside is not None:
+            self._beside.retire()
         for connection in tuple(self._shared):
             connection.retire()
 
     @override
     def move(self, addresses: Collection[str]) -> None:
         super().move(addresses)
+        if self._beside is not None:
+            self._beside.move(addresses)
         for connection in tuple(self._shared):
             if self._addresses.get(connection) not in addresses:
                 connection.retire()

@@ -42,6 +42,9 @@ class Caller(Protocol):
     def connect_failed(self, error: UpstreamError) -> None:
         """Learn that there will be none."""
 
+    def wants_http_1(self) -> bool:
+        """Whether it is for a request that HTTP/2 cannot carry; asked where that is spoken."""
+
     def ends(self) -> Ends:
         """Tell whose connection it is for, where upstreams are told."""
 

@@ -353,3 +353,21 @@ async def test_an_https_upstream_may_choose_http_1(tmp_path, enabled):
         async with front(tmp_path, configuration(target, **config)) as gateway:
             responses = await asyncio.gather(*(gateway.get("/") for _ in range(5)))
     assert [response.body for response in responses] == [b"GET / HTTP/1.1|"] * 5
+
+
+async def test_a_request_that_would_switch_protocols_goes_over_http_1(tmp_path):
+    async def switching(connection) -> None:
+        assert connection.writer.get_extra_info("ssl_object").selected_alpn_protocol() == "http/1.1"
+        assert b"\r\nUpgrade: echo/1\r\n" in await connection.head()
+        await connection.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo/1\r\n\r\n")
+        await connection.send(await connection.reader.readexactly(5))
+
+    config = {"proxy_ssl_insecure_skip_verify": True, "proxy_enable_http2": True}
+    async with upstream(switching, tls=upstream_tls(tmp_path, "h2", "http/1.1")) as up:
+        target = api(up.url.replace("http:", "https:"))
+        async with front(tmp_path, configuration(target, **config)) as gateway:
+            client = await gateway.connect()
+            client.writer.write(b"\r\n".join((*GET, b"Connection: Upgrade", b"Upgrade: echo/1", b"", b"hello")))
+            assert (await client.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+            assert await client.reader.readexactly(5) == b"hello"
+            client.close()
