@@ -67,6 +67,7 @@ class HttpServerOptions(Section):
     prefer_server_ciphers: bool = Field(
         default=True, description="choose by the order of `ssl_ciphers` instead of by the client's"
     )
+    enable_http2: bool = Field(default=True, description="speak HTTP/2 with clients that offer it (ALPN), over TLS")
     read_timeout: Seconds = Field(0, description="time for reading a whole request; 0: `gateway.limits` decide")
     write_timeout: Seconds = Field(0, description="time for writing a whole response; 0: `gateway.limits` decide")
     max_request_body_size: Bytes = Field(0, description="largest request body; 0: `gateway.limits.body_bytes`")
@@ -90,7 +91,10 @@ class Limits(Section):
     body_idle_timeout: SomeSeconds = Field(30, description="longest pause within a request's body")
     write_idle_timeout: SomeSeconds = Field(60, description="longest time that a client takes nothing of a response")
     keep_alive_timeout: SomeSeconds = Field(60, description="longest pause between two requests of a connection")
-    requests_per_connection: SomeCount = Field(1000, description="requests on one connection before it is closed")
+    requests_per_connection: SomeCount = Field(
+        1000, description="requests on one HTTP/1.1 connection before it is closed"
+    )
+    http2_streams: SomeCount = Field(100, description="requests at the same time on one HTTP/2 connection")
     head_bytes: SomeCount = Field(16384, description="largest head of a request")
     head_fields: SomeCount = Field(100, description="most fields in the head of a request")
     body_bytes: Bytes = Field(10485760, description="largest request body; 0: unlimited")

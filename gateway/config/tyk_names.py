@@ -39,7 +39,7 @@ _MAIN_FILE = """
 """
 
 _HTTP_SERVER_OPTIONS = """
-    enable_http2 enable_path_prefix_matching enable_path_suffix_matching flush_interval
+    enable_path_prefix_matching enable_path_suffix_matching flush_interval
     max_response_body_size override_defaults skip_client_ca_announcement skip_target_path_escaping
     ssl_insecure_skip_verify use_ssl_le
 """

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
     from gateway.config.settings import Limits
     from gateway.http.fields import FieldTable
-    from gateway.http.h1_server import H1Connection
     from gateway.http.head import RequestHead
     from gateway.http.proxy_protocol import Ends
 
@@ -47,9 +48,67 @@ class Exchange(Protocol):
         """Learn that the worker is about to stop, which does not concern what ends by itself."""
 
 
+class Downstream(Protocol):
+    """Where a request came from and its response goes: an HTTP/1.1 connection, or a stream of HTTP/2."""
+
+    peer: Peer
+
+    def pause_body(self) -> None:
+        """Deliver no more of the request's body than is under way already."""
+
+    def resume_body(self) -> None:
+        """Go on delivering the request's body."""
+
+    def interim(self, status_line: bytes, lines: list[bytes]) -> None:
+        """Send a 1xx response."""
+
+    def respond(self, status_line: bytes, lines: list[bytes], length: int, body: bytes, *, ended: bool) -> None:
+        """Send a response's head and the part of its body that is there.
+
+        ``length`` is the body's: 0, a number, or (``CHUNKED``, ``UNTIL_CLOSE``) unknown. ``lines`` may be changed.
+        """
+
+    def send_body(self, data: bytes, trailers: list[bytes], *, ended: bool) -> None:
+        """Send more of the response's body."""
+
+    def abort(self) -> None:
+        """Break the response off, so that the client sees that it is not whole."""
+
+
+class Connection(Protocol):
+    """A client's connection, whichever HTTP it speaks."""
+
+    peer: Peer
+
+    @property
+    def running(self) -> int:
+        """How many requests have not had their whole answer."""
+
+    @property
+    def has_served(self) -> bool:
+        """Whether there was a request already."""
+
+    @property
+    def resting_since(self) -> float:
+        """Since when the client has nothing to say, a monotonic time; ``inf`` while anything goes on."""
+
+    def dismiss(self) -> None:
+        """Close, to make room for others: nothing runs here."""
+
+    def tick(self, now: float) -> None:
+        """Act on the deadlines that have passed."""
+
+    def drain(self) -> None:
+        """Take no more requests, and close when those that run are answered."""
+
+    def abort(self) -> None:
+        """Close at once."""
+
+
 class Front(Protocol):
     """What a connection needs of its worker. ``now`` is monotonic time in seconds, as of the last tick."""
 
+    loop: AbstractEventLoop
     now: float
     limits: Limits
     request_table: FieldTable
@@ -58,16 +117,19 @@ class Front(Protocol):
     write_timeout: float
     keep_alive: bool
 
-    def exchange(self, connection: H1Connection, head: RequestHead) -> Exchange:
+    def exchange(self, downstream: Downstream, head: RequestHead) -> Exchange:
         """Make the exchange for a request; the connection starts it."""
 
-    def refused(self, connection: H1Connection, status: int, reason: str) -> None:
+    def refused(self, peer: Peer, status: int, reason: str) -> None:
         """Note a request that was too malformed to have an exchange."""
 
-    def slow(self, connection: H1Connection, count: str, what: str = "") -> None:
+    def slow(self, peer: Peer, count: str, what: str = "") -> None:
         """Count a client that is given up for its slowness, and log ``what`` it did, unless that is nothing."""
 
-    def closed(self, connection: H1Connection) -> None:
+    def broken_off(self, peer: Peer, reason: str, *, flood: bool) -> None:
+        """Note an HTTP/2 connection that ends by an error of its client's, or because the client wears us out."""
+
+    def closed(self, connection: Connection) -> None:
         """Forget the connection."""
 
 

@@ -106,7 +106,7 @@ _HEAD_BYTES = 1024
 class FieldTable:
     """The field lines seen so far in one direction, each with its meaning; at most 4,096 lines of 160 bytes."""
 
-    __slots__ = ("_kinds", "_names", "heads", "known")
+    __slots__ = ("_kinds", "_names", "heads", "known", "pairs")
 
     def __init__(self, kinds: dict[bytes, Kind]) -> None:
         self._kinds = kinds
@@ -114,6 +114,8 @@ class FieldTable:
         self.known: dict[bytes, Field] = {}
         self.heads: dict[bytes, object] = {}
         """Whole heads that came before, with what ``http.head`` made of them; see ``remember``."""
+        self.pairs: dict[tuple[bytes, bytes], tuple[bytes, Field]] = {}
+        """Fields of HTTP/2 by name and value, each with its line; see ``remember_pair``."""
 
     def remember(self, head: bytes, lines: list[bytes], parsed: object) -> None:
         """Keep what a head was parsed to, unless it is long or has a line that is not kept either."""
@@ -121,6 +123,12 @@ class FieldTable:
             if len(self.heads) >= _HEADS:
                 self.heads.clear()
             self.heads[head] = parsed
+
+    def remember_pair(self, pair: tuple[bytes, bytes], learned: tuple[bytes, Field]) -> None:
+        """Keep a field of HTTP/2 whose line is kept."""
+        if len(self.pairs) >= _TABLE_LINES:
+            self.pairs.clear()
+        self.pairs[pair] = learned
 
     def learn(self, line: bytes) -> Field:
         """Check and classify ``line`` (without its CRLF).

@@ -17,11 +17,8 @@ what still arrives is thrown away: closing at once would reset the connection, a
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import socket
 import struct
-import sys
-import termios
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -29,6 +26,7 @@ from gateway.errors import MessageError
 from gateway.http import responses
 from gateway.http.body import ChunkedDecoder, chunk, last_chunk
 from gateway.http.head import CHUNKED, RequestHead, parse_request
+from gateway.http.unsent import unsent
 
 if TYPE_CHECKING:
     from gateway.config.settings import Limits
@@ -86,6 +84,11 @@ class H1Connection(asyncio.Protocol):
         """Show who is served and what it waits for."""
         state = "lingering" if self._lingering else "busy" if self.exchange else "idle"
         return f"<H1Connection {self.peer.address} {state} requests={self._requests}>"
+
+    @property
+    def running(self) -> int:
+        """How many requests have not had their whole answer."""
+        return int(self.exchange is not None)
 
     # bytes from the client
 
@@ -325,7 +328,7 @@ class H1Connection(asyncio.Protocol):
 
     def refuse(self, status: int, reason: str) -> None:
         """Answer what is no request, and close."""
-        self._front.refused(self, status, reason)
+        self._front.refused(self.peer, status, reason)
         body = responses.error_body(reason)
         length = b"Content-Length: %d" % len(body)
         lines = [*responses.error_lines(status), length, b"Connection: close", b"\r\n"]
@@ -384,7 +387,7 @@ class H1Connection(asyncio.Protocol):
 
     def _close(self) -> None:
         """Close when what waits is out; a client that never takes it is given up."""
-        self._blocked = self._unsent()
+        self._blocked = unsent(self.transport)
         self.write_deadline = self._front.now + self._front.limits.write_idle_timeout
         self.transport.close()
 
@@ -436,18 +439,10 @@ class H1Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The client does not read: stop the response, and give it a while."""
-        self._blocked = self._unsent()
+        self._blocked = unsent(self.transport)
         self.write_deadline = min(self.write_deadline, self._front.now + self._patience().write_idle_timeout)
         if self.exchange is not None:
             self.exchange.pause_response()
-
-    def _unsent(self) -> int:
-        """Count what the client has not taken yet, the kernel's part of it included; at least one, to be true."""
-        try:
-            waiting = fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
-        except (OSError, ValueError, AttributeError):  # closed already
-            return 1
-        return max(int.from_bytes(waiting, sys.byteorder) + self.transport.get_write_buffer_size(), 1)
 
     def resume_writing(self) -> None:
         """The client reads again."""
@@ -458,26 +453,33 @@ class H1Connection(asyncio.Protocol):
         elif not self._lingering:
             self._turn_to_buffer()
 
+    def tick(self, now: float) -> None:
+        """Act on the deadlines that have passed."""
+        if self.read_deadline <= now or self.write_deadline <= now:
+            self.expire()
+        elif self.exchange is not None and self.exchange.deadline <= now:
+            self.exchange.expire()
+
     def expire(self) -> None:
-        """Act on a deadline that has passed."""
+        """Act on a deadline of the connection that has passed."""
         now = self._front.now
         if self.write_deadline <= now:
-            waiting = self._unsent()
+            waiting = unsent(self.transport)
             if waiting < self._blocked and self._whole_response_deadline > now:  # slow, but not stuck
                 self._blocked = waiting
                 idle = now + self._patience().write_idle_timeout
                 self.write_deadline = min(idle, self._whole_response_deadline)
             else:
-                self._front.slow(self, "slow_readers", "took nothing of a response in time")
+                self._front.slow(self.peer, "slow_readers", "took nothing of a response in time")
                 self.abort()
         elif self.read_deadline <= now:
             self.read_deadline = inf
             if self._body and not self._lingering:
-                self._front.slow(self, "slow_bodies", "sent nothing of a request's body in time")
+                self._front.slow(self.peer, "slow_bodies", "sent nothing of a request's body in time")
                 self._request_failed(408, "the request body did not arrive in time")
             elif self._buffer and not self._lingering:
                 self.refuse(408, "the request head did not arrive in time")
             else:
                 if not self._requests:
-                    self._front.slow(self, "connections_unused")
+                    self._front.slow(self.peer, "connections_unused")
                 self._close()

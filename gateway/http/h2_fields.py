@@ -50,21 +50,31 @@ def sorted_fields(fields: Iterable[tuple[bytes, bytes]], table: FieldTable) -> t
         MessageError: the message is malformed: a name that is not in lower case or no name at all, a value that
             HTTP/1.1 could not carry, or a field that belongs to a connection of HTTP/1.1.
     """
-    known = table.known
+    known = table.pairs
     lines = []
     ours = []
-    for name, value in fields:
-        line = b"%b: %b" % (name, value)
-        field = known.get(line) or table.learn(line)
-        if field.name != name or value != value.strip(b" \t"):
-            raise MessageError(400, "a field name that is not in lower case, or a value with white space around it")
+    for pair in fields:
+        line, field = known.get(pair) or _learn(pair, table)
         kind = field.kind
         if not kind:
             lines.append(line)
-        elif kind in _CONNECTION_KINDS or name in _CONNECTION_SPECIFIC:
-            raise MessageError(400, f"the connection-specific field {name.decode()}")
-        elif kind is _TE and field.value.lower() != b"trailers":
-            raise MessageError(400, "a TE field that says more than trailers")
         elif kind is not _DROPPED:
             ours.append(field)
     return lines, ours
+
+
+def _learn(pair: tuple[bytes, bytes], table: FieldTable) -> tuple[bytes, Field]:
+    """Check a field and write it as a line; where the table remembers lines, it is remembered as it came, too."""
+    name, value = pair
+    line = b"%b: %b" % pair
+    field = table.known.get(line) or table.learn(line)
+    if field.name != name or value != value.strip(b" \t"):
+        raise MessageError(400, "a field name that is not in lower case, or a value with white space around it")
+    if field.kind in _CONNECTION_KINDS or name in _CONNECTION_SPECIFIC:
+        raise MessageError(400, f"the connection-specific field {name.decode()}")
+    if field.kind is _TE and field.value.lower() != b"trailers":
+        raise MessageError(400, "a TE field that says more than trailers")
+    learned = line, field
+    if line in table.known:
+        table.remember_pair(pair, learned)
+    return learned

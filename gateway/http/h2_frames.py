@@ -251,6 +251,11 @@ def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
     return _HEADER.pack(length >> 8, length & 0xFF, kind, flags, stream) + payload
 
 
+def header(kind: int, flags: int, stream: int, length: int) -> bytes:
+    """Write what stands before a payload of ``length`` bytes."""
+    return _HEADER.pack(length >> 8, length & 0xFF, kind, flags, stream)
+
+
 def headers(stream: int, block: bytes, max_size: int, *, ended: bool) -> bytes:
     """Write a header block as HEADERS and as many CONTINUATION frames as it takes."""
     if len(block) <= max_size:

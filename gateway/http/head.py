@@ -22,11 +22,12 @@ UNTIL_CLOSE = -2
 class RequestHead(NamedTuple):
     """A request as the wire said it, checked.
 
-    ``target`` is the path with its query, in origin-form, or "*" for an OPTIONS about the gateway itself; ``host`` is
-    what the client named, port included, from the target when that was absolute (RFC 9112 section 3.2.2); ``lines`` are
-    the end-to-end field lines as they came; ``forwarded`` those that an earlier proxy may have added; ``length`` the
-    body's: 0, a number, or ``CHUNKED``; ``takes_trailers`` says that the client does not drop them (TE: trailers, RFC
-    9110 section 10.1.4); ``upgrade`` names the protocols that the client would rather speak (section 7.8).
+    ``target`` is the path with its query, in origin-form, or "*" for an OPTIONS about the gateway itself;
+    ``minor_version`` is that of HTTP/1, or 2 for HTTP/2; ``host`` is what the client named, port included, from the
+    target when that was absolute (RFC 9112 section 3.2.2); ``lines`` are the end-to-end field lines as they came;
+    ``forwarded`` those that an earlier proxy may have added; ``length`` the body's: 0, a number, or ``CHUNKED``;
+    ``takes_trailers`` says that the client does not drop them (TE: trailers, RFC 9110 section 10.1.4);
+    ``upgrade`` names the protocols that the client would rather speak (section 7.8).
     """
 
     method: bytes
@@ -57,9 +58,9 @@ class ResponseHead(NamedTuple):
     upgrade: bytes = b""
 
 
-_METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}")
+METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}")
 # RFC 3986 does not allow "<>\^`{|} in a target, but browsers send some of them as they are; a fragment never travels.
-_ORIGIN_FORM = re.compile(rb"/[\x21\x22\x24-\x7e]*")
+ORIGIN_FORM = re.compile(rb"/[\x21\x22\x24-\x7e]*")
 _ABSOLUTE_FORM = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?#@\x00-\x20\x7f-\xff]+)(/?[\x21\x22\x24-\x7e]*)")
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?")
 _BODILESS = (204, 304)
@@ -91,6 +92,45 @@ def parse_request(head: bytes, table: FieldTable, max_fields: int) -> RequestHea
         raise MessageError(431, f"more than {max_fields} header fields")
     method, target, minor = _request_lines.get(first) or _request_line(first)
     lines, ours, options = _sorted(raw_lines, table)
+    said = meaning(ours, minor)
+    host = said.host
+    if host is None or target[0] != 0x2F:
+        host, target = _unusual(method, target, host, minor)
+    new = RequestHead(
+        method,
+        target,
+        minor,
+        host,
+        lines,
+        said.forwarded,
+        said.length or 0,
+        _keeps_alive(options, minor),
+        said.expects_continue,
+        said.request_id,
+        said.takes_trailers,
+        _protocols(ours) if b"upgrade" in options and minor and not said.length else b"",
+    )
+    table.remember(head, raw_lines, new)
+    return new
+
+
+class Meaning(NamedTuple):
+    """What a request's fields say to the gateway; None where they say nothing."""
+
+    host: bytes | None
+    length: int | None
+    forwarded: list[Field]
+    expects_continue: bool
+    request_id: bytes
+    takes_trailers: bool
+
+
+def meaning(ours: list[Field], minor: int) -> Meaning:
+    """Put together what fields say to the gateway, whichever HTTP they came in.
+
+    Raises:
+        MessageError: 400, the fields contradict each other.
+    """
     host = length = None
     request_id = b""
     chunked = expects_continue = takes_trailers = False
@@ -106,32 +146,13 @@ def parse_request(head: bytes, table: FieldTable, max_fields: int) -> RequestHea
         elif kind is _REQUEST_ID:
             request_id = field[2]
         elif kind is _EXPECT:
-            expects_continue = minor == 1
+            expects_continue = minor > 0
         elif kind is _TE:
             takes_trailers = takes_trailers or b"trailers" in field[2].lower()
         else:
             length, chunked = _framing(field, length, chunked=chunked, minor=minor)
-    if host is None or target[0] != 0x2F:
-        host, target = _unusual(method, target, host, minor)
-    length = CHUNKED if chunked else length or 0
-    keep_alive = _keeps_alive(options, minor)
-    upgrade = _protocols(ours) if b"upgrade" in options and minor and not length else b""
-    new = RequestHead(
-        method,
-        target,
-        minor,
-        host,
-        lines,
-        forwarded,
-        length,
-        keep_alive,
-        expects_continue,
-        request_id,
-        takes_trailers,
-        upgrade,
-    )
-    table.remember(head, raw_lines, new)
-    return new
+    length = CHUNKED if chunked else length
+    return Meaning(host, length, forwarded, expects_continue, request_id, takes_trailers)
 
 
 def _sorted(raw_lines: list[bytes], table: FieldTable) -> tuple[list[bytes], list[Field], tuple[bytes, ...]]:
@@ -196,11 +217,11 @@ def _request_line(line: bytes) -> tuple[bytes, bytes, int]:
         raise MessageError(505, "only HTTP/1.0 and HTTP/1.1 are spoken on this connection")
     else:
         raise MessageError(400, "malformed request line")
-    if _METHOD.fullmatch(method) is None:
+    if METHOD.fullmatch(method) is None:
         raise MessageError(400, "malformed method")
     if method == b"CONNECT":
         raise MessageError(405, "this is not a forward proxy: CONNECT is not served")
-    if _ORIGIN_FORM.fullmatch(target) is None and not target[:1].isalpha() and target != b"*":
+    if ORIGIN_FORM.fullmatch(target) is None and not target[:1].isalpha() and target != b"*":
         raise MessageError(400, "malformed request target")
     if len(line) <= _FIRST_LINE_BYTES:
         if len(_request_lines) >= _FIRST_LINES:

@@ -26,6 +26,9 @@ Record = tuple[float, str, "Peer", bytes, bytes, bytes, int, int, int, int, floa
 """Started (monotonic seconds), client address, connection, host, method, target, minor version, status, body bytes
 received and sent, seconds it took, upstream ("" for none), seconds until its first byte (0 for none), request id."""
 
+_PROTOCOLS = ("HTTP/1.0", "HTTP/1.1", "HTTP/2.0")
+"""By what a record calls the minor version: 2 stands for HTTP/2 (``http.head.RequestHead``)."""
+
 _BATCH = 64
 _MAX_WAITING_BYTES = 8 << 20
 # A pipe takes this much whole or not at all (POSIX), so the lines of several workers never mix.
@@ -145,7 +148,9 @@ def _escaped(value: str) -> str:
 
 
 def _json_line(record: Record, epoch: float) -> str:
-    started, client, peer, host, method, target, _, status, received, sent, took, upstream, waited, request_id = record
+    started, client, peer, host, method, target, minor, status, received, sent, took, upstream, waited, request_id = (
+        record
+    )
     moment = epoch + started
     second = int(moment)
     if second != _second:
@@ -153,7 +158,8 @@ def _json_line(record: Record, epoch: float) -> str:
     return (
         f'{{"time":"{_second_text}.{int((moment - second) * 1000):03d}Z","client":"{client}",'
         f'"server_name":"{_escaped(peer.server_name)}","host":"{host.decode("latin-1")}",'
-        f'"method":"{method.decode("latin-1")}","target":"{_escaped(target.decode("latin-1"))}","status":{status},'
+        f'"method":"{method.decode("latin-1")}","target":"{_escaped(target.decode("latin-1"))}",'
+        f'"protocol":"{_PROTOCOLS[minor]}","status":{status},'
         f'"received":{received},"sent":{sent},"us":{int(took * 1e6)},"upstream":"{upstream}",'
         f'"upstream_us":{int(waited * 1e6)},"tls":"{peer.tls_version}","cipher":"{peer.tls_cipher}",'
         f'"request_id":"{request_id.decode("latin-1")}"}}\n'
@@ -165,5 +171,5 @@ def _common_line(record: Record, epoch: float) -> str:
     second = int(epoch + started)
     if second != _second:
         _turn_to(second)
-    request = f"{method.decode()} {_escaped(target.decode('latin-1'))} HTTP/1.{minor}"
+    request = f"{method.decode()} {_escaped(target.decode('latin-1'))} {_PROTOCOLS[minor]}"
     return f'{client} - - [{_common_second_text}] "{request}" {status} {sent or "-"}\n'

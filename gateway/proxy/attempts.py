@@ -13,7 +13,7 @@ from gateway.errors import UpstreamError
 from gateway.proxy.affinity import request_key, sticky_line
 
 if TYPE_CHECKING:
-    from gateway.http.h1_server import H1Connection
+    from gateway.http.downstream import Downstream
     from gateway.http.head import RequestHead
     from gateway.http.proxy_protocol import Ends
     from gateway.http.upstream import UpstreamStream
@@ -31,7 +31,7 @@ class Attempts:
 
     deadline = inf
     _server: ProxyServer
-    _connection: H1Connection
+    _connection: Downstream
     _head: RequestHead
     _api: Api | None = None
     _target: Upstream  # from `_connect` on

@@ -21,7 +21,7 @@ from __future__ import annotations
 import re
 from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from gateway.errors import UpstreamError
 from gateway.http import responses
@@ -33,6 +33,7 @@ from gateway.routing.paths import target_path
 
 if TYPE_CHECKING:
     from gateway.config.settings import Limits
+    from gateway.http.downstream import Downstream
     from gateway.http.h1_server import H1Connection
     from gateway.http.upstream import UpstreamStream, UpstreamTunnel
     from gateway.observe.access_log import Record
@@ -60,7 +61,7 @@ class Exchange(Attempts):
     _status = _received = _sent = 0
     _first_byte = 0.0
 
-    def __init__(self, server: ProxyServer, connection: H1Connection, head: RequestHead) -> None:
+    def __init__(self, server: ProxyServer, connection: Downstream, head: RequestHead) -> None:
         self._server = server
         self._snapshot = server.snapshot
         self._connection = connection
@@ -227,9 +228,10 @@ class Exchange(Attempts):
         self._first_byte = monotonic()
         self._status = head.status
         self._upstream = None
+        connection = cast("H1Connection", self._connection)  # nobody else can ask for it (RFC 9113 section 8.6)
         tunnel = Tunnel(
             self._server,
-            self._connection,
+            connection,
             upstream,
             limits=self._snapshot.limits,
             websocket=head.upgrade.lower() == b"websocket",
@@ -237,7 +239,7 @@ class Exchange(Attempts):
             ended=self._tunnel_ended,
         )
         lines = [*head.lines, b"Connection: Upgrade", b"Upgrade: " + head.upgrade]
-        self._connection.upgrade(head.status_line, lines, tunnel)
+        connection.upgrade(head.status_line, lines, tunnel)
         return tunnel
 
     def _tunnel_ended(self, received: int, sent: int) -> None:

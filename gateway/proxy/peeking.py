@@ -27,6 +27,7 @@ class Peeking:
     __slots__ = ("_fd", "_seen", "_server", "_socket", "_waits", "_watching", "ends", "read_deadline", "resting_since")
 
     has_served = False
+    running = 0
 
     LIMIT: int
     BROKE_OFF: str
@@ -83,6 +84,11 @@ class Peeking:
         """Let the socket wake whoever reads it next as usual."""
         if self._seen:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+
+    def tick(self, now: float) -> None:
+        """Act on the deadline if it has passed."""
+        if self.read_deadline <= now:
+            self.expire()
 
     def expire(self) -> None:
         """Give up on a client that says nothing, or drips."""

@@ -20,6 +20,7 @@ from gateway.http import fields
 from gateway.http.downstream import Peer
 from gateway.http.forwarding import Forwarding
 from gateway.http.h1_server import H1Connection
+from gateway.http.h2_server import H2Connection
 from gateway.http.proxy_protocol import Ends
 from gateway.observe.access_log import AccessLog
 from gateway.proxy import room
@@ -31,6 +32,7 @@ from gateway.proxy.peeking import ProxyHeader
 from gateway.proxy.shares import Shares
 from gateway.proxy.sites import Sites
 from gateway.proxy.upstreams import Upstreams
+from gateway.tls.policy import HTTP2
 from gateway.tls.transport import TlsTransport
 
 if TYPE_CHECKING:
@@ -41,12 +43,16 @@ if TYPE_CHECKING:
 
     from gateway.certs.pem import CertificatePair
     from gateway.config.settings import Limits
+    from gateway.http.downstream import Connection, Downstream
     from gateway.http.fields import FieldTable
     from gateway.http.head import RequestHead
     from gateway.observe.events import EventLog
+    from gateway.proxy.peeking import Peeking
     from gateway.proxy.shares import Share
     from gateway.routing.policies import HostPolicy
     from gateway.routing.snapshot import Snapshot
+
+    Resident = Connection | Peeking  # a client's connection, or what may become one
 
 _TICK_SECONDS = 0.5
 _OTHER_FILES = 64
@@ -80,7 +86,7 @@ class ProxyServer:
         self.share = share or Shares().of(0)
         self.now = monotonic()
         self.draining = False
-        self._connections: set[H1Connection | Handshake | ProxyHeader] = set()
+        self._connections: set[Resident] = set()
         self._per_client: Counter[str] = Counter()
         self._hellos: deque[Handshake] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -105,31 +111,35 @@ class ProxyServer:
 
     # what connections ask for (http.downstream.Front)
 
-    def exchange(self, connection: H1Connection, head: RequestHead) -> Exchange:
+    def exchange(self, downstream: Downstream, head: RequestHead) -> Exchange:
         """Make the exchange of a request."""
-        return Exchange(self, connection, head)
+        return Exchange(self, downstream, head)
 
-    def refused(self, connection: H1Connection, status: int, reason: str) -> None:
+    def refused(self, peer: Peer, status: int, reason: str) -> None:
         """Log a request that was too malformed to be one."""
         self._counts["requests_refused"] += 1
-        address = connection.peer.address
-        self.event("request.refused", address, f"bad request from {address}: {reason}", status=status)
+        self.event("request.refused", peer.address, f"bad request from {peer.address}: {reason}", status=status)
         if status == 408:
             self._counts["slow_heads"] += 1
         if self._access_log is not None:
-            peer = connection.peer
             self._access_log.append(
                 (monotonic(), peer.address, peer, b"", b"-", b"-", 1, status, 0, 0, 0.0, "", 0.0, b"")
             )
 
-    def slow(self, connection: H1Connection, count: str, what: str = "") -> None:
+    def slow(self, peer: Peer, count: str, what: str = "") -> None:
         """Count a client that is given up for its slowness, and log what it did, unless that is nothing."""
         self._counts[count] += 1
         if what:
-            address = connection.peer.address
-            self.event("client.slow", address, f"{address} {what}", server_name=connection.peer.server_name)
+            self.event("client.slow", peer.address, f"{peer.address} {what}", server_name=peer.server_name)
 
-    def closed(self, connection: H1Connection) -> None:
+    def broken_off(self, peer: Peer, reason: str, *, flood: bool) -> None:
+        """Log an HTTP/2 connection that its client broke, or that floods us."""
+        kind = "flood" if flood else "error"
+        self._counts[f"http2_{kind}s"] += 1
+        message = f"HTTP/2 {kind} by {peer.address}: {reason}"
+        self.event(f"http2.{kind}", peer.address, message, server_name=peer.server_name)
+
+    def closed(self, connection: Connection) -> None:
         """Forget a connection."""
         self._forget(connection, connection.peer.address)
 
@@ -266,7 +276,13 @@ class ProxyServer:
         """Go from a finished handshake to requests."""
         self._counts["handshakes"] += 1
         self._connections.discard(handshake)
-        connection = H1Connection(self, self._peer(handshake.ends, tls, handshake.server_name, handshake.policy))
+        peer = self._peer(handshake.ends, tls, handshake.server_name, handshake.policy)
+        connection: H1Connection | H2Connection
+        if tls.get_alpn_proto_negotiated() == HTTP2:
+            self._counts["http2_connections"] += 1
+            connection = H2Connection(self, peer)
+        else:
+            connection = H1Connection(self, peer)
         self._connections.add(connection)
         TlsTransport(self.loop, sock, tls, connection, {"peername": handshake.ends.address, "socket": sock}).start()
 
@@ -295,14 +311,14 @@ class ProxyServer:
             policy=policy,
         )
 
-    def _forget(self, connection: H1Connection | Handshake, address: str) -> None:
+    def _forget(self, connection: Resident, address: str) -> None:
         client = one_client(address)
         self._per_client[client] -= 1
         if self._per_client[client] <= 0:
             del self._per_client[client]
         self._left(connection)
 
-    def _left(self, connection: H1Connection | Handshake | ProxyHeader) -> None:
+    def _left(self, connection: Resident) -> None:
         self._connections.discard(connection)
         if not self.draining:
             self.share.set(len(self._connections))
@@ -316,13 +332,7 @@ class ProxyServer:
         now = self.now = monotonic()
         self._complaints.tick(now)
         for connection in tuple(self._connections):
-            if connection.read_deadline <= now:
-                connection.expire()
-            elif isinstance(connection, H1Connection):
-                if connection.write_deadline <= now:
-                    connection.expire()
-                elif connection.exchange is not None and connection.exchange.deadline <= now:
-                    connection.exchange.expire()
+            connection.tick(now)
         self.upstreams.tick(now)
         if self._access_log is not None:
             self._access_log.flush()
@@ -338,9 +348,11 @@ class ProxyServer:
 
         ``changed`` are the names whose certificates changed, None when any may have.
         """
-        policy_changed = (snapshot.hosts, snapshot.limits.active_sites) != (
-            self.snapshot.hosts,
-            self.snapshot.limits.active_sites,
+        old = self.snapshot
+        policy_changed = (snapshot.hosts, snapshot.protocols, snapshot.limits.active_sites) != (
+            old.hosts,
+            old.protocols,
+            old.limits.active_sites,
         )
         self.sites.evict(None if policy_changed else changed)
         self._adopt(snapshot)
@@ -388,7 +400,7 @@ class ProxyServer:
             self._emptied.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._emptied.wait(), seconds)
-        cut = sum(1 for c in self._connections if isinstance(c, H1Connection) and c.exchange is not None)
+        cut = sum(connection.running for connection in self._connections)
         for connection in tuple(self._connections):
             connection.abort()
         self.upstreams.close()

@@ -65,7 +65,8 @@ class Sites:
             self._sites.move_to_end(key)
             return self._sites[key]
         pairs = self._find_pairs(name)
-        site = self._sites[key] = build_site(name, pairs, policy) if pairs else None
+        site = build_site(name, pairs, policy, protocols=snapshot.protocols) if pairs else None
+        self._sites[key] = site
         self._policies.add(policy)
         if len(self._sites) > snapshot.limits.active_sites:
             self._sites.popitem(last=False)

@@ -14,6 +14,7 @@ from gateway.routing.field_rules import effective_version, of_requests, of_respo
 from gateway.routing.paths import clean_path
 from gateway.routing.policies import HostPolicies, towards_upstreams
 from gateway.routing.router import Route, Router, host_name
+from gateway.tls.policy import HTTP1, HTTP2
 from gateway.tls.versions import TlsVersion
 
 if TYPE_CHECKING:
@@ -107,12 +108,14 @@ _DECISION_BYTES = 512
 class Snapshot:
     """Everything that decides about connections and requests.
 
-    ``hosts`` is None where plain HTTP is spoken; ``via`` the line that requests in HTTP/1.0 and 1.1 go on with.
+    ``hosts`` is None where plain HTTP is spoken; ``protocols`` are what is spoken over TLS, the preferred one first, by
+    their ALPN names; ``via`` are the lines that requests in HTTP/1.0, 1.1 and 2 go on with.
     """
 
     generation: int
     limits: Limits
     hosts: HostPolicies | None
+    protocols: tuple[bytes, ...]
     strict_sni: bool
     trusted_proxies: tuple[Network, ...]
     forwarded: Literal["x-forwarded", "forwarded", "both"]
@@ -120,7 +123,7 @@ class Snapshot:
     proxies: Proxies | None
     https_port: int
     hsts: bytes | None
-    via: tuple[bytes, bytes]
+    via: tuple[bytes, ...]
     close_connections: bool
     read_timeout: float
     write_timeout: float
@@ -180,6 +183,7 @@ def build(configuration: Configuration, generation: int) -> Snapshot:
         generation=generation,
         limits=limits,
         hosts=HostPolicies.of(configuration) if options.use_ssl else None,
+        protocols=(HTTP2, HTTP1) if options.enable_http2 else (HTTP1,),
         strict_sni=own.tls.strict_sni,
         trusted_proxies=networks(own.trusted_proxies),
         forwarded=own.forwarded,
@@ -187,7 +191,7 @@ def build(configuration: Configuration, generation: int) -> Snapshot:
         proxies=_proxies(own),
         https_port=(redirect and redirect.https_port) or settings.listen_port,
         hsts=b"Strict-Transport-Security: max-age=%d" % hsts_max_age if hsts_max_age else None,
-        via=(b"Via: 1.0 %b\r\n" % own.via.encode(), b"Via: 1.1 %b\r\n" % own.via.encode()) if own.via else (b"", b""),
+        via=tuple(b"Via: %b %b\r\n" % (v, own.via.encode()) if own.via else b"" for v in (b"1.0", b"1.1", b"2.0")),
         close_connections=settings.close_connections,
         read_timeout=options.read_timeout,
         write_timeout=options.write_timeout,

@@ -121,6 +121,11 @@ class Suite:
     strength: int
     words: frozenset[str]
 
+    @property
+    def fits_http2(self) -> bool:
+        """Whether HTTP/2 allows it: it is not of the kinds that RFC 9113 appendix A lists."""
+        return self.exchange != "RSA" and "CBC" not in self.words
+
 
 def _suite(iana: str, openssl: str) -> Suite:
     match = _IANA_NAME.fullmatch(iana)

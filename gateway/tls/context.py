@@ -35,7 +35,7 @@ from OpenSSL import SSL
 from OpenSSL._util import lib
 
 from gateway.errors import CertificateError, GatewayError
-from gateway.tls.policy import GROUPS, TlsPolicy
+from gateway.tls.policy import GROUPS, HTTP1, HTTP2, TlsPolicy
 from gateway.tls.versions import TlsVersion
 
 if TYPE_CHECKING:
@@ -98,12 +98,13 @@ def build_site(
     pairs: Sequence[CertificatePair],
     policy: TlsPolicy,
     *,
-    protocols: tuple[bytes, ...] = (b"http/1.1",),
+    protocols: tuple[bytes, ...] = (HTTP1,),
 ) -> Site:
     """Return the site ``name`` with its certificates, at most one of each key type.
 
-    ``protocols`` are what is spoken, the preferred one first (ALPN). A client that offers only others is
-    refused, as RFC 7301 section 3.2 demands: leniency would let it take our answers for another protocol's.
+    ``protocols`` are what is spoken, the preferred one first (ALPN); HTTP/2 only where the policy is fit for it
+    (``TlsPolicy.http2_minimum``). A client that offers only others is refused, as RFC 7301 section 3.2 demands:
+    leniency would let it take our answers for another protocol's.
     Raises CertificateError when OpenSSL does not take a pair.
     """
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
@@ -115,7 +116,7 @@ def build_site(
         context.load_tmp_dh(_DH_PARAMETERS)
     # At most 32 bytes. The policy is in it so that no session outlives the rules under which it was made.
     context.set_session_id(sha256(f"{name} {policy}".encode()).digest())
-    context.set_alpn_select_callback(_selector(protocols))
+    context.set_alpn_select_callback(_selector(protocols, policy.http2_minimum))
     options = SSL.OP_CIPHER_SERVER_PREFERENCE if policy.server_preference else 0
     for version, without in _WITHOUT.items():
         if not policy.minimum <= version <= policy.maximum:
@@ -192,10 +193,12 @@ def _path_of(public: bytes) -> Iterator[str]:
             yield file.name
 
 
-def _selector(protocols: tuple[bytes, ...]) -> Callable[[SSL.Connection, list[bytes]], bytes]:
-    def select(_: SSL.Connection, offered: list[bytes]) -> bytes:
+def _selector(
+    protocols: tuple[bytes, ...], http2_minimum: TlsVersion
+) -> Callable[[SSL.Connection, list[bytes]], bytes]:
+    def select(connection: SSL.Connection, offered: list[bytes]) -> bytes:
         for protocol in protocols:
-            if protocol in offered:
+            if protocol in offered and (protocol != HTTP2 or connection.get_protocol_version() >= http2_minimum):
                 return protocol
         names = b", ".join(offered).decode("ascii", "backslashreplace")
         raise NoApplicationProtocolError(f"no application protocol supported by both: client offers {names}")

@@ -11,6 +11,9 @@ from gateway.tls.versions import TlsVersion
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+HTTP1, HTTP2 = b"http/1.1", b"h2"
+"""What is spoken with clients, as ALPN names it (RFC 7301 section 6, RFC 9113 section 3.1)."""
+
 # Mozilla's "intermediate" list, version 5.8: the post-quantum hybrid first, then what every client has.
 GROUPS: tuple[str, ...] = ("X25519MLKEM768", "X25519", "P-256", "P-384")
 
@@ -49,6 +52,16 @@ class TlsPolicy:
     def security_level(self) -> int:
         """OpenSSL's level: 2 (112 bits) is its default; TLS 1.0 and 1.1 need 0 for their MD5 and SHA-1."""
         return 0 if self.minimum < TlsVersion.TLS1_2 else 2
+
+    @property
+    def http2_minimum(self) -> TlsVersion:
+        """The version from which HTTP/2 may be spoken: 1.2 where each cipher for it is allowed, else 1.3.
+
+        RFC 9113 section 9.2.2 demands ephemeral keys and authenticated encryption. Which cipher a client gets is not
+        known yet when the protocol is chosen (ALPN), so one that is not allowed leaves TLS 1.2 to HTTP/1.1.
+        """
+        fit = all(BY_OPENSSL_NAME[name].fits_http2 for name in self.ciphers)
+        return TlsVersion.TLS1_2 if fit else TlsVersion.TLS1_3
 
     @property
     def uses_dhe(self) -> bool:

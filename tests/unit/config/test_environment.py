@@ -124,7 +124,7 @@ def test_nodes_that_yaml_aliases_may_share_stay_as_they_are() -> None:
             "warning: TYK_GW_FROBNICATE: this variable is not known, so it is ignored (remove it",
         ),
         ("TYK_GW_STORAGE_HOST", "redis", "note: TYK_GW_STORAGE_HOST: exists in Tyk"),
-        ("TYK_GW_HTTPSERVEROPTIONS_ENABLEHTTP2", "true", "note: TYK_GW_HTTPSERVEROPTIONS_ENABLEHTTP2: exists in Tyk"),
+        ("TYK_GW_HTTPSERVEROPTIONS_FLUSHINTERVAL", "1", "note: TYK_GW_HTTPSERVEROPTIONS_FLUSHINTERVAL: exists in Tyk"),
         ("TYK_GW_TRACER_NAME", "x", "note: TYK_GW_TRACER_NAME: exists in Tyk"),
         ("TYK_GW_LISTENPORT_X", "x", "warning: TYK_GW_LISTENPORT_X: this variable is not known"),
         (

@@ -52,8 +52,8 @@ def test_a_line_says_everything_that_matters(tmp_path: Path) -> None:
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line.pop("time"))
     assert line == {
         "client": "192.0.2.1", "server_name": 'odd"\\name', "host": "a.test", "method": "GET", "target": '/q?"\\',
-        "status": 200, "received": 3, "sent": 97, "us": 12300, "upstream": "http://u:1", "upstream_us": 10000,
-        "tls": "TLSv1.3", "cipher": "C", "request_id": "id-1",
+        "protocol": "HTTP/1.1", "status": 200, "received": 3, "sent": 97, "us": 12300, "upstream": "http://u:1",
+        "upstream_us": 10000, "tls": "TLSv1.3", "cipher": "C", "request_id": "id-1",
     }  # fmt: skip
 
 

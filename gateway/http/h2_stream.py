@@ -1,0 +1,327 @@
+"""A stream of an HTTP/2 connection: one request and its response, with flow control both ways (RFC 9113 section 5).
+
+The request's body goes to the exchange as it comes; the client may send more only when the exchange has taken it, so at
+most one window is held anywhere. Of the response at most what the exchange delivers at once waits here: it is told to
+pause before it is read on. What waits is sent by the connection, in turns with its other streams.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from math import inf
+from typing import TYPE_CHECKING
+
+from gateway.errors import Http2Error
+from gateway.http import h2_frames as frames
+from gateway.http.h2_fields import field_block
+from gateway.http.h2_frames import END_STREAM, MAX_FRAME_SIZE, MAX_WINDOW, WINDOW, ErrorCode, FrameType
+from gateway.http.h2_head import encode_response
+
+if TYPE_CHECKING:
+    from gateway.http.downstream import Exchange, Peer
+    from gateway.http.h2_server import H2Connection
+    from gateway.http.head import RequestHead
+
+_NO_TRAILERS: list[bytes] = []
+_DATA = int(FrameType.DATA)
+
+LITTLE = 256
+MOVED = 2
+"""What a DATA frame of ``LITTLE`` bytes or more is worth, and one that the window did not cut: see ``H2Connection``."""
+
+_SLOWEST = 1024
+"""Bytes that a client must take of a response within ``write_idle_timeout``. Less is a stream that is held."""
+
+
+class H2Stream:
+    """A stream that the client has opened and that has not ended in both directions."""
+
+    __slots__ = (
+        "_body_ended",
+        "_connection",
+        "_held",
+        "_length",
+        "_limits",
+        "_mark",
+        "_paused",
+        "_pending",
+        "_read_limit",
+        "_received",
+        "_response_ended",
+        "_trailers",
+        "_window_left",
+        "_write_limit",
+        "exchange",
+        "id",
+        "peer",
+        "read_deadline",
+        "remote_ended",
+        "window",
+        "write_deadline",
+    )
+
+    def __init__(self, connection: H2Connection, number: int, window: int, *, remote_ended: bool) -> None:
+        self._connection = connection
+        self.peer: Peer = connection.peer
+        self.id = number
+        self._limits = connection.front.limits
+        self.exchange: Exchange | None = None
+        self.window = window
+        """What the client takes of the response at present; negative when it changed its mind."""
+        self.remote_ended = self._body_ended = remote_ended
+        self._pending: deque[memoryview] | None = None
+        self._trailers = _NO_TRAILERS
+        self._response_ended = self._paused = self._held = False
+        self._received = self._mark = 0
+        self._length = 0
+        self._window_left = WINDOW
+        self.read_deadline = self.write_deadline = self._read_limit = self._write_limit = inf
+
+    def __repr__(self) -> str:
+        """Show which, and what it waits for."""
+        state = "sending" if self._response_ended else "answering" if self._body_ended else "receiving"
+        return f"<H2Stream {self.id} {state} window={self.window}>"
+
+    def start(self, exchange: Exchange, head: RequestHead) -> None:
+        """Begin the request."""
+        self.exchange = exchange
+        if not self._body_ended:
+            front = self._connection.front
+            self._length = head.length
+            self._body_ended = head.length == 0
+            if front.read_timeout:
+                self._read_limit = front.now + front.read_timeout
+            self._await_body()
+        exchange.start()
+        if not self._response_ended:
+            self._limits = exchange.client_limits or self._limits
+            if self.read_deadline < inf:  # the API, which is known now, may have its own patience
+                self._await_body()
+
+    # the request's body
+
+    def receive(self, data: bytes, size: int, *, ended: bool) -> None:
+        """Take DATA that took ``size`` bytes of the window, padding included."""
+        self._window_left -= size
+        if self._window_left < 0:
+            raise Http2Error(ErrorCode.FLOW_CONTROL_ERROR, "more DATA than the stream's window", self.id)
+        self._received += len(data)
+        self._check_length(ended=ended)
+        self.remote_ended = ended
+        if not self._body_ended and self.exchange is not None:
+            done = ended or self._received == self._length
+            if done or data:
+                self._deliver(data, done=done, trailers=_NO_TRAILERS)
+        if not (ended or self._paused or self._response_ended):
+            self._allow_more()
+
+    def receive_trailers(self, lines: list[bytes]) -> None:
+        """Take the trailer section that ends the request."""
+        self.remote_ended = True
+        self._check_length(ended=True)
+        if not self._body_ended and self.exchange is not None:
+            self._deliver(b"", done=True, trailers=lines)
+
+    def _check_length(self, *, ended: bool) -> None:
+        """RFC 9113 section 8.1.1: the DATA must come to what Content-Length says."""
+        if self._length >= 0 and (self._received > self._length or (ended and self._received < self._length)):
+            raise Http2Error(ErrorCode.PROTOCOL_ERROR, "the body is not as long as its Content-Length", self.id)
+
+    def _deliver(self, data: bytes, *, done: bool, trailers: list[bytes]) -> None:
+        self._body_ended = done
+        self._await_body()
+        assert self.exchange is not None
+        self.exchange.request_body(data, ended=done, trailers=trailers)
+
+    def _await_body(self) -> None:
+        if self._body_ended or self._paused:
+            self.read_deadline = inf
+        else:
+            front = self._connection.front
+            self.read_deadline = min(front.now + self._limits.body_idle_timeout, self._read_limit)
+
+    def _allow_more(self) -> None:
+        """Give the client its window back, in portions that are worth a frame."""
+        if self._window_left <= WINDOW // 2:
+            self._connection.write(frames.window_update(self.id, WINDOW - self._window_left))
+            self._window_left = WINDOW
+
+    def pause_body(self) -> None:
+        """Give back no window; the client is not to blame for the time that follows."""
+        self._paused = True
+        self.read_deadline = inf
+
+    def resume_body(self) -> None:
+        """Let the client send on."""
+        self._paused = False
+        if not (self._body_ended or self._response_ended):
+            self._await_body()
+            self._allow_more()
+
+    # the response
+
+    def interim(self, status_line: bytes, lines: list[bytes]) -> None:
+        """Send a 1xx response."""
+        self._connection.write_headers(self.id, encode_response(status_line, lines), ended=False)
+
+    def respond(self, status_line: bytes, lines: list[bytes], length: int, body: bytes, *, ended: bool) -> None:
+        """Send a response's head and the part of its body that is there."""
+        if length > 0:
+            lines.append(b"content-length: %d" % length)
+        connection = self._connection
+        connection.write_headers(self.id, encode_response(status_line, lines), ended=ended and not body)
+        if not ended:
+            front = connection.front
+            if front.write_timeout:
+                self.write_deadline = self._write_limit = front.now + front.write_timeout
+            if self._held and self.exchange is not None:  # it had no upstream yet that could be held
+                self.exchange.pause_response()
+        if body:
+            self.send_body(body, _NO_TRAILERS, ended=ended)
+        elif ended:
+            self._end_response()
+            connection.finished(self)
+
+    def send_body(self, data: bytes, trailers: list[bytes], *, ended: bool) -> None:
+        """Send more of the response's body, or keep what the client does not take yet."""
+        size = len(data)
+        connection = self._connection
+        if ended:
+            self._end_response()
+        if (
+            size <= self.window
+            and size <= connection.window
+            and size <= MAX_FRAME_SIZE
+            and not (self._pending or trailers or connection.blocked)
+        ):
+            if size or ended:
+                self.window -= size
+                connection.window -= size
+                connection.credit += MOVED
+                connection.write(frames.frame(_DATA, ended, self.id, data))
+            if ended:
+                connection.finished(self)
+            return
+        if self._pending is None:
+            self._pending = deque()
+        if data:
+            self._pending.append(memoryview(data))
+            connection.pending += size
+        self._trailers = trailers
+        connection.wait(self)
+
+    def send_some(self) -> bool:
+        """Send one frame of what waits; tell whether there is something that could follow at once."""
+        pending = self._pending
+        assert pending is not None
+        connection = self._connection
+        if pending:
+            piece = pending[0]
+            size = min(len(piece), MAX_FRAME_SIZE, self.window, connection.window)
+            if size <= 0:
+                return False
+            if size == len(piece) or size >= LITTLE:
+                connection.credit += MOVED
+            if size == len(piece):
+                pending.popleft()
+            else:
+                pending[0] = piece[size:]
+                piece = piece[:size]
+            self.window -= size
+            connection.window -= size
+            connection.pending -= size
+            self._mark += size
+            last = self._response_ended and not pending and not self._trailers
+            connection.write_data(self.id, piece, END_STREAM if last else 0)
+            if last:
+                connection.finished(self)
+                return False
+            if pending:
+                return True
+        if not self._response_ended:
+            self._caught_up()
+        elif self._trailers:
+            connection.write_headers(self.id, field_block(self._trailers), ended=True)
+            connection.finished(self)
+        else:
+            connection.write_data(self.id, memoryview(b""), END_STREAM)
+            connection.finished(self)
+        return False
+
+    @property
+    def waits(self) -> bool:
+        """Whether some of the response waits for the client."""
+        return bool(self._pending) or (self._response_ended and self._pending is not None)
+
+    def _end_response(self) -> None:
+        self.exchange = None
+        self._response_ended = True
+        self.read_deadline = inf
+
+    def _caught_up(self) -> None:
+        self.write_deadline = self._write_limit
+        if not self._connection.congested:
+            self.release()
+
+    def hold(self) -> None:
+        """Stop the response: the client does not read it, or not those beside it."""
+        if not self._held:
+            self._held = True
+            if self.exchange is not None:
+                self.exchange.pause_response()
+
+    def release(self) -> None:
+        """Let the response go on, unless its own client's window holds it."""
+        if self._held and not self._pending:
+            self._held = False
+            if self.exchange is not None:
+                self.exchange.resume_response()
+
+    def grow(self, increment: int) -> None:
+        """Let the client widen its window, or narrow it by a change of its settings."""
+        self.window += increment
+        if self.window > MAX_WINDOW:
+            raise Http2Error(ErrorCode.FLOW_CONTROL_ERROR, "a window of 2^31 bytes", self.id)
+
+    def abort(self) -> None:
+        """Break the response off."""
+        self._end_response()
+        self._connection.reset(self.id, ErrorCode.INTERNAL_ERROR)
+
+    # time, and the end
+
+    def await_client(self) -> None:
+        """Begin to count the time in which the client must take something."""
+        if self.write_deadline == self._write_limit:
+            self._mark = 0
+            patience = self._limits.write_idle_timeout
+            self.write_deadline = min(self._connection.front.now + patience, self._write_limit)
+
+    def tick(self, now: float) -> None:
+        """Act on the deadlines that have passed."""
+        exchange = self.exchange
+        if self.write_deadline <= now:
+            if self._write_limit > now and self._mark >= _SLOWEST:
+                self.write_deadline = self._write_limit
+                self.await_client()
+            else:
+                self._connection.held_up(self)
+        elif exchange is None:
+            return
+        elif exchange.deadline <= now:
+            exchange.expire()
+        elif self.read_deadline <= now:
+            self.read_deadline = inf
+            self._connection.front.slow(self.peer, "slow_bodies", "sent nothing of a request's body in time")
+            exchange.request_failed(408, "the request body did not arrive in time")
+
+    def abandon(self) -> None:
+        """Tell the exchange, if one runs, that nobody waits for it, and forget what waited."""
+        if self._pending:
+            self._connection.pending -= sum(map(len, self._pending))
+            self._pending.clear()
+        exchange = self.exchange
+        self._end_response()
+        self.write_deadline = inf
+        if exchange is not None:
+            exchange.abandoned()
