@@ -68,6 +68,7 @@ class Version(Section):
 
     tyk_only: ClassVar[frozenset[str]] = tyk_names.VERSION
 
+    name: str = Field("", description="informational")
     global_headers: HeaderLines = Field({}, description="request fields to set; values are sent as they are")
     global_headers_remove: tuple[HeaderName, ...] = Field((), description="request fields to remove")
     global_headers_disabled: bool = Field(default=False, description="ignore both")
@@ -81,8 +82,8 @@ class Version(Section):
 class VersionData(Section):
     """The versions of an API in Tyk."""
 
-    tyk_only: ClassVar[frozenset[str]] = tyk_names.VERSION_DATA
-
+    not_versioned: bool = Field(default=True, description="informational: an API has one version here")
+    default_version: str = Field("", description="informational")
     versions: dict[str, Version] = Field({}, description="one version, or several of which `Default` counts")
 
 

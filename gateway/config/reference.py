@@ -77,7 +77,6 @@ def document() -> str:
         _names("API definition", tyk_names.DEFINITION.difference(refusals.DEFINITION)),
         _names("`proxy`", tyk_names.PROXY),
         _names("`proxy.transport`", tyk_names.TRANSPORT),
-        _names("`version_data`", tyk_names.VERSION_DATA),
         _names("`version_data.versions`", tyk_names.VERSION),
     ]
     return "\n".join(parts)

@@ -69,9 +69,8 @@ HTTP_SERVER_OPTIONS = frozenset(_HTTP_SERVER_OPTIONS.split())
 DEFINITION = frozenset(_DEFINITION.split())
 PROXY = frozenset({"service_discovery"})
 TRANSPORT = frozenset({"proxy_url"})
-VERSION_DATA = frozenset({"default_version", "not_versioned"})
 VERSION = frozenset(
-    {"expires", "extended_paths", "ignore_endpoint_case", "name", "override_target", "paths", "use_extended_paths"}
+    {"expires", "extended_paths", "ignore_endpoint_case", "override_target", "paths", "use_extended_paths"}
 )
 
 # Go's field name, where it is not the key in capitals without underscores. Three of the keys are obeyed here.

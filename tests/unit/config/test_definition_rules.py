@@ -159,3 +159,9 @@ def test_a_connection_that_clients_share_cannot_say_whose_it_is(workshop: Worksh
     proxy = {"listen_path": "/", "target_url": "h2c://a:1/"}
     told = workshop.told({"apis": [api(proxy=proxy, gateway={"proxy_protocol": "v2"})]})
     assert "error: apis[0].gateway.proxy_protocol @ main.json:1: tells an upstream whose" in told
+
+
+def test_what_each_definition_of_tyk_says_of_versions_is_no_news(workshop: Workshop, api: Api) -> None:
+    version = {"name": "Default", "expires": "", "use_extended_paths": False, "paths": {"ignored": []}}
+    data = {"not_versioned": True, "default_version": "", "versions": {"Default": version}}
+    assert workshop.told({"apis": [api(version_data=data)]}) == ""

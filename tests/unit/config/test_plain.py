@@ -39,7 +39,7 @@ def test_words_are_what_their_keys_want_and_else_what_json_takes_them_for() -> N
         use_keyless: yes
         certificates: [certs/a.pem, 5]
         proxy: {listen_path: /, target_list: [10.0.0.1:80], tyks: {own: true}}
-        version_data: {not_versioned: true, versions: {Default: {name: 1, weight: 0.5, at: 1:30, none: ~}}}
+        version_data: {not_versioned: true, versions: {Default: {name: 1, rank: 1, weight: 0.5, at: 1:30, none: ~}}}
         tags: [on, "1", -3]
     """
     assert from_yaml(text) == {
@@ -51,7 +51,7 @@ def test_words_are_what_their_keys_want_and_else_what_json_takes_them_for() -> N
         "proxy": {"listen_path": "/", "target_list": ["10.0.0.1:80"], "tyks": {"own": True}},
         "version_data": {
             "not_versioned": True,
-            "versions": {"Default": {"name": 1, "weight": 0.5, "at": "1:30", "none": None}},
+            "versions": {"Default": {"name": "1", "rank": 1, "weight": 0.5, "at": "1:30", "none": None}},
         },
         "tags": ["on", "1", -3],
     }
