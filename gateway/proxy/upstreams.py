@@ -41,7 +41,7 @@ class Upstreams:
         self._cookie_key = cookie_key
         self._pools: dict[str, Pool] = {}
         self._apis: dict[str, Api] = {}
-        self._balancers: tuple[Balancer, ...] = ()
+        self._unsettled: set[str] = set()  # APIs of which time will change the weights
         self._down: frozenset[str] = frozenset()
 
     def pool(self, upstream: Upstream) -> Pool:
@@ -61,6 +61,7 @@ class Upstreams:
         self.pool(upstream).failures += 1
         seconds = balancer.failed(upstream, self._clock()) if balancer is not None else 0.0
         if balancer is not None and seconds:
+            self._unsettled.add(balancer.api_id)
             self._events.warning(
                 "upstream.ejected",
                 f"upstream {upstream.name} is left out for {seconds:g} s: {error}",
@@ -79,7 +80,6 @@ class Upstreams:
                 api.balancer.begin(now, self._cookie_key, earlier.balancer if earlier is not None else None)
                 api.balancer.probed(self._down, now)
         self._apis = snapshot.apis
-        self._balancers = tuple(snapshot.balancers())
         for key in self._pools.keys() - snapshot.upstream_keys:
             self._pools.pop(key).retire()
         self.resolver.keep({pool.upstream.target.host for pool in self._pools.values()})
@@ -87,8 +87,10 @@ class Upstreams:
     def probed(self, down: frozenset[str]) -> None:
         """Take what control's probes found: the hosts that are down, as `Balancer.probed` has them."""
         self._down = down
-        for balancer in self._balancers:
-            balancer.probed(down, self._clock())
+        for api_id, api in self._apis.items():
+            if api.balancer is not None:
+                api.balancer.probed(down, self._clock())
+                self._unsettled.add(api_id)
 
     def tick(self, now: float) -> None:
         """Close what was idle for long, look up names again, and let targets back in."""
@@ -96,8 +98,12 @@ class Upstreams:
             pool.expire(now)
             if pool.idle or pool.in_flight:
                 self.resolver.refresh(pool.upstream.target.host, pool.upstream.dns_interval)
-        for balancer in self._balancers:
-            balancer.refresh(now)
+        for api_id in tuple(self._unsettled):
+            api = self._apis.get(api_id)
+            if api is None or api.balancer is None or not api.balancer.pending(now):
+                self._unsettled.discard(api_id)
+            if api is not None and api.balancer is not None:
+                api.balancer.refresh(now)
 
     def _moved(self, host: str, addresses: frozenset[str]) -> None:
         for pool in self._pools.values():

@@ -33,31 +33,36 @@ class Balancer:
         self.cookie = options.cookie or f"gateway_{sha256(api.api_id.encode()).hexdigest()[:8]}"
         self.key_from = {"hash": options.hash_on, "sticky": f"cookie:{self.cookie}"}.get(options.policy, "")
         self._options = options
-        self._names = tuple(f"{upstream.name}{upstream.target.base_path.decode()}" for upstream in upstreams)
+        targets = [upstream.target for upstream in upstreams]
+        self._names = tuple(f"{one.scheme} {one.host} {one.port} {one.base_path!r} {one.query!r}" for one in targets)
         self._weighted = tuple(weights)
+        self.places = (self._names, self._weighted)
         self.health = Health(api.gateway.health, self._names, self._weighted)
         self._probed = api.proxy.check_host_against_uptime_tests
         self._weights: tuple[int, ...] = ()
         self.turns: Iterator[Upstream] | None = None
         """What `choose` comes to where neither the request nor earlier attempts count; but ``requests`` must."""
-        self._policy: Policy = RoundRobin()
+        self.policy: Policy = RoundRobin()
         self._budget = RetryBudget(0, 0, 0.0)
 
     def begin(self, now: float, key: bytes, before: Balancer | None) -> None:
         """Serve from now on, with what ``before``, the API's balancer until now, knew of the same targets."""
         if before is not None:
             self.health.inherit(before.health)
-        self._policy = self._make_policy(key)
+        self.policy = self._make_policy(key, before)
         self._budget = RetryBudget(self._options.retry_share, self._options.retry_floor, now)
         self.refresh(now)
 
-    def _make_policy(self, key: bytes) -> Policy:
+    def _make_policy(self, key: bytes, before: Balancer | None) -> Policy:
         match self._options.policy:
             case "round_robin":
                 return RoundRobin()
             case "least_requests":
                 return LeastRequests()
             case "hash":
+                # A ring takes a millisecond: a reload of a thousand APIs must not stop traffic for a second.
+                if before is not None and isinstance(before.policy, HashRing) and before.places == self.places:
+                    return before.policy
                 return HashRing(self._names, self._weighted)
             case "sticky":
                 return Sticky(key, self.api_id, self._names)
@@ -74,11 +79,11 @@ class Balancer:
             return next(self.turns)
         if not any(self._weights):
             return None
-        return self.upstreams[self._policy.choose(key, lambda index: load(self.upstreams[index]))]
+        return self.upstreams[self.policy.choose(key, lambda index: load(self.upstreams[index]))]
 
     def cookie_value(self, upstream: Upstream) -> bytes | None:
         """What the cookie of a client must say to lead to ``upstream``; None where no cookie leads anywhere."""
-        return self._policy.tokens[upstream.index] if isinstance(self._policy, Sticky) else None
+        return self.policy.tokens[upstream.index] if isinstance(self.policy, Sticky) else None
 
     def failed(self, upstream: Upstream, now: float) -> float:
         """Note a failure of ``upstream``; return the seconds for which it is out now, 0 if it is not."""
@@ -94,10 +99,13 @@ class Balancer:
 
     def probed(self, down: Collection[str], now: float) -> None:
         """Note which hosts are down, as `uptime.host_key` names them."""
-        if self._probed:
-            hosts = (host_key(self.api_id, one.target.host, one.target.port) for one in self.upstreams)
-            self.health.probed(down, hosts, now)
-            self.refresh(now)
+        hosts = (host_key(self.api_id, one.target.host, one.target.port) for one in self.upstreams)
+        self.health.probed(down if self._probed else (), hosts, now)
+        self.refresh(now)
+
+    def pending(self, now: float) -> bool:
+        """Whether time alone will change the weights."""
+        return self.health.pending(now)
 
     def refresh(self, now: float) -> None:
         """Let the policy know what time, failures and probes have changed."""
@@ -107,6 +115,6 @@ class Balancer:
         self._weights = weights
         self.turns = None
         if any(weights):
-            self._policy.weigh(weights)
-            if isinstance(self._policy, RoundRobin):
-                self.turns = map(self.upstreams.__getitem__, self._policy.turns)
+            self.policy.weigh(weights)
+            if isinstance(self.policy, RoundRobin):
+                self.turns = map(self.upstreams.__getitem__, self.policy.turns)

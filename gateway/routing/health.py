@@ -106,6 +106,11 @@ class Health:
                 condition.ejected_until = 0.0
             condition.down = host in down
 
+    def pending(self, now: float) -> bool:
+        """Whether time alone will change the weights: something is out, or has its slow start."""
+        slow = self.rules.slow_start
+        return any(condition.ejected_until > now or condition.back + slow > now for condition in self.conditions)
+
     def weights(self, now: float) -> tuple[int, ...]:
         """The effective weights, in units of 1 / `SCALE`; 0 is out. All 0: every host is down."""
         found = [

@@ -18,8 +18,6 @@ from gateway.tls.policy import HTTP1, HTTP2
 from gateway.tls.versions import TlsVersion
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from gateway.config.definitions import ApiDefinition
     from gateway.config.load import Configuration
     from gateway.config.networks import Network
@@ -155,10 +153,6 @@ class Snapshot:
             return api.admission
         name = host_name(host)
         return replace(api.admission or Admission(), host=name, policy=self.hosts.of_host(name))
-
-    def balancers(self) -> Iterator[Balancer]:
-        """Those of the APIs that have one."""
-        return (api.balancer for api in self.apis.values() if api.balancer is not None)
 
 
 def renumbered(snapshot: Snapshot, generation: int) -> Snapshot:

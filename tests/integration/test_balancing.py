@@ -152,6 +152,25 @@ async def test_a_target_that_refuses_is_retried_elsewhere_and_then_left_out(tmp_
             assert states[0].ejected > 0 == states[1].ejected
 
 
+async def test_a_target_that_works_again_is_let_in_when_its_time_is_over(tmp_path: Path) -> None:
+    sock = socket.socket()
+    sock.bind(("127.0.0.1", 0))
+    port = sock.getsockname()[1]
+    sock.close()
+    async with named_upstreams(1) as ups:
+        rules = {"failures": 1, "ejection_time": 0.1, "max_ejection_time": 0.1}
+        config = configuration(balanced([f"http://127.0.0.1:{port}/", ups[0].url], health=rules))
+        async with front(tmp_path, config) as gate:
+            assert await bodies(gate, 2) == [b"0", b"0"]
+            await gate.logged("event=upstream.ejected")
+            gate.server.apply(snapshot.build(config, 2), frozenset())  # the ejection ends under another snapshot
+            async with await asyncio.start_server(serve_new, "127.0.0.1", port):
+                balancer = gate.server.snapshot.apis["balanced"].balancer
+                assert balancer is not None
+                await until(lambda: balancer._weights == (100, 100))
+                assert set(await bodies(gate, 4)) == {b"0", b"new"}
+
+
 async def test_a_request_with_a_body_is_sent_elsewhere_when_nothing_of_it_was_sent(tmp_path: Path) -> None:
     async with upstream() as up:
         async with front(tmp_path, configuration(balanced([unused_url(), up.url]))) as gate:
@@ -261,6 +280,9 @@ async def test_all_hosts_down_is_a_503_with_retry_after(tmp_path: Path) -> None:
             assert await bodies(gate, 4) == [b"1"] * 4
             gate.server.apply(snapshot.build(configuration(definition), 2), frozenset())
             assert await bodies(gate, 4) == [b"1"] * 4
+            definition["proxy"]["check_host_against_uptime_tests"] = False
+            gate.server.apply(snapshot.build(configuration(definition), 3), frozenset())
+            assert set(await bodies(gate, 4)) == {b"0", b"1"}
 
 
 # bounds
