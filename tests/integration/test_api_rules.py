@@ -6,8 +6,10 @@ import gzip
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.front import api, configuration, front, until
-from support.upstream import Connection, ok, upstream
+
+from tests.support.front import api, configuration, front, until
+from tests.support.h2_client import H2Client, request
+from tests.support.upstream import Connection, ok, upstream
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,6 +55,29 @@ async def test_what_is_removed_does_not_come_late_as_a_trailer(tmp_path: Path) -
         response = await client.ask(b"POST / HTTP/1.1", HOST, b"Transfer-Encoding: chunked", body=body)
         client.close()
     assert (response.body, response.field(b"X-Kept"), response.field(b"X-Gone")) == (b"", [b"1"], [])
+
+
+async def test_rules_hold_for_http_2_clients_as_well(tmp_path: Path) -> None:
+    async def script(connection: Connection) -> None:
+        await connection.request()
+        await connection.send(ok(b"hello", b"Server: secret/1.0"))
+
+    rules = {
+        "request_headers": {"set": {"X-Set": "gateway"}, "remove": ["Cookie"]},
+        "response_headers": {"add": {"X-Frame-Options": "DENY"}, "remove": ["server"]},
+        "body_bytes": 3,
+    }
+    closed = api("http://127.0.0.1:1/", "/closed/", gateway={"blocked_networks": ["127.0.0.0/8"]})
+    async with upstream(script) as up, front(tmp_path, configuration(api(up.url, gateway=rules), closed)) as gate:
+        client = await H2Client.connect(gate)
+        answer = await client.get("/", ("x-set", "client"), ("cookie", "a=b"))
+        assert (answer.value("x-frame-options"), answer.value("server")) == ("DENY", None)
+        assert (await client.get("/closed/")).status == 403
+        assert (await client.answer(client.ask(request("/", "POST"), b"four"))).status == 413
+        client.close()
+    lines = up.requests[0].split(b"\r\n")
+    assert b"X-Set: gateway" in lines
+    assert not any(line.lower().startswith((b"cookie", b"x-set: client")) for line in lines)
 
 
 async def test_rules_do_not_leak_into_the_next_response_with_the_same_head(tmp_path: Path) -> None:

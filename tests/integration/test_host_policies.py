@@ -8,10 +8,11 @@ import ssl
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.front import AUTHORITY, Front, api, client_context, configuration, front
-from support.upstream import upstream
 
 from gateway.routing import snapshot
+from tests.support.front import AUTHORITY, Front, api, client_context, configuration, front
+from tests.support.h2_client import H2Client, request
+from tests.support.upstream import upstream
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,6 +75,16 @@ async def test_a_request_on_a_connection_of_another_policy_is_misdirected(tmp_pa
         ("strict", "strict"): 200,
         ("strict", "STRICT"): 200,
     }
+
+
+async def test_a_stream_for_a_host_of_another_policy_is_misdirected_and_its_siblings_are_served(tmp_path: Path) -> None:
+    async with upstream() as up:
+        config = configuration(*hosts(up.url, policies={"strict.test": {"min_version": 772}}))
+        async with front(tmp_path, config) as gate:
+            client = await H2Client.connect(gate)
+            asked = [client.ask(request("/", host=host)) for host in ("localhost", "strict.test", "other.test")]
+            assert [(await client.answer(stream)).status for stream in asked] == [200, 421, 200]
+            client.close()
 
 
 async def test_a_policy_that_changes_holds_for_new_connections_and_cuts_none(tmp_path: Path) -> None:

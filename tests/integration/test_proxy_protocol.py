@@ -10,11 +10,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.front import Client, Front, api, client_context, configuration, front, until
-from support.upstream import upstream
 
 from gateway.http.proxy_protocol import Ends, encode
 from gateway.proxy.peeking import ProxyHeader
+from tests.support.front import Client, Front, api, client_context, configuration, front, until
+from tests.support.upstream import upstream
 
 if TYPE_CHECKING:
     from pathlib import Path
