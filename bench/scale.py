@@ -100,7 +100,7 @@ class Gateway:
 
     @classmethod
     def prepare(cls, home: Path, domains: int) -> Gateway:
-        """Configure it and fill its store."""
+        """Configure it."""
         home.mkdir()
         port, control = free_ports(2)
         settings = {
@@ -114,7 +114,6 @@ class Gateway:
                       "proxy": {"listen_path": "/", "target_url": "http://127.0.0.1:1/"}}],
         }  # fmt: skip
         (home / "gateway.json").write_text(json.dumps(settings))
-        fill(home / "data", home / "gateway.json", domains)
         return cls(home, domains, port, control)
 
     def start(self) -> float:
@@ -167,14 +166,14 @@ class Gateway:
     def memory_mb(self) -> float:
         """Give the mean of the memory of its workers, which the kernel's listening socket tells from control."""
         assert self.process is not None
-        listening = _listening_inode(self.port)
-        workers = [pid for pid in session(self.process.pid) if pid != self.process.pid and _holds(pid, listening)]
-        return sum(_pss_mb(pid) for pid in workers) / len(workers)
+        listening = listening_inode(self.port)
+        workers = [pid for pid in session(self.process.pid) if pid != self.process.pid and holds(pid, listening)]
+        return sum(pss_mb(pid) for pid in workers) / len(workers)
 
     def all_memory_mb(self) -> float:
         """Give the memory of all of its processes."""
         assert self.process is not None
-        return sum(map(_pss_mb, session(self.process.pid)))
+        return sum(map(pss_mb, session(self.process.pid)))
 
     def store_mb(self) -> float:
         """Give the size of its store, write-ahead log included."""
@@ -209,11 +208,13 @@ class Gateway:
                 yield taken
 
 
-def _pss_mb(pid: int) -> float:
+def pss_mb(pid: int) -> float:
+    """Give the memory of a process."""
     return parse_pss((PROC / str(pid) / "smaps_rollup").read_text()) / 1024
 
 
-def _listening_inode(port: int) -> str:
+def listening_inode(port: int) -> str:
+    """Give the kernel's number of a listening socket."""
     for line in (PROC / "net/tcp").read_text().splitlines()[1:]:
         fields = line.split()
         if fields[3] == "0A" and fields[1].endswith(f":{port:04X}"):
@@ -221,7 +222,8 @@ def _listening_inode(port: int) -> str:
     raise RuntimeError(f"nobody listens on port {port}")
 
 
-def _holds(pid: int, inode: str) -> bool:
+def holds(pid: int, inode: str) -> bool:
+    """Whether a process has it."""
     return any(str(fd.readlink()) == f"socket:[{inode}]" for fd in (PROC / str(pid) / "fd").iterdir())
 
 
@@ -265,17 +267,24 @@ def main() -> int:
     """Measure, and print the table."""
     parser = argparse.ArgumentParser(prog="python -m bench.scale", description=__doc__)
     parser.add_argument("--domains", type=int, default=100_000, help="how many the large gateway has (%(default)s)")
+    parser.add_argument("--files", action="store_true", help="they are files, and not in the store")
     options = parser.parse_args()
+    from bench import scale_files  # noqa: PLC0415 - it builds on this module
+
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     columns: dict[int, dict[str, str]] = {}
     with tempfile.TemporaryDirectory(prefix="bench-scale-") as base:
         for domains in (FEW, options.domains):
             began = time.monotonic()
             gateway = Gateway.prepare(Path(base, str(domains)), domains)
-            tell(f"{domains:,} certificates made and stored in {time.monotonic() - began:.0f} s")
+            if options.files:
+                scale_files.write(gateway.home / "certs", range(domains))
+            else:
+                fill(gateway.home / "data", gateway.home / "gateway.json", domains)
+            tell(f"{domains:,} certificates made and kept in {time.monotonic() - began:.0f} s")
             columns[domains] = column = {}
             try:
-                for title, value in measure(gateway):
+                for title, value in (scale_files.measure if options.files else measure)(gateway):
                     column[title] = value
                     tell(f"  {title}: {value}")
             finally:

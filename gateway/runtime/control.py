@@ -141,8 +141,8 @@ class _Control:
         short, serving = self._roster.shortfalls(), self._roster.serving()
         workers = Status.PASS if not short else Status.WARN if serving else Status.FAIL
         said = "; ".join(short) or (
-            f"{serving} workers serve generation {self._roster.generation},"
-            f" {self._roster.counters().get('connections_open', 0)} connections are open"
+            f"generation {self._roster.generation}, workers that serve it: {serving},"
+            f" open connections: {self._roster.counters().get('connections_open', 0)}"
         )
         reload = self._reloads.last
         now = datetime.now(UTC)

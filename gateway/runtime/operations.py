@@ -156,7 +156,7 @@ class LiveOperations:
         deeds = [self._deed(actor, "put certificate", verdict.domain) for verdict in verdicts]
         refusals = [(deed, verdict.refusal) for deed, verdict in zip(deeds, verdicts, strict=True) if not verdict.pair]
         accepted = [deed for deed, verdict in zip(deeds, verdicts, strict=True) if verdict.pair]
-        async with self._told("put certificates", f"{len(good)} domains", actor), self._changing:
+        async with self._told("put certificates", f"{len(good)} of {len(verdicts)} domains", actor), self._changing:
             swaps = await self._write(lambda store: store.put_all(good, accepted, refusals))
             number = max((swap.generation for swap in swaps), default=self._roster.generation)
             changed = frozenset[str]().union(*(swap.changed for swap in swaps))

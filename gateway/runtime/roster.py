@@ -83,7 +83,7 @@ class Roster:
         """What keeps the workers from all serving the current generation, a reason each."""
         reasons = [worker.shortfall(self.generation) for worker in self._present.values()]
         absent = self._wanted() - len(self._present)
-        missing = [f"{absent} of {self._wanted()} workers are not there"] if absent > 0 else []
+        missing = [f"workers that are not there: {absent} of {self._wanted()}"] if absent > 0 else []
         return tuple([reason for reason in reasons if reason] + missing)
 
     def counters(self) -> dict[str, int]:

@@ -8,11 +8,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tarfile
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 from support.roles import PATIENCE, Gateway, Upstream, until
 
@@ -188,6 +190,31 @@ def test_an_import_of_a_directory_and_an_archive(gateway: Gateway, authority: Au
         assert serves(gateway, name, pair)
     again = imported(gateway, 0, "more.tar.gz")
     assert (again["imported"], again["unchanged"]) == (0, 1)
+
+
+def test_a_reload_is_in_the_audit_log_as_whoever_asked_for_it(gateway: Gateway) -> None:
+    with admin(gateway) as client:
+        assert client.get("/tyk/reload").json()["status"] == "ok"
+        until(lambda: ("secret", "127.0.0.1", "reload") in doers(client))
+        assert ("watched files", "", "reload") in doers(client)
+        before = client.get("/tyk/reload?block=true").json()
+        assert before["message"] == "nothing has changed"
+        gateway.signal(signal.SIGHUP)
+        until(lambda: ("SIGHUP", "", "reload") in doers(client))
+        assert client.get("/tyk/reload?block=true").json()["generation"] == before["generation"]
+        entries = client.get("/tyk/generations?limit=1000").json()["generations"]
+        assert [entry for entry in entries if not entry["subject"]] == []
+
+
+def admin(gateway: Gateway) -> httpx.Client:
+    secret = (gateway.directory / "data" / "admin.secret").read_text().strip()
+    url, headers = f"http://127.0.0.1:{gateway.control_port}", {"X-Tyk-Authorization": secret}
+    return httpx.Client(base_url=url, headers=headers, timeout=PATIENCE)
+
+
+def doers(client: httpx.Client) -> set[tuple[str, str, str]]:
+    entries = client.get("/tyk/generations?limit=1000").json()["generations"]
+    return {(entry["who"], entry["address"], entry["what"]) for entry in entries}
 
 
 def imported(gateway: Gateway, status: int, *paths: str) -> dict[str, Any]:

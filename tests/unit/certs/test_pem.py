@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import copy
+import functools
 import pickle
 from datetime import timedelta
 
+import hypothesis
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
+from hypothesis import strategies as st
 
 from gateway.certs import describe
-from gateway.certs.dates import check_dates
+from gateway.certs.dates import check_dates, quiet_period
 from gateway.certs.pem import MAX_CERTIFICATES, CertificatePair, check_names, parse_pair
 from gateway.certs.self_signed import Authority, self_signed
 from gateway.config.problems import Severity
@@ -361,6 +364,19 @@ def test_dates_are_judged_at_a_given_moment(pair, moment, severity, message):
 def test_nearly_over_is_a_month_or_a_quarter_of_a_short_life(days, left, warned):
     pair = self_signed("localhost", days=days)
     assert bool(check_dates(pair.chain, pair.not_after - timedelta(days=left))) == warned
+
+
+@hypothesis.given(seconds=st.integers(-10, 100 * 86400), days=st.integers(2, 90))
+def test_there_is_nothing_to_say_within_the_quiet_period_and_something_outside(seconds, days):
+    pair = _of_days(days)
+    begin, end = quiet_period(pair.chain)
+    moment = pair.not_before + timedelta(seconds=seconds)
+    assert (check_dates(pair.chain, moment) == ()) == (begin <= moment <= end)
+
+
+@functools.cache
+def _of_days(days):
+    return self_signed("localhost", days=days)
 
 
 def test_an_expired_issuer_in_the_chain_is_a_warning(odd, now):

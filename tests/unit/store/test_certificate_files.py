@@ -17,6 +17,7 @@ from gateway.store import certificate_files, file_status
 from gateway.store.audit import Deed
 from gateway.store.file_sources import Collected, collect
 from gateway.store.readings import FilesRead
+from gateway.store.schema import BEFORE_READINGS
 from gateway.store.sqlite import Store
 
 if TYPE_CHECKING:
@@ -227,6 +228,29 @@ def test_a_name_that_is_not_utf_8_is_told_and_harms_nobody(node: Node) -> None:
     (problem,) = node.look().problems
     assert "not UTF-8" in problem.message
     assert node.served("a.test") == [pair.fingerprint]
+
+
+def test_a_database_of_before_has_the_last_good_state_until_it_is_brought_on(node: Node) -> None:
+    old, new = node.issue("a.test"), node.issue("a.test")
+    node.bundle("a.pem", old)
+    node.look()
+    node.bundle("a.pem", new)
+    data_dir, newer = node.store._database.path.parent, node.store
+    newer._database.execute("DROP TABLE readings")
+    newer._database.execute(f"PRAGMA user_version = {BEFORE_READINGS}")
+    settings = Settings(
+        http_server_options=HttpServerOptions(use_ssl=True), gateway=GatewaySection(certificates_dir=node.directory)
+    )
+    configuration = Configuration(settings=settings, apis=(), warnings=(), files=())
+    with closing(Store.open(data_dir, writable=False)) as reader:
+        found = collect(configuration, NOW, reader, anew=False, most=0)
+    assert found.postponed == 1
+    with closing(Store.open(data_dir, writable=True)) as node.store:
+        files = FilesRead(NOW, tuple(map(str, found.unresolved)), found.readings)
+        node.store.publish(configuration, found.entries, found.default, "test", files=files)
+        assert node.served("a.test") == [old.fingerprint]
+        node.look()
+        assert node.served("a.test") == [new.fingerprint]
 
 
 def test_a_look_that_finds_nothing_new_leaves_the_generation(node: Node) -> None:
