@@ -109,7 +109,7 @@ async def office(path: Path, log: int, *, generation: int = 5, wanted: int = 1) 
 
 async def test_a_worker_that_is_up_to_date_hears_nothing_and_counts(tmp_path: Path, log: int) -> None:
     async with office(tmp_path, log) as it:
-        assert (it.roster.serving(), it.roster.shortfalls()) == (0, ("1 of 1 workers are not there",))
+        assert (it.roster.serving(), it.roster.shortfalls()) == (0, ("workers that are not there: 1 of 1",))
         await it.enter(1, 5)
         assert (it.roster.serving(), it.roster.shortfalls()) == (1, ())
 
