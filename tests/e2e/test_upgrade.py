@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.load import Load
+from support.restless import Load
 from support.roles import PATIENCE, Gateway, Upstream, until
 
 from gateway.certs.self_signed import Authority
