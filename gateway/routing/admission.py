@@ -31,7 +31,7 @@ class Admission:
         The connection was made for ``server_name`` and ``began_under`` a policy. One made for the very same host
         goes on when the host's policy has changed since: connections keep what they began with.
         """
-        if self.policy is not None and self.policy != began_under and self.host != server_name:
+        if self.policy is not None and self.host != server_name and self.policy != began_under:
             return 421, f"this connection was made for {server_name or 'no name'}, whose TLS differs: open another"
         if not self.admits(address):
             return 403, "access from this IP has been disallowed"

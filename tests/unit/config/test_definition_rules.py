@@ -165,3 +165,21 @@ def test_what_each_definition_of_tyk_says_of_versions_is_no_news(workshop: Works
     version = {"name": "Default", "expires": "", "use_extended_paths": False, "paths": {"ignored": []}}
     data = {"not_versioned": True, "default_version": "", "versions": {"Default": version}}
     assert workshop.told({"apis": [api(version_data=data)]}) == ""
+
+
+@pytest.mark.parametrize(
+    ("main", "line"),
+    [
+        (
+            {"gateway": {"proxy_protocol": {"proxies": []}}},
+            "error: gateway.proxy_protocol.proxies @ main.json:1: is empty",
+        ),
+        ({"gateway": {"proxy_protocol": {}}}, "error: gateway.proxy_protocol.proxies @ main.json:1: is required"),
+        (
+            {"http_server_options": {"xff_depth": 1}},
+            "warning: http_server_options.xff_depth @ main.json:1: has no effect",
+        ),
+    ],
+)
+def test_whom_to_believe_must_be_said(workshop: Workshop, main: dict[str, Any], line: str) -> None:
+    assert line in workshop.told(main)

@@ -47,6 +47,8 @@ def test_values_have_the_types_of_their_keys(workshop: Workshop, monkeypatch: py
         TYK_GW_PROXYDEFAULTTIMEOUT="1.5",
         TYK_GW_CLOSECONNECTIONS="1",
         TYK_GW_GATEWAY_TRUSTEDPROXIES="10.0.0.0/8,::1",
+        TYK_GW_GATEWAY_PROXYPROTOCOL_PROXIES="10.0.0.1",
+        TYK_GW_HTTPSERVEROPTIONS_XFFDEPTH="2",
         TYK_GW_GATEWAY_HTTPREDIRECT_PORT="80",
         TYK_GW_GATEWAY_ACCESSLOG="common",
         TYK_GW_SECRET="0123",
@@ -57,6 +59,9 @@ def test_values_have_the_types_of_their_keys(workshop: Workshop, monkeypatch: py
     assert (options.certificates[0].cert_file, options.certificates[0].key_file) == (Path.cwd() / "c", Path("/k"))
     assert (settings.proxy_default_timeout, settings.close_connections) == (1.5, True)
     assert settings.gateway.trusted_proxies == ("10.0.0.0/8", "::1")
+    assert settings.gateway.proxy_protocol is not None
+    assert settings.gateway.proxy_protocol.proxies == ("10.0.0.1",)
+    assert settings.http_server_options.xff_depth == 2
     assert settings.gateway.http_redirect is not None
     assert settings.gateway.http_redirect.port == 80
     assert settings.gateway.access_log.format == "common"
