@@ -239,6 +239,8 @@ class Exchange(Attempts):
             ended=self._tunnel_ended,
         )
         lines = [*head.lines, b"Connection: Upgrade", b"Upgrade: " + head.upgrade]
+        if self._set_cookie is not None:
+            lines.append(self._set_cookie)
         connection.upgrade(head.status_line, lines, tunnel)
         return tunnel
 
