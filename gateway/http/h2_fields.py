@@ -35,8 +35,9 @@ def _encode(line: bytes) -> bytes:
     name, _, value = line.partition(b":")
     name = name.lower()
     sensitive = name in CREDENTIALS
-    block = encode_field(name, value.strip(b" \t"), sensitive=sensitive)
-    if len(line) <= _LINE_BYTES and not sensitive and name not in _NEVER_THE_SAME:
+    remembered = len(line) <= _LINE_BYTES and not sensitive and name not in _NEVER_THE_SAME
+    block = encode_field(name, value.strip(b" \t"), sensitive=sensitive, compact=remembered)
+    if remembered:
         if len(_blocks) >= _BLOCKS:
             _blocks.clear()
         _blocks[line] = block

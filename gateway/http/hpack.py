@@ -6,6 +6,7 @@ the same bytes, which can be remembered for as long as one likes and for all con
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import chain
 
 from gateway.errors import HeaderListTooLargeError, HpackError
@@ -37,6 +38,8 @@ _OVERHEAD = 32
 
 # Five bytes after the prefix: 2**35 and more is no length and no index of anything.
 _MAX_SHIFT = 28
+
+_KNOWN_NAME = 64
 
 
 class Decoder:
@@ -159,19 +162,28 @@ def _string(block: bytes, position: int) -> tuple[bytes, int]:
     return (huffman.decode(data) if byte & 0x80 else data), end
 
 
-def encode_field(name: bytes, value: bytes, *, sensitive: bool = False) -> bytes:
+def encode_field(name: bytes, value: bytes, *, sensitive: bool = False, compact: bool = True) -> bytes:
     """Write a field as part of a block, without the use of any dynamic table.
 
     ``name`` is in lower case. A ``sensitive`` field is marked never to be indexed, by anybody further on (RFC 7541
-    section 7.1.3).
+    section 7.1.3). Without ``compact`` the value is written as it is: where the result is not remembered, Huffman coding
+    costs more than it saves.
     """
     if not sensitive and (index := _INDEX.get((name, value))) is not None:
         return bytes((0x80 | index,))
     first = 0x10 if sensitive else 0
+    before = _name(first, name) if len(name) <= _KNOWN_NAME else _name.__wrapped__(first, name)
+    if compact:
+        return before + _encode_string(value)
+    return before + _encode_integer(len(value), 0, 0x7F) + value
+
+
+@lru_cache(1024)
+def _name(first: int, name: bytes) -> bytes:
     index = _NAME_INDEX.get(name)
     if index is None:
-        return bytes((first,)) + _encode_string(name) + _encode_string(value)
-    return _encode_integer(index, first, 0x0F) + _encode_string(value)
+        return bytes((first,)) + _encode_string(name)
+    return _encode_integer(index, first, 0x0F)
 
 
 def _encode_string(data: bytes) -> bytes:
