@@ -103,11 +103,11 @@ class HpackError(Http2Error):
 class UpstreamError(GatewayError):
     """No answer can be had from an upstream. ``status`` is 502, 503 or 504 (RFC 9110 section 15.6).
 
-    ``unprocessed`` says that the upstream has surely not acted on the request; ``code`` is that of HTTP/2 with which it
-    reset the stream (RFC 9113 section 7).
+    ``unprocessed`` says that the upstream has surely not acted on the request; ``code``, if not 0, that of HTTP/2 with
+    which it reset the stream (RFC 9113 section 7).
     """
 
-    def __init__(self, status: int, reason: str, *, unprocessed: bool = False, code: int | None = None) -> None:
+    def __init__(self, status: int, reason: str, *, unprocessed: bool = False, code: int = 0) -> None:
         self.status = status
         self.unprocessed = unprocessed
         self.code = code

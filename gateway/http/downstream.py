@@ -71,8 +71,11 @@ class Downstream(Protocol):
     def send_body(self, data: bytes, trailers: list[bytes], *, ended: bool) -> None:
         """Send more of the response's body."""
 
-    def abort(self) -> None:
-        """Break the response off, so that the client sees that it is not whole."""
+    def abort(self, code: int = 0) -> None:
+        """Break the response off, so that the client sees that it is not whole.
+
+        ``code``, if not 0, is what HTTP/2 resets the stream with (RFC 9113 section 7).
+        """
 
 
 class Connection(Protocol):

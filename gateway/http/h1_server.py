@@ -315,7 +315,7 @@ class H1Connection(asyncio.Protocol):
         if not self.transport.is_closing():
             self.transport.write_eof()
 
-    def abort(self) -> None:
+    def abort(self, code: int = 0) -> None:  # noqa: ARG002 - HTTP/1.1 has no way to say why
         """Cut the connection: the response cannot be completed, and the client must see that.
 
         The end of the connection is the end of a response to HTTP/1.0, and of a tunnel: only a reset shows that it was

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from gateway.errors import Http2Error, MessageError, UpstreamError
 from gateway.http import h2_frames
 from gateway.http.h2_frames import ACK, END_STREAM, PADDED, ErrorCode, FrameReader, FrameType, Setting
-from gateway.http.h2_response import parse_trailers
+from gateway.http.h2_head import parse_trailers
 from gateway.http.h2_upstream_stream import STREAM_WINDOW, H2UpstreamStream
 
 if TYPE_CHECKING:

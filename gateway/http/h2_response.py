@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.errors import MessageError
 from gateway.http import responses
-from gateway.http.fields import FieldTable, trailer_lines
 from gateway.http.h2_fields import sorted_fields
 from gateway.http.head import CHUNKED, ResponseHead
 from gateway.http.hpack import Decoder
 
 if TYPE_CHECKING:
+    from gateway.http.fields import FieldTable
     from gateway.http.hpack import FieldList
 
 _BODILESS = (204, 304)
@@ -113,14 +113,3 @@ def response_head(said: ResponseFields, method: bytes, *, ended: bool) -> Respon
     elif ended:
         raise MessageError(502, "a body that is shorter than its Content-Length")
     return ResponseHead(status, _status_line(status), lines, length, keep_alive=True)
-
-
-def parse_trailers(fields: FieldList) -> list[bytes]:
-    """Read a trailer section: the lines of it that may be forwarded.
-
-    Raises:
-        MessageError: it is malformed.
-    """
-    if any(name != name.lower() or b":" in name for name, _ in fields):
-        raise MessageError(502, "malformed trailer field")
-    return trailer_lines([b"%b: %b" % field for field in fields])

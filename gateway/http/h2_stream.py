@@ -37,6 +37,7 @@ class H2Stream:
     """A stream that the client has opened and that has not ended in both directions."""
 
     __slots__ = (
+        "_answering",
         "_body_ended",
         "_connection",
         "_held",
@@ -71,7 +72,7 @@ class H2Stream:
         self.remote_ended = self._body_ended = remote_ended
         self._pending: deque[memoryview] | None = None
         self._trailers = _NO_TRAILERS
-        self._response_ended = self._paused = self._held = False
+        self._response_ended = self._answering = self._paused = self._held = False
         self._received = self._mark = 0
         self._length = 0
         self._window_left = WINDOW
@@ -137,8 +138,9 @@ class H2Stream:
         if self._body_ended or self._paused:
             self.read_deadline = inf
         else:
-            front = self._connection.front
-            self.read_deadline = min(front.now + self._limits.body_idle_timeout, self._read_limit)
+            # In a dialogue it is the exchange that tells for how long both may be silent.
+            patience = inf if self._answering else self._limits.body_idle_timeout
+            self.read_deadline = min(self._connection.front.now + patience, self._read_limit)
 
     def _allow_more(self) -> None:
         """Give the client its window back, in portions that are worth a frame."""
@@ -171,6 +173,8 @@ class H2Stream:
         connection = self._connection
         connection.write_headers(self.id, encode_response(status_line, lines), ended=ended and not body)
         if not ended:
+            self._answering = True
+            self._await_body()
             front = connection.front
             if front.write_timeout:
                 self.write_deadline = self._write_limit = front.now + front.write_timeout
@@ -283,10 +287,11 @@ class H2Stream:
         if self.window > MAX_WINDOW:
             raise Http2Error(ErrorCode.FLOW_CONTROL_ERROR, "a window of 2^31 bytes", self.id)
 
-    def abort(self) -> None:
-        """Break the response off."""
+    def abort(self, code: int = 0) -> None:
+        """Break the response off; an upstream's reset is passed on as it is, which gRPC gives a meaning to."""
         self._end_response()
-        self._connection.reset(self.id, ErrorCode.INTERNAL_ERROR)
+        known = ErrorCode.NO_ERROR < code <= ErrorCode.HTTP_1_1_REQUIRED
+        self._connection.reset(self.id, ErrorCode(code) if known else ErrorCode.INTERNAL_ERROR)
 
     # time, and the end
 
@@ -294,7 +299,7 @@ class H2Stream:
         """Begin to count the time in which the client must take something."""
         if self.write_deadline == self._write_limit:
             self._mark = 0
-            patience = self._limits.write_idle_timeout
+            patience = inf if self._answering else self._limits.write_idle_timeout
             self.write_deadline = min(self._connection.front.now + patience, self._write_limit)
 
     def tick(self, now: float) -> None:

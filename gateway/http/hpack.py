@@ -166,8 +166,8 @@ def encode_field(name: bytes, value: bytes, *, sensitive: bool = False, compact:
     """Write a field as part of a block, without the use of any dynamic table.
 
     ``name`` is in lower case. A ``sensitive`` field is marked never to be indexed, by anybody further on (RFC 7541
-    section 7.1.3). Without ``compact`` the value is written as it is: where the result is not remembered, Huffman coding
-    costs more than it saves.
+    section 7.1.3). Without ``compact`` the value is written as it is: where the result is not remembered, Huffman
+    coding costs more than it saves.
     """
     if not sensitive and (index := _INDEX.get((name, value))) is not None:
         return bytes((0x80 | index,))

@@ -336,7 +336,7 @@ class Exchange(Attempts):
         assert self._pool is not None
         self._pool.failed(error)
         if self._responding:
-            self._cut()
+            self._cut(error.code)
         else:
             self._fail(error.status, responses.UPSTREAM_MESSAGES[error.status])
 
@@ -370,10 +370,10 @@ class Exchange(Attempts):
         if self._connection.peer.tls_version and self._snapshot.hsts is not None:
             lines.append(self._snapshot.hsts)
 
-    def _cut(self) -> None:
+    def _cut(self, code: int = 0) -> None:
         """Break the connection off in the middle of a response: its end must not look like the end."""
         self._end()
-        self._connection.abort()
+        self._connection.abort(code)
 
     def _end(self) -> None:
         self._done = True
