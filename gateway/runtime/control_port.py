@@ -11,11 +11,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import uvicorn
 from OpenSSL import SSL
 from typing_extensions import override
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from gateway.errors import GatewayError, StoreError
 from gateway.routing.policies import towards_clients
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from uvicorn.protocols.http.h11_impl import RequestResponseCycle
+
     from gateway.certs.pem import CertificatePair
     from gateway.config.settings import ControlTls, Settings
     from gateway.observe.events import EventLog
@@ -37,8 +40,11 @@ if TYPE_CHECKING:
     from gateway.tls.policy import TlsPolicy
 
 _NEWCOMERS = 100
-"""Connections that may be on their way to a protocol; the others wait in the kernel's queue."""
+_CONNECTIONS = 1000
+"""So many may be on their way to a protocol, and have one; the others wait in the kernel's queue."""
 _PAUSE_SECONDS = 0.1
+_TICKS_PER_SECOND = 10
+"""Of uvicorn's."""
 _SECONDS_PER_COMPLAINT = 1.0
 _LAST_SECONDS = 1.0
 """What is left for handshakes when the port closes."""
@@ -91,7 +97,7 @@ class ControlSite:
 
 
 class ControlPort(uvicorn.Server):
-    """uvicorn on ``listener``, without hands on the process's signals: those are ``role``'s.
+    """uvicorn's HTTP/1.1 on ``listener``, without hands on the process's signals: those are ``role``'s.
 
     ``settings`` and ``generation`` say what is current. TLS connections begin on ``base``.
     """
@@ -108,6 +114,7 @@ class ControlPort(uvicorn.Server):
         self._events = events
         self._newcomers: set[asyncio.Task[None]] = set()
         self._complained = 0.0
+        self._idle: dict[H11Protocol, tuple[object, float]] = {}
         self._loop = asyncio.get_running_loop()
 
     @override
@@ -129,11 +136,34 @@ class ControlPort(uvicorn.Server):
             task.cancel()
         await super().shutdown(sockets=[self._listener])
 
+    @override
+    async def on_tick(self, counter: int) -> bool:
+        if counter % _TICKS_PER_SECOND == 0:
+            self._close_idle()
+        return await super().on_tick(counter)
+
+    def _close_idle(self) -> None:
+        """Close connections whose next request does not come, or drips: uvicorn waits for one for ever."""
+        now, longest = time.monotonic(), self._current()[0].gateway.limits.request_head_timeout
+        idle: dict[H11Protocol, tuple[object, float]] = {}
+        for connection in tuple(self.server_state.connections):
+            assert isinstance(connection, H11Protocol)  # as configured
+            last = cast("RequestResponseCycle | None", connection.cycle)  # None until the first request
+            if last is None or last.response_complete:
+                known, since = self._idle.get(connection, (last, now))
+                idle[connection] = last, since if known is last else now
+                if now - idle[connection][1] > longest:
+                    connection.transport.close()
+        self._idle = idle
+
     def _resume(self) -> None:
         if not self.should_exit:
             self._loop.add_reader(self._listener, self._accept)
 
     def _accept(self) -> None:
+        if len(self._newcomers) >= _NEWCOMERS or len(self.server_state.connections) >= _CONNECTIONS:
+            self._pause()
+            return
         try:
             sock, peer = self._listener.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
@@ -146,8 +176,6 @@ class ControlPort(uvicorn.Server):
         task = self._loop.create_task(self._welcome(sock, peer[0].removeprefix("::ffff:")), name="newcomer")
         self._newcomers.add(task)
         task.add_done_callback(self._newcomers.discard)
-        if len(self._newcomers) >= _NEWCOMERS:
-            self._pause()
 
     def _pause(self) -> None:
         self._loop.remove_reader(self._listener)
@@ -189,8 +217,7 @@ class ControlPort(uvicorn.Server):
 
     def _protocol(self) -> asyncio.Protocol:
         """Make what uvicorn makes for each connection of its own servers."""
-        kind: Callable[..., asyncio.Protocol] = self.config.http_protocol_class
-        return kind(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+        return H11Protocol(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
 
     def _complain(self, event: str, message: str) -> None:
         """Write a line, unless one was just written: strangers must not fill the log."""
