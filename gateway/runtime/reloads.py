@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -92,6 +93,8 @@ class Reloads:
         self._roster = roster
         self._events = events
         self._running = asyncio.Lock()
+        # One thread for all: the C library keeps the memory that each thread has used, of 100,000 files 50 MB.
+        self._thread = ThreadPoolExecutor(1, "reload")
         self.changing = asyncio.Lock()
         self.current = Current.of(generation.configuration)
         self.last = LastReload(generation.created)
@@ -128,9 +131,12 @@ class Reloads:
             )
             return candidate, Current.of(candidate.configuration)
 
-        candidate, current = await asyncio.to_thread(read)
+        loop = asyncio.get_running_loop()
+        candidate, current = await loop.run_in_executor(self._thread, read)
         async with self.changing:
-            generation, changed = await asyncio.to_thread(renewal.publish, inherited.data_dir, candidate, deed)
+            generation, changed = await loop.run_in_executor(
+                self._thread, renewal.publish, inherited.data_dir, candidate, deed
+            )
             self.current, self.last = current, LastReload(datetime.now(UTC))
             message = before.message if before else _NOTHING
             if generation.number == roster.generation:
