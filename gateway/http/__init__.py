@@ -14,5 +14,6 @@
 * ``h1_client``   a connection to an upstream
 * ``h2_client``   an HTTP/2 connection to an upstream, and ``h2_upstream_stream`` a request on it
 * ``h2_response`` heads of HTTP/2 responses
-* ``websocket``   where frames end, and how to say goodbye
+* ``websocket``   where frames end, how to say goodbye, and the keys of a handshake
+* ``h2_tunnel``   a stream of HTTP/2 that carries a WebSocket
 """

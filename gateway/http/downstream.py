@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from gateway.config.settings import Limits
     from gateway.http.fields import FieldTable
-    from gateway.http.head import RequestHead
+    from gateway.http.head import RequestHead, ResponseHead
     from gateway.http.proxy_protocol import Ends
 
 
@@ -78,6 +78,19 @@ class Downstream(Protocol):
         """
 
 
+class Upgradable(Downstream, Protocol):
+    """Where a request came from that asked for another protocol."""
+
+    def upgrade(self, head: ResponseHead, tunnel: Exchange) -> None:
+        """Say that the upstream has switched protocols.
+
+        What follows goes to ``request_body`` of ``tunnel``, which takes the exchange's place, and into ``send_body``.
+        """
+
+    def half_close(self) -> bool:
+        """End what is sent through a tunnel; false where that cannot be without ending the rest."""
+
+
 class Connection(Protocol):
     """A client's connection, whichever HTTP it speaks."""
 
@@ -119,6 +132,7 @@ class Front(Protocol):
     read_timeout: float
     write_timeout: float
     keep_alive: bool
+    websockets: bool
 
     def exchange(self, downstream: Downstream, head: RequestHead) -> Exchange:
         """Make the exchange for a request; the connection starts it."""

@@ -211,6 +211,8 @@ class UpstreamConnection(asyncio.Protocol):
     def finish(self) -> None:
         """Close when what was sent is out, or the upstream has not taken it for a while."""
         self._receiver = None
+        if self.closed:
+            return
         self.closed = True
         self.transport.close()
         if self.transport.get_write_buffer_size():

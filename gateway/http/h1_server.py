@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 from gateway.errors import MessageError
 from gateway.http import responses
 from gateway.http.body import ChunkedDecoder, chunk, last_chunk
-from gateway.http.head import CHUNKED, RequestHead, parse_request
+from gateway.http.head import CHUNKED, RequestHead, ResponseHead, parse_request
 from gateway.http.unsent import unsent
 
 if TYPE_CHECKING:
@@ -294,10 +294,11 @@ class H1Connection(asyncio.Protocol):
         if ended:
             self._responded()
 
-    def upgrade(self, status_line: bytes, lines: list[bytes], tunnel: Exchange) -> None:
-        """Send a 101: what follows passes both ways as it is, in ``request_body`` of ``tunnel`` and ``send_body``."""
+    def upgrade(self, head: ResponseHead, tunnel: Exchange) -> None:
+        """Send the 101: what follows passes both ways as it is."""
         self.exchange = tunnel
-        self.transport.write(b"%b\r\n%b\r\n\r\n" % (status_line, b"\r\n".join(lines)))
+        lines = [*head.lines, b"Connection: Upgrade", b"Upgrade: " + head.upgrade]
+        self.transport.write(b"%b\r\n%b\r\n\r\n" % (head.status_line, b"\r\n".join(lines)))
         self._tunnelled = self._close_after = True
         self._body = 1  # nothing is read as a request any more
         early, self._buffer = self._buffer, b""
@@ -310,10 +311,11 @@ class H1Connection(asyncio.Protocol):
         if self._input_ended:
             tunnel.request_body(b"", ended=True, trailers=[])
 
-    def half_close(self) -> None:
+    def half_close(self) -> bool:
         """End what is sent through a tunnel; what the client sends is still read."""
         if not self.transport.is_closing():
             self.transport.write_eof()
+        return True
 
     def abort(self, code: int = 0) -> None:  # noqa: ARG002 - HTTP/1.1 has no way to say why
         """Cut the connection: the response cannot be completed, and the client must see that.

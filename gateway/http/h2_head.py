@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 HTTP2 = 2
 """What ``RequestHead.minor_version`` says of HTTP/2."""
 
-_PSEUDO = frozenset((b":method", b":scheme", b":authority", b":path"))
+_PSEUDO = frozenset((b":method", b":scheme", b":authority", b":path", b":protocol"))
 _COOKIE = b"cookie: "
 
 _BLOCKS = 64
@@ -72,6 +72,8 @@ class HeadReader:
 def parse_request(fields: FieldList, table: FieldTable, max_fields: int, *, ended: bool) -> RequestHead:
     """Read a request's fields; ``ended`` when no body follows.
 
+    Extended CONNECT (RFC 8441) becomes what the same wish is in HTTP/1.1: a GET with ``upgrade``.
+
     Raises:
         MessageError: 400, they are no request: the stream is reset (RFC 9113 section 8.1.1). Any other status: they
             are one that is answered with it.
@@ -95,18 +97,22 @@ def parse_request(fields: FieldList, table: FieldTable, max_fields: int, *, ende
         raise MessageError(400, ":authority and Host name different hosts")
     if ended and said.length:
         raise MessageError(400, "the body ends before its Content-Length")
+    upgrade = pseudo.get(b":protocol", b"")
+    if upgrade and (ended or said.length is not None):
+        raise MessageError(400, "a tunnel that ends before it begins, or with a length")
     return RequestHead(
-        method,
+        b"GET" if upgrade else method,
         path,
         HTTP2,
         host,
         _with_one_cookie(lines),
         said.forwarded,
-        0 if ended else CHUNKED if said.length is None else said.length,
+        0 if ended or upgrade else CHUNKED if said.length is None else said.length,
         keep_alive=True,
         expects_continue=said.expects_continue,
         request_id=said.request_id,
         takes_trailers=said.takes_trailers,
+        upgrade=upgrade,
     )
 
 
@@ -128,7 +134,13 @@ def _control_data(pseudo: dict[bytes, bytes]) -> tuple[bytes, bytes, bytes | Non
         raise MessageError(400, "no method, or a malformed one")
     if authority is not None and (not authority or HOST.fullmatch(authority) is None):
         raise MessageError(400, "a malformed authority")
-    if method == b"CONNECT":
+    protocol = pseudo.get(b":protocol")
+    if protocol is not None:
+        if method != b"CONNECT" or len(pseudo) != len(_PSEUDO):
+            raise MessageError(400, ":protocol is for CONNECT with scheme, authority and path")
+        if protocol != b"websocket":
+            raise MessageError(501, "the only protocol of extended CONNECT served is websocket")
+    elif method == b"CONNECT":
         if len(pseudo) != 2 or authority is None:
             raise MessageError(400, "CONNECT has an authority, no scheme and no path")
         raise MessageError(405, "this is not a forward proxy: CONNECT is not served")

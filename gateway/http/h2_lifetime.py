@@ -135,6 +135,9 @@ class H2Lifetime(H2Output):
         self._announced = True
         self.write(frames.goaway(MAX_STREAM, ErrorCode.NO_ERROR) + frames.ping(DRAIN_PING, ack=False))
         self._ack_deadline = self.front.now + _LINGER_SECONDS
+        for stream in tuple(self._streams.values()):
+            if stream.exchange is not None:
+                stream.exchange.drain()
 
     def _fail(self, error: Http2Error) -> None:
         """End the connection for an error that is the client's."""

@@ -32,6 +32,7 @@ from gateway.http.h2_head import HeadReader, parse_trailers
 from gateway.http.h2_lifetime import DRAIN_PING, RESET, H2Lifetime
 from gateway.http.h2_numbers import Ending
 from gateway.http.h2_stream import LITTLE, MOVED, H2Stream
+from gateway.http.h2_tunnel import H2Tunnel
 
 if TYPE_CHECKING:
     import asyncio
@@ -75,6 +76,8 @@ class H2Connection(H2Lifetime):
             Setting.MAX_CONCURRENT_STREAMS: limits.http2_streams,
             Setting.MAX_HEADER_LIST_SIZE: limits.head_bytes,
         }
+        if self.front.websockets:
+            values[Setting.ENABLE_CONNECT_PROTOCOL] = 1
         self.write(frames.settings(values) + frames.window_update(0, _RECEIVE_WINDOW - WINDOW))
 
     def data_received(self, data: bytes) -> None:
@@ -169,6 +172,9 @@ class H2Connection(H2Lifetime):
             raise Http2Error(ErrorCode.PROTOCOL_ERROR, "a stream depends on itself", number)
         if len(self._streams) >= self.front.limits.http2_streams:
             raise Http2Error(ErrorCode.REFUSED_STREAM, "too many streams", number)
+        if head.upgrade:
+            stream = tunnel = H2Tunnel(self, number, self._initial_window)
+            head = tunnel.with_handshake(head)
         self._streams[number] = stream
         self.read_deadline = inf
         exchange = self.front.exchange(stream, head)

@@ -1,4 +1,4 @@
-"""WebSocket frames (RFC 6455 section 5), as far as a tunnel needs them: where one ends, and how to say goodbye.
+"""WebSocket (RFC 6455), as far as a tunnel needs it: where frames end, how to say goodbye, and the keys of a handshake.
 
 A close frame may stand between any two frames, also those of a fragmented message (section 5.4), but not within one.
 So the ends of frames are followed all the time, for a tunnel that is told to end does not know where it is otherwise.
@@ -9,9 +9,22 @@ not looked at.
 from __future__ import annotations
 
 import os
+from base64 import b64encode
+from hashlib import sha1
 
 _CLOSE = 0x8
 _GOING_AWAY = (1001).to_bytes(2, "big")
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+
+def new_key() -> bytes:
+    """Make the Sec-WebSocket-Key of a handshake (section 4.1)."""
+    return b64encode(os.urandom(16))
+
+
+def accept_value(key: bytes) -> bytes:
+    """Say what Sec-WebSocket-Accept must answer to ``key`` (section 4.2.2)."""
+    return b64encode(sha1(key + _GUID, usedforsecurity=False).digest())
 
 
 def going_away(*, masked: bool) -> bytes:

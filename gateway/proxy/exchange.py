@@ -33,8 +33,7 @@ from gateway.routing.paths import target_path
 
 if TYPE_CHECKING:
     from gateway.config.settings import Limits
-    from gateway.http.downstream import Downstream
-    from gateway.http.h1_server import H1Connection
+    from gateway.http.downstream import Downstream, Upgradable
     from gateway.http.upstream import UpstreamStream, UpstreamTunnel
     from gateway.observe.access_log import Record
     from gateway.proxy.server import ProxyServer
@@ -228,7 +227,7 @@ class Exchange(Attempts):
         self._first_byte = monotonic()
         self._status = head.status
         self._upstream = None
-        connection = cast("H1Connection", self._connection)  # nobody else can ask for it (RFC 9113 section 8.6)
+        connection = cast("Upgradable", self._connection)  # for that is where the wish came from
         tunnel = Tunnel(
             self._server,
             connection,
@@ -238,10 +237,9 @@ class Exchange(Attempts):
             client_limits=self.client_limits,
             ended=self._tunnel_ended,
         )
-        lines = [*head.lines, b"Connection: Upgrade", b"Upgrade: " + head.upgrade]
         if self._set_cookie is not None:
-            lines.append(self._set_cookie)
-        connection.upgrade(head.status_line, lines, tunnel)
+            head = head._replace(lines=[*head.lines, self._set_cookie])
+        connection.upgrade(head, tunnel)
         return tunnel
 
     def _tunnel_ended(self, received: int, sent: int) -> None:

@@ -66,6 +66,7 @@ class ProxyServer:
     forwarding: Forwarding
     request_table: FieldTable
     keep_alive: bool
+    websockets: bool
     read_timeout: float
     write_timeout: float
 
@@ -371,6 +372,7 @@ class ProxyServer:
         self.limits = snapshot.limits
         self.forwarding = Forwarding(snapshot.forwarded, snapshot.trusted_proxies, snapshot.xff_depth)
         self.keep_alive = not snapshot.close_connections
+        self.websockets = snapshot.upgrades
         self.read_timeout, self.write_timeout = snapshot.read_timeout, snapshot.write_timeout
         self.upstreams.adopt(snapshot)
 

@@ -17,17 +17,8 @@ if TYPE_CHECKING:
 
     from gateway.config.settings import Limits
     from gateway.errors import UpstreamError
+    from gateway.http.downstream import Upgradable
     from gateway.http.upstream import UpstreamTunnel
-
-
-class Client(Protocol):
-    """The client's side of a tunnel."""
-
-    def send_body(self, data: bytes, trailers: list[bytes], *, ended: bool) -> None: ...
-    def half_close(self) -> None: ...
-    def pause_body(self) -> None: ...
-    def resume_body(self) -> None: ...
-    def abort(self) -> None: ...
 
 
 class Clock(Protocol):
@@ -45,7 +36,7 @@ class Tunnel:
     def __init__(
         self,
         clock: Clock,
-        client: Client,
+        client: Upgradable,
         upstream: UpstreamTunnel,
         *,
         limits: Limits,
@@ -125,10 +116,8 @@ class Tunnel:
             self._end_if_said()
         if ended and not self._upstream_ended:
             self._upstream_ended = True
-            half = not self._client_ended and not self._upstream.closed
-            if half:
-                self._client.half_close()
-            self._half_ended(other_half_open=half)
+            open_still = not (self._client_ended or self._upstream.closed)
+            self._half_ended(other_half_open=open_still and self._client.half_close())
 
     def response_failed(self, error: UpstreamError, *, began: bool) -> None:  # noqa: ARG002 - it began, or there is none
         """The upstream is gone, and not in good order: the client shall see that."""

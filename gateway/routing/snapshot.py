@@ -123,6 +123,7 @@ class Snapshot:
     hsts: bytes | None
     via: tuple[bytes, ...]
     close_connections: bool
+    upgrades: bool
     read_timeout: float
     write_timeout: float
     access_log: AccessLog
@@ -187,6 +188,7 @@ def build(configuration: Configuration, generation: int) -> Snapshot:
         hsts=b"Strict-Transport-Security: max-age=%d" % hsts_max_age if hsts_max_age else None,
         via=tuple(b"Via: %b %b\r\n" % (v, own.via.encode()) if own.via else b"" for v in (b"1.0", b"1.1", b"2.0")),
         close_connections=settings.close_connections,
+        upgrades=any(api.upgrades for api in apis.values()),
         read_timeout=options.read_timeout,
         write_timeout=options.write_timeout,
         access_log=own.access_log,
