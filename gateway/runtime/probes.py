@@ -41,6 +41,7 @@ class Probes:
         self._roster = roster
         self._events = events
         self._uptime = Uptime()
+        self._rounds = 0
         self._told: frozenset[str] | None = None
         self._contexts: dict[object, ssl.SSLContext] = {}
         self._asked: Configuration | None = None
@@ -82,20 +83,24 @@ class Probes:
         tests = configuration.settings.uptime_tests
         wanted = [] if tests.disable else [(api, check) for api in configuration.apis for check in checks(api)]
         self._uptime.keep([check for _, check in wanted])
+        samples = tests.config.failure_trigger_sample_size or _SAMPLES
         at_once = asyncio.Semaphore(tests.config.checker_pool_size or _AT_ONCE)
 
         async def ask(api: ApiDefinition, check: Check) -> None:
             async with at_once:
                 trouble = await self._trouble(configuration, api, check)
-            samples = tests.config.failure_trigger_sample_size or _SAMPLES
             if self._uptime.note(check, samples, ok=not trouble):
                 self._report(check, trouble)
-                self._tell()
+                if self._told is not None:
+                    self._tell()
 
         async with asyncio.TaskGroup() as tasks:
             for api, check in wanted:
                 tasks.create_task(ask(api, check), name="probe")
-        self._tell()
+        self._rounds += 1
+        # What the control before this one found holds until there are results enough to know better.
+        if self._rounds >= samples or not wanted:
+            self._tell()
 
     def _report(self, check: Check, trouble: str) -> None:
         _, host, port = check.host.rsplit(" ", 2)
@@ -105,7 +110,7 @@ class Probes:
             self._events.info("host.up", f"{host} port {port} is up again", api_id=check.api_id)
 
     def _tell(self) -> None:
-        if self._told != self.down and (self.down or self._told):
+        if self._told != self.down:
             named = sorted(self.down)
             lengths = accumulate(map(len, named))
             told = [host for host, length in zip(named, lengths, strict=True) if length <= MAX_TEXT]

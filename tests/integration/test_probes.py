@@ -77,13 +77,13 @@ def log(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("status", [b"200 OK", b"204 No Content"])
-async def test_a_host_that_answers_2xx_is_up_and_workers_are_told_nothing(log: Path, status: bytes) -> None:
+async def test_a_host_that_answers_2xx_is_up(log: Path, status: bytes) -> None:
     async with upstream(answering(status)) as up:
         async with Probing(log, checked({"url": up.url + "health"})) as probing:
             await until(lambda: up.requests != [])
             await until(lambda: probing.probes._told is not None)
     assert up.requests[0].startswith(b"GET /health HTTP/1.1\r\n")
-    assert probing.roster.messages == []
+    assert [message.down for message in probing.roster.messages] == [()]
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ async def test_a_tcp_check_only_connects_and_hosts_come_back(log: Path) -> None:
         again = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", port)
         async with again:
             await until(lambda: probing.probes.down == frozenset())
-    assert [message.down for message in probing.roster.messages] == [(f"one 127.0.0.1 {port}",), ()]
+    assert [message.down for message in probing.roster.messages] == [(), (f"one 127.0.0.1 {port}",), ()]
     assert f"127.0.0.1 port {port} is up again" in probing.log
 
 
@@ -157,10 +157,26 @@ async def test_tls_is_the_apis_own(log: Path, insecure: bool) -> None:
     assert ("certificate verify failed" in probing.log) is not insecure
 
 
+async def test_a_control_that_has_just_begun_says_nothing_before_it_knows(log: Path) -> None:
+    """What the one before it said holds until then: else a host that is down would get requests for a while."""
+    async with upstream(answering(b"500 Oh")) as up:
+        async with Probing(log, checked({"url": up.url}, samples=2)) as probing:
+            await until(lambda: up.connections == 1)
+            assert probing.roster.messages == []
+            await until(lambda: probing.roster.messages != [])
+    assert probing.roster.messages[0].down == (f"one 127.0.0.1 {up.port}",)
+
+
+async def test_where_nothing_is_checked_nothing_is_down(log: Path) -> None:
+    async with Probing(log, configuration(api(api_id="one"))) as probing:
+        await until(lambda: probing.roster.messages != [])
+    assert probing.roster.messages[0].down == ()
+
+
 async def test_a_reload_begins_a_new_round_and_forgets_what_is_checked_no_more(log: Path) -> None:
     async with upstream(answering(b"500 Oh")) as up:
         async with Probing(log, checked({"url": up.url})) as probing:
-            await until(lambda: bool(probing.probes.down))
+            await until(lambda: bool(probing.roster.messages) and bool(probing.roster.messages[-1].down))
             probing.configuration = configuration(api(api_id="one"), uptime_tests={"config": {"time_wait": 3600}})
             probing.probes.follow()
             await until(lambda: probing.roster.messages[-1].down == ())
