@@ -5,9 +5,12 @@
 * ``shares``     so that no worker takes many more connections than the others
 * ``room``       whom a full worker lets go for those who wait
 * ``complaints``  what of a flood is logged
+* ``peeking``    a connection before anything is taken from it; a PROXY header
 * ``handshake``  from an accepted socket to TLS: peek, name, site, handshake
 * ``sites``      the bounded cache of TLS sites
 * ``exchange``   one request and its response, phase by phase
+* ``edge_fields``  what the gateway adds to header fields and removes from them
 * ``tunnel``     what an exchange becomes when both ends switch protocols
-* ``pool``       connections to one upstream address, and ``multiplexed_pool`` those of HTTP/2
+* ``pool``       connections to one upstream address; ``multiplexed_pool`` those of HTTP/2, ``introduced_pool`` those
+  that begin with a PROXY header
 """

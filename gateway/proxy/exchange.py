@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING, cast
 
 from gateway.errors import UpstreamError
 from gateway.http import responses
-from gateway.http.forwarding import HOST_HERE
 from gateway.http.head import CHUNKED, RequestHead, ResponseHead
 from gateway.proxy.attempts import Attempts
+from gateway.proxy.edge_fields import demand_https, to_client, to_upstream
 from gateway.proxy.tunnel import Tunnel
 from gateway.routing.paths import target_path
 
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from gateway.proxy.server import ProxyServer
     from gateway.routing.admission import Admission
     from gateway.routing.router import Route
-    from gateway.routing.snapshot import Api
 
 # TRACE would show a client what proxies added (RFC 9110 section 9.3.8); CONNECT is for forward proxies.
 _NOT_SERVED = frozenset((b"TRACE", b"CONNECT"))
@@ -145,32 +144,18 @@ class Exchange(Attempts):
             head,
             target_path(route, target, head.target),
             head.host if api.preserve_host else target.authority,
-            self._upstream_fields(api),
+            to_upstream(
+                head,
+                self._connection.peer,
+                api,
+                b"%bX-Request-Id: %b\r\n" % (self._snapshot.via[head.minor_version], self.request_id),
+                self._server.forwarding,
+            ),
             self,
         )
         if head.length and (self._held or self._body_ended):
             held, self._held = self._held, b""
             upstream.send_body(held, self._trailers, ended=self._body_ended)
-
-    def _upstream_fields(self, api: Api) -> bytes:
-        """Write the request's fields as the upstream shall read them, but for Host and the framing."""
-        head = self._head
-        peer = self._connection.peer
-        host = head.host
-        if peer.trusted:
-            forwarded = self._server.forwarding.of_proxy(
-                peer.address, host, head.forwarded, encrypted=bool(peer.tls_version), port=peer.local_port
-            )
-        else:
-            forwarded = peer.forwarded_lines.replace(HOST_HERE, host)
-        lines = head.lines if api.request_rules is None else api.request_rules.apply(head.lines)
-        fields = b"\r\n".join(lines) + b"\r\n" if lines else b""
-        return b"%b%b%bX-Request-Id: %b\r\n" % (
-            fields,
-            self._snapshot.via[head.minor_version],
-            forwarded,
-            self.request_id,
-        )
 
     def request_body(self, data: bytes, *, ended: bool, trailers: list[bytes]) -> None:
         """Stream the request's body to the upstream, or hold it while the connection is being made."""
@@ -237,9 +222,11 @@ class Exchange(Attempts):
             client_limits=self.client_limits,
             ended=self._tunnel_ended,
         )
+        assert self._api is not None
+        lines = to_client(head.lines, connection.peer, self._api, self._snapshot)
         if self._set_cookie is not None:
-            head = head._replace(lines=[*head.lines, self._set_cookie])
-        connection.upgrade(head, tunnel)
+            lines.append(self._set_cookie)
+        connection.upgrade(head._replace(lines=lines), tunnel)
         return tunnel
 
     def _tunnel_ended(self, received: int, sent: int) -> None:
@@ -252,13 +239,9 @@ class Exchange(Attempts):
         self._responding = True
         self._status = head.status
         self._sent = len(body)
-        lines = head.lines.copy()  # the head may be another response's too
-        if self._snapshot.hsts is not None:
-            self._demand_https(lines)
         api = self._api
         assert api is not None
-        if api.response_rules is not None:
-            lines = api.response_rules.apply(lines)
+        lines = to_client(head.lines, self._connection.peer, api, self._snapshot)
         if self._set_cookie is not None:
             lines.append(self._set_cookie)
         if api.balancer is not None and api.balancer.health.troubled:
@@ -354,19 +337,13 @@ class Exchange(Attempts):
 
     def _respond(self, status: int, body: bytes, lines: list[bytes]) -> None:
         self._status = status
-        if self._snapshot.hsts is not None:
-            self._demand_https(lines)
+        demand_https(lines, self._connection.peer, self._snapshot)
         if self._head.method == b"HEAD":
             lines.append(b"Content-Length: %d" % len(body))
             body = b""
         self._sent = len(body)
         self._end()
         self._connection.respond(responses.status_line(status), lines, len(body), body, ended=True)
-
-    def _demand_https(self, lines: list[bytes]) -> None:
-        """Have the client come back over https only; to be said over TLS alone (RFC 6797 section 7.2)."""
-        if self._connection.peer.tls_version and self._snapshot.hsts is not None:
-            lines.append(self._snapshot.hsts)
 
     def _cut(self, code: int = 0) -> None:
         """Break the connection off in the middle of a response: its end must not look like the end."""

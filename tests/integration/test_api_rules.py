@@ -80,6 +80,25 @@ async def test_rules_hold_for_http_2_clients_as_well(tmp_path: Path) -> None:
     assert not any(line.lower().startswith((b"cookie", b"x-set: client")) for line in lines)
 
 
+async def test_rules_hold_for_a_switch_of_protocols(tmp_path: Path) -> None:
+    async def script(connection: Connection) -> None:
+        await connection.head()
+        switch = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: odd\r\nX-Gone: 1\r\n\r\n"
+        await connection.send(switch + b"hello")
+
+    rules = {"response_headers": {"remove": ["X-Gone"], "add": {"X-More": "1"}}}
+    async with upstream(script) as up, front(tmp_path, configuration(api(up.url, gateway=rules))) as gate:
+        client = await gate.connect()
+        client.writer.write(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: odd\r\n\r\n")
+        head = await client.reader.readuntil(b"\r\n\r\n")
+        assert await client.ended() == b"hello"
+        client.close()
+    lines = head.split(b"\r\n")
+    assert lines[0] == b"HTTP/1.1 101 Switching Protocols"
+    assert {b"X-More: 1", b"Upgrade: odd", b"Connection: Upgrade"} <= set(lines)
+    assert b"X-Gone: 1" not in lines
+
+
 async def test_rules_do_not_leak_into_the_next_response_with_the_same_head(tmp_path: Path) -> None:
     rules = {"response_headers": {"add": {"X-One": "1"}}}
     async with upstream() as up:
