@@ -35,15 +35,14 @@ class ResponseBlocks:
     ``max_bytes`` (as RFC 9113 section 6.5.2 counts) and ``max_fields`` bound each.
     """
 
-    __slots__ = ("_decoder", "_known", "_max_fields", "_table", "_version", "max_bytes")
+    __slots__ = ("_decoder", "_known", "_max_fields", "_table", "max_bytes")
 
     def __init__(self, table: FieldTable, max_bytes: int, max_fields: int) -> None:
         self._table = table
         self.max_bytes = max_bytes
         self._max_fields = max_fields
         self._decoder = Decoder()
-        self._known: dict[bytes, ResponseFields] = {}
-        self._version = 0
+        self._known: dict[FieldList, ResponseFields] = {}
 
     def fields(self, block: bytes) -> FieldList:
         """Read any block.
@@ -54,25 +53,19 @@ class ResponseBlocks:
         return self._decoder.decode(block, self.max_bytes)
 
     def response(self, block: bytes) -> ResponseFields:
-        """Read a response's block; the same block means the same for as long as the compression table stays.
+        """Read a response's block; fields that came before, as they do within a second, are not read again.
 
         Raises:
             MessageError: the fields are those of no response; and what ``fields`` raises.
         """
-        version = self._decoder.version
-        if version != self._version:
-            self._known.clear()
-            self._version = version
-        said = self._known.get(block)
+        fields = self.fields(block)
+        said = self._known.get(fields)
         if said is None:
-            said = parse_response(self.fields(block), self._table, self._max_fields)
-            if (
-                self._decoder.version == version
-                and len(block) <= _KNOWN_BYTES
-                and len(self._known) < _KNOWN
-                and all(line in self._table.known for line in said.lines)  # no credentials
-            ):
-                self._known[block] = said
+            said = parse_response(fields, self._table, self._max_fields)
+            if len(block) <= _KNOWN_BYTES and all(line in self._table.known for line in said.lines):  # no credentials
+                if len(self._known) >= _KNOWN:
+                    self._known.clear()
+                self._known[fields] = said
         return said
 
 

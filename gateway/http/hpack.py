@@ -11,6 +11,7 @@ from itertools import chain
 
 from gateway.errors import HeaderListTooLargeError, HpackError
 from gateway.http import huffman
+from gateway.http.fields import CREDENTIALS
 
 FieldList = tuple[tuple[bytes, bytes], ...]
 """Names and values in the order in which they came."""
@@ -40,6 +41,7 @@ _OVERHEAD = 32
 _MAX_SHIFT = 28
 
 _KNOWN_NAME = 64
+_KNOWN_VALUE = 128
 
 
 class Decoder:
@@ -109,8 +111,8 @@ class Decoder:
         if index:
             name = self._table[index][0]
         else:
-            name, position = _string(block, position)
-        value, position = _string(block, position)
+            name, position = _string(block, position, kept=True)
+        value, position = _string(block, position, kept=name not in CREDENTIALS)
         return (name, value), position
 
     def _insert(self, field: tuple[bytes, bytes]) -> None:
@@ -149,7 +151,8 @@ def _integer(block: bytes, position: int, value: int) -> tuple[int, int]:
     raise HpackError("an integer of more than 35 bits")
 
 
-def _string(block: bytes, position: int) -> tuple[bytes, int]:
+def _string(block: bytes, position: int, *, kept: bool) -> tuple[bytes, int]:
+    """Read a string; ``kept`` says that it may be remembered for all connections. nginx never refers to its table."""
     byte = block[position]
     position += 1
     length = byte & 0x7F
@@ -159,7 +162,12 @@ def _string(block: bytes, position: int) -> tuple[bytes, int]:
     if end > len(block):
         raise HpackError("a string is longer than its block")
     data = block[position:end]
-    return (huffman.decode(data) if byte & 0x80 else data), end
+    if byte & 0x80:
+        data = _decode_known(data) if kept and length <= _KNOWN_VALUE else huffman.decode(data)
+    return data, end
+
+
+_decode_known = lru_cache(4096)(huffman.decode)
 
 
 def encode_field(name: bytes, value: bytes, *, sensitive: bool = False, compact: bool = True) -> bytes:

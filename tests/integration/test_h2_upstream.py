@@ -371,3 +371,25 @@ async def test_a_request_that_would_switch_protocols_goes_over_http_1(tmp_path):
             assert (await client.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
             assert await client.reader.readexactly(5) == b"hello"
             client.close()
+
+
+async def test_requests_wait_in_line_where_no_more_connections_may_be_made(tmp_path):
+    running = most = 0
+
+    async def counted(stream: Stream) -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await stream.body()
+        running -= 1
+        await echo(stream)
+
+    settings = {SettingCodes.MAX_CONCURRENT_STREAMS: 1}
+    limited = {"queue": {"max_connections": 1}}
+    async with (
+        h2_upstream(counted, settings=settings) as up,
+        front(tmp_path, configuration(api(up.url, gateway=limited))) as gateway,
+    ):
+        responses = await asyncio.gather(*(gateway.get("/") for _ in range(5)))
+    assert [response.status for response in responses] == [200] * 5
+    assert (len(up.connections), most) == (1, 1)
