@@ -3,63 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from support.front import api, configuration, front, until
-from support.upstream import Connection, Upstream, answering, ok, silent, upstream
+from support.balanced import HOST, balanced, bodies, named, named_upstreams, serve_new, unused_url
+from support.front import configuration, front, until
+from support.upstream import Connection, answering, ok, silent, upstream
 
 from gateway.routing import snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    from support.front import Front, Response
-
-HOST = b"Host: localhost"
-
-
-def named(name: bytes) -> Callable[[Connection], Any]:
-    async def answer(connection: Connection) -> None:
-        while True:
-            await connection.request()
-            await connection.send(ok(name))
-
-    return answer
-
-
-@contextlib.asynccontextmanager
-async def named_upstreams(count: int) -> AsyncIterator[list[Upstream]]:
-    """Run upstreams that answer with their numbers."""
-    async with contextlib.AsyncExitStack() as stack:
-        yield [await stack.enter_async_context(upstream(named(b"%d" % number))) for number in range(count)]
-
-
-def balanced(urls: list[str], **gateway: Any) -> dict[str, Any]:
-    proxy = {"enable_load_balancing": True, "target_list": tuple(urls), **gateway.pop("proxy", {})}
-    return api(urls[0], api_id="balanced", proxy=proxy, gateway=gateway)
-
-
-def unused_url() -> str:
-    """An address that refuses connections: bound, and never listened on."""
-    sock = socket.socket()
-    sock.bind(("127.0.0.1", 0))
-    port = sock.getsockname()[1]
-    sock.close()
-    return f"http://127.0.0.1:{port}/"
-
-
-async def bodies(gate: Front, count: int, *lines: bytes) -> list[bytes]:
-    """Ask so many times on one connection."""
-    client = await gate.connect()
-    found = [(await client.ask(b"GET / HTTP/1.1", HOST, *lines)).body for _ in range(count)]
-    client.close()
-    return found
-
+    from support.front import Response
 
 # policies
 
@@ -169,6 +127,26 @@ async def test_a_target_that_works_again_is_let_in_when_its_time_is_over(tmp_pat
                 assert balancer is not None
                 await until(lambda: balancer._weights == (100, 100))
                 assert set(await bodies(gate, 4)) == {b"0", b"new"}
+
+
+async def test_an_upstream_that_dies_under_load_costs_no_request_that_is_safe_to_repeat(tmp_path: Path) -> None:
+    async with named_upstreams(2) as ups, upstream(named(b"mortal")) as mortal:
+        async with front(tmp_path, configuration(balanced([mortal.url, *(up.url for up in ups)]))) as gate:
+            found: Counter[bytes] = Counter()
+
+            async def ask() -> None:
+                client = await gate.connect()
+                for _ in range(40):
+                    response = await client.ask(b"GET / HTTP/1.1", HOST)
+                    found[response.body if response.status == 200 else b"failed"] += 1
+                    if found.total() == 200:
+                        mortal.close()
+                client.close()
+
+            await asyncio.gather(*(ask() for _ in range(10)))
+    assert found.total() == 400
+    assert found[b"failed"] == 0
+    assert found[b"mortal"] < 100
 
 
 async def test_a_request_with_a_body_is_sent_elsewhere_when_nothing_of_it_was_sent(tmp_path: Path) -> None:
@@ -283,150 +261,3 @@ async def test_all_hosts_down_is_a_503_with_retry_after(tmp_path: Path) -> None:
             definition["proxy"]["check_host_against_uptime_tests"] = False
             gate.server.apply(snapshot.build(configuration(definition), 3), frozenset())
             assert set(await bodies(gate, 4)) == {b"0", b"1"}
-
-
-# bounds
-
-
-def one_at_a_time(up: Upstream, **queue: Any) -> dict[str, Any]:
-    return api(up.url, api_id="bounded", gateway={"queue": {"max_connections": 1, **queue}})
-
-
-async def test_requests_wait_in_line_for_a_connection(tmp_path: Path) -> None:
-    async with upstream() as up, front(tmp_path, configuration(one_at_a_time(up))) as gate:
-        answers = await asyncio.gather(*(gate.get(f"/{number}") for number in range(20)))
-        assert [answer.body for answer in answers] == [b"GET /%d HTTP/1.1|" % number for number in range(20)]
-    assert up.connections == 1
-
-
-async def test_a_full_line_is_a_503_with_retry_after_and_the_line_is_first_come_first_served(tmp_path: Path) -> None:
-    go_on = asyncio.Event()
-
-    async def held(connection: Connection) -> None:
-        while True:
-            head = await connection.head()
-            await go_on.wait()
-            await connection.send(ok(head.split(b" ")[1]))
-
-    async with upstream(held) as up, front(tmp_path, configuration(one_at_a_time(up, length=2))) as gate:
-        clients = [await gate.connect() for _ in range(3)]
-        (target,) = gate.server.snapshot.apis["bounded"].upstreams
-        pool = gate.server.upstreams.pool(target)
-        for number, client in enumerate(clients):
-            client.writer.write(b"GET /%d HTTP/1.1\r\nHost: localhost\r\n\r\n" % number)
-            await until(lambda number=number: pool.waiting == number)
-        refused = await gate.get()
-        assert (refused.status, refused.field(b"Retry-After")) == (503, [b"5"])
-        clients[1].close()
-        await until(lambda: pool.waiting == 1)
-        go_on.set()
-        assert [(await clients[number].response()).body for number in (0, 2)] == [b"/0", b"/2"]
-        assert [head.split(b" ")[1] for head in up.requests] == [b"/0", b"/2"]
-        clients[0].close()
-        clients[2].close()
-
-
-async def test_a_wait_in_line_has_an_end(tmp_path: Path) -> None:
-    async with upstream(silent) as up, front(tmp_path, configuration(one_at_a_time(up, timeout=0.2))) as gate:
-        first = await gate.connect()
-        first.writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        await until(lambda: up.connections == 1)
-        assert (await gate.get()).status == 503
-        first.close()
-
-
-async def test_the_place_of_a_broken_connection_goes_to_the_next_in_line(tmp_path: Path) -> None:
-    async with upstream(closing) as up, front(tmp_path, configuration(one_at_a_time(up))) as gate:
-        answers = await asyncio.gather(*(gate.get() for _ in range(5)))
-        assert [answer.status for answer in answers] == [502] * 5
-    assert up.connections == 5
-
-
-# names
-
-
-class Names:
-    """A resolver whose answers the test writes."""
-
-    def __init__(self, *addresses: str) -> None:
-        self.addresses = addresses
-        self.asked = 0
-
-    async def lookup(self, host: str, port: int, **_: object) -> list[tuple[Any, ...]]:
-        self.asked += 1
-        if not self.addresses:
-            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
-        found = []
-        for address in self.addresses:
-            v6 = ":" in address
-            family = socket.AF_INET6 if v6 else socket.AF_INET
-            found.append((family, socket.SOCK_STREAM, 6, "", (address, port, 0, 0) if v6 else (address, port)))
-        return found
-
-
-async def test_all_addresses_of_a_name_are_tried_of_both_families(tmp_path: Path) -> None:
-    async with upstream() as up, front(tmp_path, configuration(api(f"http://app.test:{up.port}/"))) as gate:
-        names = Names("::1", "127.0.0.2", "127.0.0.1")  # on the first two nobody listens
-        gate.server.upstreams.resolver.lookup = names.lookup
-        assert (await gate.get()).status == 200
-
-
-async def test_an_upstream_is_reached_over_ipv6(tmp_path: Path) -> None:
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(ok(b"six"))
-        writer.close()
-
-    server = await asyncio.start_server(serve, "::1", 0)
-    port = server.sockets[0].getsockname()[1]
-    async with server, front(tmp_path, configuration(api(f"http://[::1]:{port}/"))) as gate:
-        assert (await gate.get()).body == b"six"
-
-
-async def test_a_name_that_moves_is_followed_and_nothing_is_lost(tmp_path: Path) -> None:
-    async with upstream(named(b"old")) as old:
-        new = await asyncio.start_server(serve_new, "127.0.0.2", old.port)
-        config = configuration(api(f"http://app.test:{old.port}/"), limits={"upstream_dns_interval": 0.1})
-        async with new, front(tmp_path, config) as gate:
-            names = Names("127.0.0.1")
-            gate.server.upstreams.resolver.lookup = names.lookup
-            client = await gate.connect()
-            assert (await client.ask(b"GET / HTTP/1.1", HOST)).body == b"old"
-            names.addresses = ("127.0.0.2",)
-            (target,) = next(iter(gate.server.snapshot.apis.values())).upstreams
-            pool = gate.server.upstreams.pool(target)
-            await until(lambda: pool.idle == 0)  # the kept connection to the old address is closed, unasked
-            assert (await client.ask(b"GET / HTTP/1.1", HOST)).body == b"new"
-            client.close()
-
-
-async def serve_new(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    await reader.readuntil(b"\r\n\r\n")
-    writer.write(ok(b"new"))
-    writer.close()
-
-
-async def test_the_last_good_addresses_serve_while_the_resolver_fails(tmp_path: Path) -> None:
-    async with upstream(closing_after_one) as up:
-        config = configuration(api(f"http://app.test:{up.port}/"), limits={"upstream_dns_interval": 0.1})
-        async with front(tmp_path, config) as gate:
-            names = Names("127.0.0.1")
-            gate.server.upstreams.resolver.lookup = names.lookup
-            assert (await gate.get()).status == 200
-            names.addresses = ()
-            asked = names.asked
-            while names.asked == asked:  # it is asked for when a connection is made and the interval is over
-                assert (await gate.get()).status == 200
-            assert (await gate.get()).status == 200
-
-
-async def closing_after_one(connection: Connection) -> None:
-    await connection.request()
-    await connection.send(ok(b"one", b"Connection: close"))
-
-
-async def test_a_name_that_does_not_exist_is_a_502(tmp_path: Path) -> None:
-    async with front(tmp_path, configuration(api("http://app.test/"))) as gate:
-        gate.server.upstreams.resolver.lookup = Names().lookup
-        assert (await gate.get()).status == 502
-        await gate.logged("cannot be resolved")
