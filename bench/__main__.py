@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
 VERSION_FLAGS = {"nginx": "-v", "haproxy": "-v", "caddy": "version"}
+H2_REQUESTS, H2_DOWNLOADS = 10_000, 10
 HANDSHAKES = IDLE_CONNECTIONS = 1000
 FAILURES = (RuntimeError, ValueError, OSError, HTTPException, subprocess.TimeoutExpired)
 
@@ -54,9 +55,13 @@ class Front:
     def wrk(self, path: str, seconds: int, connections: int) -> tuple[loads.Served, float]:
         """Drive with wrk; RuntimeError when the front failed a request."""
         place = self.place
-        served, spent = self.cost(partial(loads.wrk, place.port, path, place.home, seconds, connections))
+        return self.done(partial(loads.wrk, place.port, path, place.home, seconds, connections))
+
+    def done(self, load: Callable[[], loads.Served]) -> tuple[loads.Served, float]:
+        """Apply a load of requests; RuntimeError when the front failed one."""
+        served, spent = self.cost(load)
         if served.errors or not served.requests:
-            raise RuntimeError(f"{served.requests} answers and {served.errors} errors for {path}")
+            raise RuntimeError(f"{served.requests} answers and {served.errors} errors")
         return served, spent
 
 
@@ -92,6 +97,20 @@ def bulk(front: Front, seconds: int) -> dict[str, float]:
     return {"download": download * 1e3, "upload": spent / served.requests * 1e3}
 
 
+def http2(front: Front, seconds: int) -> dict[str, float]:
+    """Ask for small answers on ten connections, ten at a time on each; then for large ones."""
+    small = partial(loads.h2load, front.place.port, "/small", H2_REQUESTS * seconds, 10, 10)
+    served, spent = front.done(small)
+    large = partial(loads.h2load, front.place.port, "/bulk", H2_DOWNLOADS * seconds, 2, 2)
+    _, spent_large = front.done(large)
+    return {
+        "h2_rate": served.requests / served.seconds,
+        "h2_rate_busy": spent / served.seconds,
+        "h2_request": spent / served.requests * 1e6,
+        "h2_download": spent_large / (H2_DOWNLOADS * seconds) * 1e3,
+    }
+
+
 def handshakes(key: str, name: str, front: Front, seconds: int) -> dict[str, float]:
     """Do nothing but handshakes for a name; they are resumed when the key says so."""
     resume = key == "resumed"
@@ -103,6 +122,7 @@ def handshakes(key: str, name: str, front: Front, seconds: int) -> dict[str, flo
 MEASUREMENTS = (
     requests,
     bulk,
+    http2,
     partial(handshakes, "full", "localhost"),
     partial(handshakes, "resumed", "localhost"),
     partial(handshakes, "full_rsa", "rsa.localhost"),

@@ -1,4 +1,4 @@
-"""What is done to a front, from the other core: wrk sends requests, our own connections the rest.
+"""What is done to a front, from the other core: wrk and h2load send requests, our own connections the rest.
 
 Every load is bounded in count and in time. The clients offer TLS 1.3 and X25519 alone, and wrk AES-128-GCM:
 every front does the same cryptography, whatever it would prefer.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import select
 import socket
 import ssl
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BULK_BYTES = 10_000_000
+_SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
 OPENSSL_CONF = """\
 openssl_conf = openssl
 [openssl]
@@ -79,6 +81,27 @@ def wrk(port: int, path: str, directory: Path, seconds: int, connections: int) -
         command.split(), env=environment, capture_output=True, text=True, timeout=seconds + 30, check=False
     )
     return parse_wrk(done.stdout + done.stderr)
+
+
+def parse_h2load(output: str) -> Served:
+    """Read h2load's summary; ValueError quotes it when it is not there. It tells no percentiles: both are the mean."""
+    found = re.search(r"finished in ([0-9.]+)(us|ms|s), ", output)
+    counts = re.search(r"requests: \d+ total, .*, (\d+) done, (\d+) succeeded", output)
+    received = re.search(r"traffic: .*\((\d+)\) data", output)
+    mean = re.search(r"time for request: +\S+ +\S+ +([0-9.]+)(us|ms|s) ", output)
+    if found is None or counts is None or received is None or mean is None:
+        raise ValueError(f"h2load did not report:\n{output}")
+    done, succeeded = int(counts[1]), int(counts[2])
+    latency = float(mean[1]) * _SECONDS[mean[2]] * 1e3
+    seconds = float(found[1]) * _SECONDS[found[2]]
+    return Served(succeeded, int(received[1]), seconds, done - succeeded, latency, latency)
+
+
+def h2load(port: int, path: str, count: int, connections: int, streams: int) -> Served:
+    """Ask for `path` over HTTP/2, some requests at a time on each of some connections."""
+    command = f"h2load -n{count} -c{connections} -m{streams} -T30 -N30 https://localhost:{port}{path}"
+    done = subprocess.run(command.split(), capture_output=True, text=True, timeout=90, check=False)
+    return parse_h2load(done.stdout + done.stderr)
 
 
 def client_context() -> ssl.SSLContext:

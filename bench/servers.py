@@ -2,7 +2,7 @@
 
 Their configurations are in ``fronts/``, with @WORDS@ for what differs from run to run. They are equal:
 TLS 1.2 and 1.3 with the same suites; an ECDSA certificate for `localhost` and an RSA one for `rsa.localhost`,
-chosen by server name; HTTP/1.1; stateless tickets; forwarding fields set; connections to the upstream kept;
+chosen by server name; HTTP/1.1 and HTTP/2; stateless tickets; forwarding fields set; connections to the upstream kept;
 bodies streamed; one access-log line per request, in a file; one worker or thread.
 """
 

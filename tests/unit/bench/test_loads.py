@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from bench import loads
 from bench.loads import Served, parse_wrk
 
 
@@ -19,3 +20,25 @@ Requests/sec:  20000.00
 def test_wrk_that_could_not_connect_is_quoted() -> None:
     with pytest.raises(ValueError, match="unable to connect to localhost:1"):
         parse_wrk("unable to connect to localhost:1 Connection refused\n")
+
+
+H2LOAD = """\
+finished in 1.42s, 7042.11 req/s, 1.98MB/s
+requests: 10000 total, 10000 started, 10000 done, 9999 succeeded, 1 failed, 0 errored, 0 timeout
+status codes: 9999 2xx, 0 3xx, 0 4xx, 1 5xx
+traffic: 2.81MB (2950000) total, 480.51KB (492044) headers (space savings 95.21%), 1.22MB (1280000) data
+                     min         max         mean         sd        +/- sd
+time for request:     1.04ms     45.80ms     13.92ms      4.92ms    74.16%
+time for connect:     6.35ms     15.32ms     10.50ms      3.01ms    60.00%
+"""
+
+
+def test_h2loads_summary_is_read() -> None:
+    served = loads.parse_h2load(H2LOAD)
+    assert (served.requests, served.errors, served.bytes, served.seconds) == (9999, 1, 1280000, 1.42)
+    assert served.p50 == pytest.approx(13.92)
+
+
+def test_what_h2load_says_instead_is_quoted() -> None:
+    with pytest.raises(ValueError, match="unable to connect"):
+        loads.parse_h2load("unable to connect")
