@@ -299,7 +299,7 @@ class H2Stream:
         """Begin to count the time in which the client must take something."""
         if self.write_deadline == self._write_limit:
             self._mark = 0
-            patience = inf if self._answering else self._limits.write_idle_timeout
+            patience = self._limits.write_idle_timeout
             self.write_deadline = min(self._connection.front.now + patience, self._write_limit)
 
     def tick(self, now: float) -> None:

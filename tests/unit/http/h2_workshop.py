@@ -100,6 +100,9 @@ class FakeExchange:
     def resume_response(self) -> None:
         self.paused = False
 
+    def drain(self) -> None:
+        pass
+
     def abandoned(self) -> None:
         self.gone = True
 
@@ -118,6 +121,7 @@ class Workshop:
         self.draining = False
         self.read_timeout = self.write_timeout = 0.0
         self.keep_alive = True
+        self.websockets = False
         self.loop = self
         self.exchanges: list[FakeExchange] = []
         self.floods: list[str] = []
