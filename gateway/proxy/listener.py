@@ -55,7 +55,7 @@ class Listener:
     def _accept(self) -> bool:
         """Accept a connection, if there is one and room for it; tell whether there may be more."""
         server = self._server
-        if server.is_full() and not server.make_room():
+        if not server.has_room():
             self._pause("this worker has as many connections as connections_per_worker or the open-files limit allow")
             return False
         try:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_AT_ONCE = 64
+AT_ONCE = 64
 # An honest client may be on its way: its ClientHello, or its first request.
 _GRACE_SECONDS = 2.0
 
@@ -44,4 +44,4 @@ def expendable(connections: Iterable[Some], now: float) -> list[Some]:
         for connection in connections
         if connection.resting_since <= (now if connection.has_served else now - _GRACE_SECONDS)
     )
-    return nsmallest(_AT_ONCE, resting, key=rank)
+    return nsmallest(AT_ONCE, resting, key=rank)

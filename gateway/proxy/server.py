@@ -103,6 +103,7 @@ class ProxyServer:
         self._emptied: asyncio.Event = asyncio.Event()
         self._counts: Counter[str] = Counter()
         self._crowded_at = 0.0
+        self._places = 0
         self._access_log: AccessLog | None = None
         self.snapshot = snapshot
         self.limits = snapshot.limits
@@ -168,22 +169,26 @@ class ProxyServer:
         """Accept connections from ``sock``; on a redirect port they are only told to come back over https."""
         self._listeners.append(Listener(self, sock, redirect=redirect))
 
-    def is_full(self) -> bool:
-        """Whether this worker has all the connections that it may have."""
-        return len(self._connections) >= min(self.limits.connections_per_worker, self._affordable)
+    def has_room(self) -> bool:
+        """Whether another connection may be accepted; when there are enough, some that rest are let go for it."""
+        beyond = len(self._connections) - min(self.limits.connections_per_worker, self._affordable)
+        # Those that were let go may take a moment to leave: so many may come before them.
+        return beyond < 0 or (beyond < room.AT_ONCE and self._make_room())
 
-    def make_room(self) -> bool:
-        """Let go of some connections on which nothing happens, for those who wait; false when there are none."""
-        if self._crowded_at == self.now:
-            return False  # looked in vain since the last tick
-        resting = room.expendable(self._connections, self.now)
-        if not resting:
-            self._crowded_at = self.now
-            return False
-        for connection in resting:
-            connection.dismiss()
-        self._counts["connections_dismissed"] += len(resting)
-        self.event("connections.dismissed", "", "resting connections are closed: this worker has as many as it may")
+    def _make_room(self) -> bool:
+        if not self._places:
+            if self._crowded_at == self.now:
+                return False  # looked in vain since the last tick
+            resting = room.expendable(self._connections, self.now)
+            if not resting:
+                self._crowded_at = self.now
+                return False
+            for connection in resting:
+                connection.dismiss()
+            self._places = len(resting)
+            self._counts["connections_dismissed"] += len(resting)
+            self.event("connections.dismissed", "", "resting connections are closed: this worker has as many as it may")
+        self._places -= 1
         return True
 
     def admit(self, sock: socket.socket, address: tuple[str, int], listener: Listener) -> None:

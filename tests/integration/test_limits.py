@@ -215,6 +215,36 @@ async def test_a_full_worker_lets_connections_go_that_rest_and_none_that_work(tm
             busy.close()
 
 
+async def test_who_was_let_go_and_does_not_leave_holds_up_no_more_than_a_few(tmp_path: Path) -> None:
+    async with upstream() as up:
+        async with front(tmp_path, configuration(api(up.url), limits={"connections_per_worker": 100})) as gate:
+            gate.server._connections.update(  # type: ignore[arg-type]
+                Unmoved() for _ in range(100)
+            )
+            others = [await asyncio.open_connection("127.0.0.1", gate.port) for _ in range(100)]
+            await gate.logged("connections_per_worker")
+            assert len(gate.server._connections) == 164
+            for one in tuple(gate.server._connections):
+                if isinstance(one, Unmoved):
+                    gate.server._connections.discard(one)
+            await until(lambda: gate.server.counters()["connections_open"] == 100)
+            for _, writer in others:
+                writer.transport.abort()
+
+
+class Unmoved:
+    """A connection that rests, and lingers when it is let go."""
+
+    has_served, resting_since, read_deadline, running = True, 0.0, float("inf"), 0
+
+    def dismiss(self) -> None:
+        self.resting_since = float("inf")
+
+    def tick(self, now: float) -> None: ...
+    def drain(self) -> None: ...
+    def abort(self) -> None: ...
+
+
 async def test_whoever_is_too_slow_is_counted_and_named(tmp_path: Path) -> None:
     limits = {"request_head_timeout": 0.2, "body_idle_timeout": 0.2}
     async with upstream() as up, front(tmp_path, configuration(api(up.url), limits=limits)) as gate:
