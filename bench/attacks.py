@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _CLIENTS = 250
 _AGAIN_SECONDS = 0.05
+_APART_SECONDS = 0.002  # so many handshakes at once would keep the attackers busy, not the gateway
 
 
 @dataclass(slots=True)
@@ -40,7 +41,7 @@ class Attacker:
     """One of many; ``number`` decides from which address it comes."""
 
     def __init__(self, port: int, number: int, context: ssl.SSLContext) -> None:
-        self.port = port
+        self.port, self.number = port, number
         self.source = f"127.1.0.{number % _CLIENTS + 1}"
         self._context = context
         self.dripping: asyncio.Task[None] | None = None
@@ -159,6 +160,7 @@ ATTACKS: dict[str, Callable[[Attacker], Awaitable[Streams]]] = {
 
 async def go_on(attacker: Attacker, attack: Callable[[Attacker], Awaitable[Streams]], report: Report) -> None:
     """Attack, and again when the gateway has closed the connection."""
+    await asyncio.sleep(attacker.number * _APART_SECONDS)
     while True:
         started = time.monotonic()
         try:

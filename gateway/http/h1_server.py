@@ -17,8 +17,6 @@ what still arrives is thrown away: closing at once would reset the connection, a
 from __future__ import annotations
 
 import asyncio
-import socket
-import struct
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -26,7 +24,7 @@ from gateway.errors import MessageError
 from gateway.http import responses
 from gateway.http.body import ChunkedDecoder, chunk, last_chunk
 from gateway.http.head import CHUNKED, RequestHead, ResponseHead, parse_request
-from gateway.http.unsent import unsent
+from gateway.http.unsent import reset, unsent
 
 if TYPE_CHECKING:
     from gateway.config.settings import Limits
@@ -34,7 +32,6 @@ if TYPE_CHECKING:
 
 _LINGER_SECONDS = 2.0
 _LINGER_BYTES = 16 << 20
-_RESET = struct.pack("ii", 1, 0)  # linger for no time
 # A client may be asking in the very moment in which a drain begins: closing then would lose its request.
 _LAST_CALL_SECONDS = 1.0
 
@@ -324,9 +321,9 @@ class H1Connection(asyncio.Protocol):
         none.
         """
         if self._tunnelled or (self._request is not None and not self._request.minor_version):
-            sock = self.transport.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        self.transport.abort()
+            reset(self.transport)
+        else:
+            self.transport.abort()
 
     def refuse(self, status: int, reason: str) -> None:
         """Answer what is no request, and close."""
@@ -473,7 +470,7 @@ class H1Connection(asyncio.Protocol):
                 self.write_deadline = min(idle, self._whole_response_deadline)
             else:
                 self._front.slow(self.peer, "slow_readers", "took nothing of a response in time")
-                self.abort()
+                reset(self.transport)
         elif self.read_deadline <= now:
             self.read_deadline = inf
             if self._body and not self._lingering:

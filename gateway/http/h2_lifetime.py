@@ -22,7 +22,7 @@ from gateway.http import h2_frames as frames
 from gateway.http.h2_frames import MAX_STREAM, ErrorCode
 from gateway.http.h2_numbers import Ending, StreamNumbers
 from gateway.http.h2_output import CREDIT, H2Output
-from gateway.http.unsent import unsent
+from gateway.http.unsent import reset, unsent
 
 if TYPE_CHECKING:
     from gateway.http.downstream import Front, Peer
@@ -199,7 +199,7 @@ class H2Lifetime(H2Output):
                 self._unsent = waiting
                 self.write_deadline = now + self.front.limits.write_idle_timeout
             else:
-                self.transport.abort()
+                reset(self.transport)
         elif self._ack_deadline <= now:
             self._ack_deadline = inf
             if self._announced:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 AT_ONCE = 64
-# An honest client may be on its way: its ClientHello, or its first request.
-_GRACE_SECONDS = 2.0
+# Who has had an answer may be about to ask again; who has not, on the way with a ClientHello or the first request.
+_GRACE_SECONDS = {True: 1.0, False: 2.0}
 
 
 class Resting(Protocol):
@@ -42,6 +42,6 @@ def expendable(connections: Iterable[Some], now: float) -> list[Some]:
     resting = (
         connection
         for connection in connections
-        if connection.resting_since <= (now if connection.has_served else now - _GRACE_SECONDS)
+        if connection.resting_since <= now - _GRACE_SECONDS[connection.has_served]
     )
     return nsmallest(AT_ONCE, resting, key=rank)

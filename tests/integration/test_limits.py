@@ -149,6 +149,10 @@ async def test_a_client_that_takes_nothing_is_cut(tmp_path: Path, limit: str) ->
         await client.reader.readuntil(b"\r\n\r\n")
         client.writer.transport.pause_reading()
         await until(lambda: gate.server.counters()["connections_open"] == 0)
+        # What the kernel held for it is gone as well: the connection was reset.
+        established = 1
+        raw = client.writer.get_extra_info("socket")
+        await until(lambda: raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != established)
         assert gate.server.counters()["slow_readers"] == 1
         await gate.logged("127.0.0.1 took nothing of a response in time")
         client.close()

@@ -21,7 +21,8 @@ def test_the_oldest_rest_between_two_requests_goes_first_and_then_who_never_aske
 
 
 def test_nobody_at_work_goes_and_nobody_who_has_just_come() -> None:
-    assert expendable([Somebody(inf), Somebody(inf, has_served=False), Somebody(99.0, has_served=False)], 100.0) == []
+    fresh = [Somebody(99.5), Somebody(98.5, has_served=False)]
+    assert expendable([Somebody(inf), Somebody(inf, has_served=False), *fresh], 100.0) == []
 
 
 def test_a_few_go_at_a_time() -> None:
