@@ -6,6 +6,7 @@ Messages are generated, then mutated byte by byte, and sent through the front ov
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -348,6 +349,8 @@ def check_response(stage: Stage, sent: bytes) -> None:
     clean = response_in(stage.runner.run(stage.send(b"GET /clean HTTP/1.1\r\nHost: a\r\n\r\n")))
     assert clean is not None
     assert (clean.start, clean.body, dict(clean.fields)[b"x-clean"]) == ((b"200",), b"clean", b"1")
+    if expected is None and re.search(rb"[ \t];", sent):
+        return  # white space before an extension must be read (RFC 9112 section 7.1.1), and h11 does not
     if received is not None and received.start != (b"502",):
         assert expected is not None
         assert (received.start, received.body) == (expected.start, expected.body)
