@@ -40,7 +40,8 @@ class H2Tunnel(H2Stream):
 
     def with_handshake(self, head: RequestHead) -> RequestHead:
         """Add the key of this handshake to the request, which may be remembered, and come again."""
-        return head._replace(lines=[*head.lines, b"Sec-WebSocket-Key: " + self._key])
+        others = [line for line in head.lines if not line.startswith(b"sec-websocket-key:")]
+        return head._replace(lines=[*others, b"Sec-WebSocket-Key: " + self._key])
 
     def start(self, exchange: Exchange, head: RequestHead) -> None:  # noqa: ARG002 - of which nothing is needed here
         """Begin the request."""

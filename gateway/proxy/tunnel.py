@@ -165,6 +165,8 @@ class Tunnel:
 
     def _close(self) -> None:
         """Close both sides, each when what it was sent is out."""
+        if self._ended is None:
+            return
         self._upstream.finish()
         self._end()
         self._client.send_body(b"", [], ended=True)

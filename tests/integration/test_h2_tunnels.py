@@ -138,13 +138,15 @@ async def test_the_handshake_upstream_is_that_of_http_1_1_with_a_key_of_its_own(
             assert head.startswith(b"GET /chat HTTP/1.1\r\n")
             assert b"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" in head
             assert b"\r\nsec-websocket-version: 13\r\n" in head
+            assert head.lower().count(b"sec-websocket-key") == 1
             keys.append(head.split(b"\r\nSec-WebSocket-Key: ")[1].split(b"\r\n")[0])
             await connection.send(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno")
 
     async with upstream(refusing) as up, front(tmp_path, configuration(api(up.url))) as gate:
         client = await H2Client.connect(gate)
         for _ in range(2):
-            answer = await client.answer(client.ask(connecting(), ended=False))
+            fields = connecting("/chat", ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="))
+            answer = await client.answer(client.ask(fields, ended=False))
             assert (answer.status, answer.body) == (403, b"no")
         client.close()
     assert len(set(keys)) == 2

@@ -251,6 +251,21 @@ async def test_each_half_of_a_tunnel_ends_by_itself(tmp_path: Path) -> None:
     assert b"\r\nConnection: Upgrade\r\nUpgrade: echo/1\r\n" in up.requests[0]
 
 
+async def test_a_tunnel_with_one_half_left_has_little_time(tmp_path: Path) -> None:
+    async def staying(connection: Connection) -> None:
+        await connection.head()
+        await connection.send(SWITCHED)
+        await connection.reader.read()
+        await asyncio.Event().wait()
+
+    config = {"limits": {"upstream_idle_timeout": 0.3}, **PLAIN}
+    async with upstream(staying) as up, front(tmp_path, configuration(api(up.url), **config)) as gate:
+        client = await tunnelled(gate)
+        client.writer.write_eof()
+        assert await client.ended() == b""
+        client.close()
+
+
 async def test_an_upstream_may_end_first_and_still_listen(tmp_path: Path) -> None:
     heard: list[bytes] = []
 
