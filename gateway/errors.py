@@ -103,9 +103,12 @@ class HpackError(Http2Error):
 class UpstreamError(GatewayError):
     """No answer can be had from an upstream. ``status`` is 502, 503 or 504 (RFC 9110 section 15.6).
 
-    ``unprocessed`` says that the upstream has surely not acted on the request; ``code``, if not 0, that of HTTP/2 with
-    which it reset the stream (RFC 9113 section 7).
+    ``unprocessed`` says that the upstream has surely not acted on the request; ``body`` is then what of the request's
+    body can be sent again: all that was sent, or None when that is more than is kept. ``code``, if not 0, is that of
+    HTTP/2 with which the upstream reset the stream (RFC 9113 section 7).
     """
+
+    body: bytes | None = b""
 
     def __init__(self, status: int, reason: str, *, unprocessed: bool = False, code: int = 0) -> None:
         self.status = status

@@ -98,7 +98,7 @@ class H2UpstreamConnection(asyncio.Protocol):
         self.window = self.stream_window = h2_frames.WINDOW
         self.max_frame = h2_frames.MAX_FRAME_SIZE
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.end = "the upstream closed the connection"
+        self.end = ""
 
     def __repr__(self) -> str:
         """Show what the connection is doing."""
@@ -143,7 +143,7 @@ class H2UpstreamConnection(asyncio.Protocol):
         self._last = number = self._last + 2 if self._last else 1
         self._by_number[number] = stream
         if self.closed or self._retiring:
-            stream.failed(UpstreamError(502, self.end, unprocessed=True))
+            stream.failed(UpstreamError(502, self.end or "the upstream goes away", unprocessed=True))
             asyncio.get_running_loop().call_soon(stream.deliver)
             return number
         self.send(h2_frames.headers(number, self._prefix + block, self.max_frame, ended=ended))
@@ -236,9 +236,8 @@ class H2UpstreamConnection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """Tell all streams, and the pool."""
         self.closed = True
-        if error is not None:
-            self.end = f"the upstream connection broke: {error}"
-        self._fail_all(UpstreamError(502, self.end))
+        reason = "the upstream closed the connection" if error is None else f"the upstream connection broke: {error}"
+        self._fail_all(UpstreamError(502, self.end or reason))
         self._changed(self)
 
     def _fail_all(self, error: UpstreamError) -> None:

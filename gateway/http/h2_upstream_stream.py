@@ -22,6 +22,9 @@ STREAM_WINDOW = 1 << 18
 """How much of a response may wait for a client that does not read."""
 
 _MAX_INTERIM = 16
+_KEPT_BYTES = 65536
+"""How much of a request's body is kept until its response begins: what the upstream did not act on is sent again."""
+
 _TARGET_BYTES = 256
 _NO_TRAILERS: list[bytes] = []
 
@@ -48,6 +51,7 @@ class H2UpstreamStream:
         "_head",
         "_heard",
         "_interims",
+        "_kept",
         "_left",
         "_method",
         "_paused",
@@ -75,6 +79,7 @@ class H2UpstreamStream:
         # the request's body: what waits for the upstream
         self._window = connection.stream_window
         self._pending = b""
+        self._kept: bytes | None = b""
         self._trailers = _NO_TRAILERS
         self._ending = self._request_paused = False
         self._sent_end = True  # there is nothing to cancel yet
@@ -121,6 +126,8 @@ class H2UpstreamStream:
         if self._sent_end or self._error is not None:
             return
         self._pending = self._pending + data if self._pending else data
+        if self._kept is not None:
+            self._kept = self._kept + data if len(self._kept) + len(data) <= _KEPT_BYTES else None
         self._trailers = trailers
         self._ending = ended
         self.send_on()
@@ -179,6 +186,7 @@ class H2UpstreamStream:
         self._heard = True
         if head.status >= 200:
             self.has_head = True
+            self._kept = None
             self._head = head
             self._left = None if head.length == CHUNKED else head.length
             self._ended = ended
@@ -221,6 +229,7 @@ class H2UpstreamStream:
         self._pending = b""
         if not self._ended and self._error is None:
             self._error = error
+            error.body = self._kept
 
     # the response, as it goes out
 

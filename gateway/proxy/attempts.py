@@ -40,7 +40,7 @@ class Attempts:
     _set_cookie: bytes | None = None
     _tried: tuple[int, ...] = ()
     _attempts = 0
-    _received = 0
+    _held = b""
     _done = False
 
     def _connect(self, *, reuse: bool) -> None:
@@ -128,7 +128,8 @@ class Attempts:
 
     def _attempt_failed(self, error: UpstreamError, *, kept: bool, began: bool) -> None:
         """Act on a connection that failed; ``kept`` when it had served others, ``began`` when a response came."""
-        if error.unprocessed and not self._received and self._attempts < _MAX_ATTEMPTS:
+        if error.unprocessed and error.body is not None and self._attempts < _MAX_ATTEMPTS:
+            self._held = error.body
             self._connect(reuse=True)
             return
         safe = not began and self._head.method in _IDEMPOTENT and self._head.length == 0

@@ -53,7 +53,6 @@ class Exchange(Attempts):
     deadline = inf
     request_id = b""
     _route: Route | None = None
-    _held = b""
     _trailers = _NO_TRAILERS
     _responding = False
     _status = _received = _sent = 0
@@ -169,10 +168,10 @@ class Exchange(Attempts):
         if trailers and self._api is not None and self._api.request_rules is not None:
             trailers = self._api.request_rules.kept(trailers)
         self._body_ended = ended
+        self._trailers = trailers
         upstream = self._upstream
         if upstream is None:
             self._held += data
-            self._trailers = trailers
             return
         if self._responding:
             self._talk()

@@ -117,7 +117,7 @@ class MultiplexedPool(Pool):
             raise UpstreamError(504, f"no HTTP/2 settings within {patience:g} s") from error
         if not connection.has_room:
             connection.retire()
-            raise UpstreamError(502, connection.end)
+            raise UpstreamError(502, connection.end or "the upstream takes no requests")
         self._shared[connection] = None
         return connection.open()
 

@@ -7,6 +7,7 @@ import ssl
 from typing import TYPE_CHECKING
 
 import pytest
+import uvloop
 from h2.settings import SettingCodes
 from support.front import LOCALHOST, api, configuration, front, until
 from support.h2_upstream import Stream, echo, h2_upstream
@@ -237,18 +238,30 @@ async def test_a_response_that_is_complete_before_its_request_is_delivered(tmp_p
     assert len(up.connections) == 1
 
 
-@pytest.mark.parametrize(("code", "status", "streams"), [(7, 200, 2), (2, 502, 1)])
-async def test_a_stream_that_was_refused_is_asked_for_again_and_no_other(tmp_path, code, status, streams):
+@pytest.mark.parametrize(
+    ("code", "size", "status", "streams"), [(7, 0, 200, 2), (7, 65536, 200, 2), (7, 65537, 502, 1), (2, 0, 502, 1)]
+)
+async def test_a_stream_that_was_refused_is_asked_for_again_and_no_other(tmp_path, code, size, status, streams):
     async def once(stream: Stream) -> None:
         if stream.number == 1:
+            await stream.body()
             stream.reset(code)
         else:
             await echo(stream)
 
-    async with h2_upstream(once) as up, front(tmp_path, configuration(api(up.url))) as gateway:
+    settings = {SettingCodes.INITIAL_WINDOW_SIZE: 1 << 20}
+    async with (
+        h2_upstream(once, settings=settings) as up,
+        front(tmp_path, configuration(api(up.url))) as gateway,
+    ):
         client = await gateway.connect()
-        response = await client.ask(b"POST / HTTP/1.1", b"Host: localhost", b"Content-Length: 0")
+        chunked = b"%x\r\n%b\r\n0\r\nX-Sum: 1\r\n\r\n" % (size, bytes(size)) if size else b"0\r\nX-Sum: 1\r\n\r\n"
+        head = b"POST / HTTP/1.1", b"Host: localhost", b"Transfer-Encoding: chunked"
+        response = await client.ask(*head, body=chunked)
         assert response.status == status
+        if status == 200:
+            assert response.body.partition(b"|")[2] == bytes(size)
+            assert up.streams[1].trailers == [(b"x-sum", b"1")]
         client.close()
     assert len(up.streams) == streams
     assert len(up.connections) == 1
@@ -393,3 +406,17 @@ async def test_requests_wait_in_line_where_no_more_connections_may_be_made(tmp_p
         responses = await asyncio.gather(*(gateway.get("/") for _ in range(5)))
     assert [response.status for response in responses] == [200] * 5
     assert (len(up.connections), most) == (1, 1)
+
+
+@pytest.mark.parametrize("protocol", ["h2", "http/1.1"])
+def test_the_loop_of_the_workers_hands_over_to_what_the_upstream_chose(tmp_path, protocol):
+    async def ask() -> None:
+        config = {"proxy_ssl_insecure_skip_verify": True, "proxy_enable_http2": True}
+        serve = h2_upstream if protocol == "h2" else upstream
+        async with serve(tls=upstream_tls(tmp_path, protocol)) as up:
+            target = api(f"https://127.0.0.1:{up.port}/")
+            async with front(tmp_path, configuration(target, **config)) as gateway:
+                responses = await asyncio.gather(*(gateway.get("/") for _ in range(5)))
+        assert {response.status for response in responses} == {200}
+
+    uvloop.run(ask())
