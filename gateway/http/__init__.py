@@ -12,6 +12,10 @@
 * ``upstream``    what an exchange and a connection to an upstream know of each other
 * ``h1_server``   a connection from a client (downstream)
 * ``h1_client``   a connection to an upstream
+* ``h2_frames``   frames of HTTP/2, both ways
+* ``h2_server``   an HTTP/2 connection from a client; ``h2_output`` is what it sends, ``h2_lifetime`` how it ends
+* ``h2_stream``   a request on it, and ``h2_numbers`` streams that are not open
+* ``h2_head``     heads of HTTP/2 requests
 * ``h2_client``   an HTTP/2 connection to an upstream, and ``h2_upstream_stream`` a request on it
 * ``h2_response`` heads of HTTP/2 responses
 * ``websocket``   where frames end, how to say goodbye, and the keys of a handshake

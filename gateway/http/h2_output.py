@@ -22,6 +22,7 @@ CREDIT = 1000
 
 _FLUSH_BYTES = 65536
 _PENDING_BYTES = 2 << 20
+_SPARE_WINDOW = 1 << 20
 
 
 class H2Output(asyncio.Protocol):
@@ -41,6 +42,7 @@ class H2Output(asyncio.Protocol):
         "credit",
         "front",
         "pending",
+        "spare_window",
         "transport",
         "window",
         "write_deadline",
@@ -60,6 +62,8 @@ class H2Output(asyncio.Protocol):
         self._initial_window = self.window = WINDOW
         self.pending = 0
         """Bytes of responses that wait for the client's windows."""
+        self.spare_window = _SPARE_WINDOW
+        """Bytes by which the windows of streams may grow, all together."""
         self.blocked = False
         self.congested = False
         """Whether no response may go on: the socket is full, or too much waits already."""

@@ -1,8 +1,11 @@
 """A stream of an HTTP/2 connection: one request and its response, with flow control both ways (RFC 9113 section 5).
 
 The request's body goes to the exchange as it comes; the client may send more only when the exchange has taken it, so at
-most one window is held anywhere. Of the response at most what the exchange delivers at once waits here: it is told to
-pause before it is read on. What waits is sent by the connection, in turns with its other streams.
+most one window is held anywhere. Where the exchange takes all at once the window grows, for it bounds what an upload
+can do in a round trip; all streams of a connection share what they may grow by.
+
+Of the response at most what the exchange delivers at once waits here: it is told to pause before it is read on. What
+waits is sent by the connection, in turns with its other streams.
 """
 
 from __future__ import annotations
@@ -51,6 +54,7 @@ class H2Stream:
         "_response_ended",
         "_trailers",
         "_window_left",
+        "_window_size",
         "_write_limit",
         "exchange",
         "id",
@@ -75,7 +79,7 @@ class H2Stream:
         self._response_ended = self._answering = self._paused = self._held = False
         self._received = self._mark = 0
         self._length = 0
-        self._window_left = WINDOW
+        self._window_left = self._window_size = WINDOW
         self.read_deadline = self.write_deadline = self._read_limit = self._write_limit = inf
 
     def __repr__(self) -> str:
@@ -114,7 +118,7 @@ class H2Stream:
             if done or data:
                 self._deliver(data, done=done, trailers=_NO_TRAILERS)
         if not (ended or self._paused or self._response_ended):
-            self._allow_more()
+            self._allow_more(grow=True)
 
     def receive_trailers(self, lines: list[bytes]) -> None:
         """Take the trailer section that ends the request."""
@@ -142,11 +146,16 @@ class H2Stream:
             patience = inf if self._answering else self._limits.body_idle_timeout
             self.read_deadline = min(self._connection.front.now + patience, self._read_limit)
 
-    def _allow_more(self) -> None:
-        """Give the client its window back, in portions that are worth a frame."""
-        if self._window_left <= WINDOW // 2:
-            self._connection.write(frames.window_update(self.id, WINDOW - self._window_left))
-            self._window_left = WINDOW
+    def _allow_more(self, *, grow: bool) -> None:
+        """Give the client its window back, in portions that are worth a frame; ``grow``: and as much again."""
+        size = self._window_size
+        if self._window_left <= size // 2:
+            connection = self._connection
+            if grow and connection.spare_window >= size:
+                connection.spare_window -= size
+                self._window_size = size = 2 * size
+            connection.write(frames.window_update(self.id, size - self._window_left))
+            self._window_left = size
 
     def pause_body(self) -> None:
         """Give back no window; the client is not to blame for the time that follows."""
@@ -158,7 +167,7 @@ class H2Stream:
         self._paused = False
         if not (self._body_ended or self._response_ended):
             self._await_body()
-            self._allow_more()
+            self._allow_more(grow=False)
 
     # the response
 
@@ -258,6 +267,8 @@ class H2Stream:
         return bool(self._pending) or (self._response_ended and self._pending is not None)
 
     def _end_response(self) -> None:
+        self._connection.spare_window += self._window_size - WINDOW
+        self._window_size = WINDOW
         self.exchange = None
         self._response_ended = True
         self.read_deadline = inf

@@ -176,6 +176,18 @@ def test_the_window_of_the_connection_comes_back_whoever_pauses() -> None:
     assert not shop.errors
 
 
+def test_a_window_grows_where_all_is_taken_and_shrinks_with_the_end() -> None:
+    shop = Workshop()
+    shop.send(headers(1, POST, ended=False))
+    allowed = 65535
+    for _ in range(300):
+        shop.send(DataFrame(1, b"x" * 16384))
+        allowed += sum(frame.window_increment for frame in shop.got(WindowUpdateFrame, 1)) - 16384
+    assert 1 << 19 <= allowed <= 1 << 20
+    shop.exchanges[0].answer(b"enough")
+    assert shop.connection.spare_window == 1 << 20
+
+
 # flow control: what the client takes
 
 
