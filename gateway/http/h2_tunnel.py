@@ -83,7 +83,12 @@ class H2Tunnel(H2Stream):
             early, self._early = self._early, b""
             tunnel.request_body(early, ended=self._early_end, trailers=[])
         if not (self._paused or self._body_ended or self._response_ended):
-            self._allow_more()
+            self._allow_more(grow=False)
+
+    def resume_body(self) -> None:
+        """Let the client send on, if there is somebody who takes it."""
+        if self._switched:
+            super().resume_body()
 
     def half_close(self) -> bool:
         """Leave it: a stream of which we end our half is forgotten here."""

@@ -188,6 +188,19 @@ def test_a_window_grows_where_all_is_taken_and_shrinks_with_the_end() -> None:
     assert shop.connection.spare_window == 1 << 20
 
 
+def test_what_comes_before_a_tunnel_stands_is_one_window() -> None:
+    shop = Workshop()
+    shop.send(headers(1, [(":method", "CONNECT"), (":protocol", "websocket"), *GET[1:]], ended=False))
+    shop.read()
+    exchange = shop.exchanges[0]
+    exchange.downstream.pause_body()
+    exchange.downstream.resume_body()  # there is a connection to the upstream, and no answer yet
+    shop.send(*(DataFrame(1, b"x" * 16383) for _ in range(4)))
+    assert shop.got(WindowUpdateFrame, 1) == []
+    shop.send(DataFrame(1, b"xxxx"))
+    assert [frame.error_code for frame in shop.got(RstStreamFrame, 1)] == [FLOW]
+
+
 # flow control: what the client takes
 
 
