@@ -2,6 +2,7 @@
 
 * ``load``          the way through, from main file, environment and API definitions to a `Configuration`
 * ``settings``      the keys of the main file       ``definitions``  those of an API definition
+* ``balancing``     how an API treats its targets   ``uptime``       what is checked, and how often
 * ``kinds``         the kinds of values that keys take
 * ``node``          a value that knows where it stands: made by ``document``, ``json_text``, ``yaml_text``
 * ``environment``   variables over values

@@ -7,6 +7,7 @@
 * ``hpack``       header compression of HTTP/2
 * ``h2_fields``   fields of HTTP/2 as the lines of everything else
 * ``forwarding``  what an upstream is told about the client
+* ``cookies``     the one that keeps a client at its target
 * ``responses``   the answers that the gateway gives itself
 * ``downstream``  what a client's connection, its exchanges and its worker know of each other
 * ``upstream``    what an exchange and a connection to an upstream know of each other

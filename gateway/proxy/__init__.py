@@ -9,8 +9,11 @@
 * ``handshake``  from an accepted socket to TLS: peek, name, site, handshake
 * ``sites``      the bounded cache of TLS sites
 * ``exchange``   one request and its response, phase by phase
+* ``attempts``   the part of it that finds a connection; ``affinity`` is what a request is known by
 * ``edge_fields``  what the gateway adds to header fields and removes from them
 * ``tunnel``     what an exchange becomes when both ends switch protocols
+* ``upstreams``  what a worker knows of upstreams, over all snapshots: pools, names, health
+* ``resolver``   the addresses of names; ``dialling`` connects to the first that answers
 * ``pool``       connections to one upstream address; ``multiplexed_pool`` those of HTTP/2, ``introduced_pool`` those
   that begin with a PROXY header
 """

@@ -5,5 +5,6 @@
 * ``templates``  ``{name}`` and ``{name:expression}`` in domains and listen paths
 * ``balancing``  the targets of an API
 * ``balancer``   which of them gets a request, by ``choice`` (the policies), ``health`` and ``retries``
+* ``uptime``     which hosts are down, from the results of checks
 * ``snapshot``   everything that a worker serves, as one value
 """

@@ -10,6 +10,8 @@
 * ``control``     the only writer of the store after start; serves the control port, watches files
 * ``operations``  what the admin API may ask for: each change is written, then confirmed by every worker
 * ``reloads``     what the files said when they were last read; makes what they say now the next generation
+* ``probes``      asks hosts whether they are up (Tyk's uptime tests) and tells the workers
+* ``upstream_report``  what the workers say of the targets of APIs, added up
 * ``naming``      which API of a configuration names a domain, and what refers to a stored certificate
 * ``definition_files``  API definitions written to and removed from ``app_path``
 * ``roster``      control's side of its conversation with the workers
