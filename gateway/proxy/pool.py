@@ -18,6 +18,7 @@ from gateway.tls.context import upstream_context
 from gateway.tls.names import common_name_matches
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Collection, Coroutine
 
     from gateway.http.fields import FieldTable
@@ -178,24 +179,21 @@ class Pool:
         """
         upstream = self.upstream
         host = upstream.target.host
-        resolver = self._surroundings.resolver
         if upstream.tls is not None and self._tls is None:
             self._tls = upstream_context(upstream.tls, verify=upstream.verify, protocols=upstream.protocols)
         try:
             async with asyncio.timeout(upstream.connect_timeout):
-                addresses = await resolver.addresses(host, upstream.target.port, upstream.dns_interval)
+                sock = await self._reach()
                 try:
-                    sock = await connect(addresses, self._dialled)
-                except OSError:
-                    resolver.doubt(host)
+                    address = sock.getpeername()[0]
+                    if introduction := self._introduction(caller):
+                        await say(sock, introduction)
+                    transport, _ = await asyncio.get_running_loop().create_connection(
+                        self._protocol, sock=sock, ssl=self._tls, server_hostname=host if self._tls else None
+                    )
+                except BaseException:
+                    sock.close()  # where it is a transport's already, this waits until that is closed
                     raise
-                self._dialled += 1
-                address = sock.getpeername()[0]
-                if introduction := self._introduction(caller):
-                    await say(sock, introduction)
-                transport, _ = await asyncio.get_running_loop().create_connection(
-                    self._protocol, sock=sock, ssl=self._tls, server_hostname=host if self._tls else None
-                )
         except TimeoutError as error:
             raise UpstreamError(504, f"no connection within {upstream.connect_timeout:g} s") from error
         except ssl.SSLError as error:
@@ -214,6 +212,18 @@ class Pool:
             raise UpstreamError(502, "the upstream closed the connection at once")
         self._addresses[connection] = address
         return connection
+
+    async def _reach(self) -> socket.socket:
+        """Connect to one of the addresses of the name."""
+        upstream, resolver = self.upstream, self._surroundings.resolver
+        addresses = await resolver.addresses(upstream.target.host, upstream.target.port, upstream.dns_interval)
+        try:
+            sock = await connect(addresses, self._dialled)
+        except OSError:
+            resolver.doubt(upstream.target.host)
+            raise
+        self._dialled += 1
+        return sock
 
     def _release(self, connection: UpstreamConnection) -> None:
         """Keep a connection that can take another request, or forget one that closed."""

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from support.front import api, configuration, front, until
 from support.upstream import Connection, Upstream, ok, silent, upstream
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 async def closing(connection: Connection) -> None:
@@ -68,3 +66,31 @@ async def test_the_place_of_a_broken_connection_goes_to_the_next_in_line(tmp_pat
         answers = await asyncio.gather(*(gate.get() for _ in range(5)))
         assert [answer.status for answer in answers] == [502] * 5
     assert up.connections == 5
+
+
+async def at_once(connection: Connection) -> None:
+    """Close without a word."""
+
+
+def open_files() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+async def test_connections_that_fail_leave_no_file_open(tmp_path: Path) -> None:
+    async with upstream(at_once) as closes, upstream(silent) as hangs:
+        urls = [f"https://127.0.0.1:{up.port}/" for up in (closes, hangs)]
+        apis = [api(url, f"/{number}/", gateway={"timeouts": {"connect": 0.1}}) for number, url in enumerate(urls)]
+        async with front(tmp_path, configuration(*apis)) as gate:
+            client = await gate.connect()
+
+            async def ask() -> None:
+                for number, status in enumerate((502, 504)):
+                    assert (await client.ask(b"GET /%d/ HTTP/1.1" % number, b"Host: localhost")).status == status
+
+            await ask()
+            await until(lambda: len(asyncio.all_tasks()) < 10)
+            before = open_files()
+            for _ in range(5):
+                await ask()
+            await until(lambda: open_files() <= before)
+            client.close()
