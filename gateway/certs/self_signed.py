@@ -1,4 +1,7 @@
-"""Certificates from a throw-away authority of one's own: for the demo and the tests, never for the public."""
+"""Certificates that nobody vouches for, requests for such that somebody will, and a throw-away authority.
+
+The authority is for the demo and the tests, never for the public.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +19,20 @@ from gateway.certs import describe
 from gateway.certs.pem import CertificatePair
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
 
 NewKey = Literal["ec", "rsa2048", "rsa4096"]
+Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+SubjectField = Literal["C", "ST", "L", "O", "OU", "CN"]
+
+_OIDS = {
+    "C": NameOID.COUNTRY_NAME,
+    "ST": NameOID.STATE_OR_PROVINCE_NAME,
+    "L": NameOID.LOCALITY_NAME,
+    "O": NameOID.ORGANIZATION_NAME,
+    "OU": NameOID.ORGANIZATIONAL_UNIT_NAME,
+    "CN": NameOID.COMMON_NAME,
+}
 
 # A client whose clock is a little slow must not find the certificate not yet valid.
 _BACKDATED = timedelta(hours=1)
@@ -47,34 +61,66 @@ class Authority:
 
         It is valid from an hour before ``now`` (default: the clock) for ``days`` days.
         """
-        return _server(names, key, _validity(days, now), self.pair)
+        return _server(Wish(names), key, _validity(days, now), self.pair)
 
 
-def self_signed(*names: str, days: int = 90, key: NewKey = "ec", now: datetime | None = None) -> CertificatePair:
-    """Make a server certificate like `Authority.leaf`, but one that nobody vouches for."""
-    return _server(names, key, _validity(days, now), None)
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a certificate is to say: DNS names (A-labels, wildcards) and IP addresses, and whose it is.
+
+    ``subject`` are attributes as `openssl req` abbreviates them, in order; without a common name it is the first of
+    ``names``. ``client`` has it serve for the client's side too.
+    """
+
+    names: tuple[str, ...]
+    subject: tuple[tuple[SubjectField, str], ...] = ()
+    client: bool = False
+
+
+def self_signed(
+    *names: str, days: int = 90, key: NewKey = "ec", now: datetime | None = None, wish: Wish | None = None
+) -> CertificatePair:
+    """Make a server certificate like `Authority.leaf`, but one that nobody vouches for.
+
+    ``wish`` says more than names do. Raises ValueError for a subject that X.520 does not allow.
+    """
+    return _server(wish or Wish(names), key, _validity(days, now), None)
+
+
+def signing_request(wish: Wish, key: NewKey = "ec") -> tuple[x509.CertificateSigningRequest, Key]:
+    """Make a key, and the request that a CA signs for it (RFC 2986). Raises ValueError as `self_signed` does."""
+    new = _new_key(key)
+    builder = x509.CertificateSigningRequestBuilder().subject_name(_subject(wish))
+    for extension, critical in _extensions(wish, key):
+        builder = builder.add_extension(extension, critical=critical)
+    return builder.sign(new, SHA256()), new
 
 
 def _server(
-    names: Sequence[str], kind: NewKey, validity: tuple[datetime, datetime], issuer: CertificatePair | None
+    wish: Wish, kind: NewKey, validity: tuple[datetime, datetime], issuer: CertificatePair | None
 ) -> CertificatePair:
     key = _new_key(kind)
+    builder = _builder(_subject(wish), key, issuer, validity)
+    for extension, critical in _extensions(wish, kind):
+        builder = builder.add_extension(extension, critical=critical)
+    certificate = builder.sign(issuer.key if issuer else key, SHA256())
+    return CertificatePair((certificate,), key, describe.names(certificate))
+
+
+def _extensions(wish: Wish, kind: NewKey) -> Iterator[tuple[x509.ExtensionType, bool]]:
+    """What a server's certificate says beside the names of subject and issuer, and whether that is critical."""
     # Clients encrypt to an RSA key in those key exchanges of TLS 1.2 that have no Diffie-Hellman.
     usage = ["digital_signature"] if kind == "ec" else ["digital_signature", "key_encipherment"]
-    certificate = (
-        _builder(_common_name(names[0]), key, issuer, validity)
-        .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_key_usage(*usage), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .sign(issuer.key if issuer else key, SHA256())
-    )
-    return CertificatePair((certificate,), key, describe.names(certificate))
+    purposes = [ExtendedKeyUsageOID.SERVER_AUTH, *([ExtendedKeyUsageOID.CLIENT_AUTH] if wish.client else ())]
+    yield x509.SubjectAlternativeName([_general_name(name) for name in wish.names]), False
+    yield x509.BasicConstraints(ca=False, path_length=None), True
+    yield _key_usage(*usage), True
+    yield x509.ExtendedKeyUsage(purposes), False
 
 
 def _builder(
     subject: x509.Name,
-    key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey,
+    key: Key,
     issuer: CertificatePair | None,
     validity: tuple[datetime, datetime],
 ) -> x509.CertificateBuilder:
@@ -94,7 +140,7 @@ def _builder(
     )
 
 
-def _new_key(kind: NewKey) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:
+def _new_key(kind: NewKey) -> Key:
     if kind == "ec":
         return ec.generate_private_key(ec.SECP256R1())
     return rsa.generate_private_key(65537, int(kind.removeprefix("rsa")))
@@ -103,6 +149,14 @@ def _new_key(kind: NewKey) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:
 def _validity(days: int, now: datetime | None) -> tuple[datetime, datetime]:
     start = (now or datetime.now(UTC)) - _BACKDATED
     return start, start + timedelta(days=days)
+
+
+def _subject(wish: Wish) -> x509.Name:
+    if not wish.subject:
+        return _common_name(wish.names[0])
+    given = [x509.NameAttribute(_OIDS[field], text) for field, text in wish.subject]
+    named = any(field == "CN" for field, _ in wish.subject)
+    return x509.Name([*given, *([] if named else _common_name(wish.names[0]))])
 
 
 def _common_name(text: str) -> x509.Name:

@@ -16,7 +16,7 @@ from gateway.cli.domain import certificate_of
 from gateway.cli.layout import expiry, facts, listed, moment, table
 from gateway.errors import CertificateError
 
-group = typer.Typer(no_args_is_help=True, help="Certificates: swap, roll back, verify, import; and the store.")
+group = typer.Typer(no_args_is_help=True, help="Certificates: make, swap, roll back, verify, import; and the store.")
 
 CertificateArgument = Annotated[
     Path, typer.Argument(metavar="CERT", help="PEM file: the certificate, or a bundle with chain and key; - is stdin.")
