@@ -7,6 +7,7 @@ a connection that becomes free goes to the first in line, and so does the place 
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, cast
@@ -201,7 +202,8 @@ class Pool:
             raise UpstreamError(502, f"TLS with the upstream failed: {reason}") from error
         except OSError as error:
             ended = "the upstream ended the TLS handshake" if self._tls is not None else type(error).__name__
-            raise UpstreamError(502, f"cannot connect: {error.strerror or str(error) or ended}") from error
+            system = os.strerror(error.errno) if error.errno and error.errno > 0 else ""  # in one word, on any loop
+            raise UpstreamError(502, f"cannot connect: {system or error.strerror or str(error) or ended}") from error
         connection = cast("Connection", transport.get_protocol())
         if upstream.check_common_name and self._tls is not None:
             certificate = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)

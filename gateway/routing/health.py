@@ -81,7 +81,7 @@ class Health:
         self.troubled = True
         if condition.failures < rules.failures or condition.ejected_until > now:
             return 0.0
-        out = sum(other.ejected_until > now for other in self.conditions)
+        out = sum(other.ejected_until > now and not other.down for other in self.conditions)
         if out + 1 > rules.max_ejected * len(self.conditions):
             return 0.0
         if now - condition.ejected_until > rules.max_ejection_time:  # it was well for long: begin anew

@@ -57,6 +57,15 @@ def test_no_more_than_a_share_of_the_targets_is_out_at_once() -> None:
     assert fail(health(2), 0, 0.0) == 10
 
 
+def test_a_host_that_is_known_to_be_down_takes_nothing_of_the_share() -> None:
+    one = health(3, max_ejected=0.5)
+    assert fail(one, 0, 0.0)
+    assert not fail(one, 1, 0.0)
+    one.probed({"a"}, ["a", "b", "c"], 0.0)
+    assert one.failed(1, 0.0)
+    assert one.weights(0.0) == (0, 0, 100)
+
+
 def test_when_all_are_ejected_they_are_all_tried() -> None:
     one = health(2, max_ejected=1)
     assert fail(one, 0, 0.0)
