@@ -24,7 +24,7 @@ from statistics import quantiles
 from typing import TYPE_CHECKING
 
 from bench import __main__ as table_of_fronts
-from bench import servers
+from bench import report, servers
 from bench.attacks import ATTACKS
 from bench.loads import client_context
 from bench.measure import PROC, cpu_seconds, memory_kb, session
@@ -167,10 +167,10 @@ def measure(name: str, place: servers.Place, leader: int, connections: int, seco
     files, memory, spent = open_files(leader), memory_kb(leader), cpu_seconds(leader)
     watch = Watch(leader)
     with watch.looking(), beside.asking():
-        report = attack(name, place.port, connections, seconds, place.home)
+        told = attack(name, place.port, connections, seconds, place.home)
     spent = cpu_seconds(leader) - spent
     bound = {"one_address": MOST_PER_ADDRESS}.get(name, MOST_CONNECTIONS)
-    longest = report.get("longest", 0.0)
+    longest = told.get("longest", 0.0)
     broken = [
         f"{len(client.failures)} failures, {when}: {client.failures[0]}"
         for when, client in (("alone", alone), ("beside", beside))
@@ -190,7 +190,7 @@ def measure(name: str, place: servers.Place, leader: int, connections: int, seco
     return Row(
         name,
         (
-            f"{report.get('made', 150):.0f}", f"{p(alone.kept, 50):.2f}", f"{p(beside.kept, 50):.2f}",
+            f"{told.get('made', 150):.0f}", f"{p(alone.kept, 50):.2f}", f"{p(beside.kept, 50):.2f}",
             f"{quiet:.2f}", f"{kept:.2f}{' (!)' if kept > 2 * quiet else ''}", f"{p(alone.fresh, 99):.1f}",
             f"{p(beside.fresh, 99):.1f}", f"{watch.files - files}", f"{grown / 1024:.1f}", f"{longest:.1f}",
             f"{spent / seconds * 100:.0f} %", "; ".join(broken) or "held",
@@ -231,6 +231,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only", default=",".join(names), help="which attacks (%(default)s)")
     parser.add_argument("--connections", type=int, default=400, help="of an attack at a time (%(default)s)")
     parser.add_argument("--seconds", type=int, default=6, help="of each attack (%(default)s)")
+    parser.add_argument("--save", action="store_true", help="add the table to bench/RESULTS.md")
     return parser.parse_args()
 
 
@@ -258,10 +259,14 @@ def main() -> int:
             print(f"{name}: {rows[-1].cells[-1]}", file=sys.stderr, flush=True)
         lines = place.output.read_text(errors="replace").count("\n")
     command = shlex.join(["python", "-m", "bench.hostile", *sys.argv[1:]])
-    print(
+    entry = (
         f"{table_of_fronts.circumstances(len(cores), load, command)}\n\n{table(rows)}\n\n"
-        f"{lines} lines in the event log."
+        f"{lines} lines in the event log.\n"
     )
+    print(entry)
+    if options.save:
+        results = table_of_fronts.RESULTS
+        results.write_text(report.with_entry(results.read_text() if results.exists() else "", entry))
     return 1 if any(row.broken for row in rows) else 0
 
 
