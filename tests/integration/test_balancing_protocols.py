@@ -12,7 +12,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from tests.support.front import api, client_context, configuration, front, until
 from tests.support.h2_client import H2Client, request
 from tests.support.h2_upstream import Stream, h2_upstream
-from tests.support.upstream import Connection, ok, upstream
+from tests.support.upstream import Connection, ok, silent, upstream
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,6 +62,18 @@ async def test_a_stream_that_is_cancelled_leaves_the_line(tmp_path: Path) -> Non
             for number in (0, 2, 3):
                 assert (await client.answer(streams[number])).body == b"/%d" % number
             assert [head.split(b" ")[1] for head in up.requests] == [b"/0", b"/2", b"/3"]
+            client.close()
+
+
+async def test_a_stream_waits_in_line_no_longer_than_a_request_of_http_1(tmp_path: Path) -> None:
+    async with upstream(silent) as up:
+        config = configuration(api(up.url, gateway={"queue": {"max_connections": 1, "timeout": 0.2}}))
+        async with front(tmp_path, config) as gate:
+            client = await H2Client.connect(gate)
+            client.ask(request("/first"))
+            await until(lambda: up.connections == 1)
+            answer = await client.get("/second")
+            assert (answer.status, answer.value("retry-after")) == (503, "5")
             client.close()
 
 
