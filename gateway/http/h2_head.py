@@ -24,7 +24,7 @@ HTTP2 = 2
 _PSEUDO = frozenset((b":method", b":scheme", b":authority", b":path", b":protocol"))
 _COOKIE = b"cookie: "
 
-_BLOCKS = 64
+_BLOCKS = 16
 _BLOCK_BYTES = 1024
 _statuses: dict[bytes, bytes] = {}
 

@@ -24,7 +24,7 @@ class Ending(IntEnum):
 
 
 class StreamNumbers:
-    """The numbers that a client has used; how the latest of them ended."""
+    """The numbers that a client has used, and how the latest ended that did not simply come to their end."""
 
     __slots__ = ("_endings", "accepted", "last")
 
@@ -44,7 +44,9 @@ class StreamNumbers:
         self.last = number
 
     def close(self, number: int, how: Ending) -> None:
-        """Note a stream's end."""
+        """Note a stream's end; nothing is kept of the usual one."""
+        if how is Ending.WHOLE:
+            return
         endings = self._endings
         if len(endings) >= _REMEMBERED:
             del endings[next(iter(endings))]

@@ -309,7 +309,6 @@ class H2Connection(H2Lifetime):
         number = stream.id
         if stream.remote_ended:
             self.credit += _ANSWERED
-            self._numbers.close(number, Ending.WHOLE)
         else:
             self.write(frames.rst_stream(number, ErrorCode.NO_ERROR))
             self._numbers.close(number, Ending.BY_US)
