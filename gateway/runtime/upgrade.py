@@ -192,7 +192,7 @@ class Predecessor:
 
     def take_over(self, data_dir: Path) -> None:
         """Say that everything is checked, and wait until the lock on the data is free. Raises GatewayError."""
-        if data_dir != self._data_dir:
+        if not (data_dir.is_dir() and data_dir.samefile(self._data_dir)):
             raise GatewayError(f"gateway.data_dir is {self._data_dir} until a stop and a start make it {data_dir}")
         try:
             self._channel.send(_CHECKED)

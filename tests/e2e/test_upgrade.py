@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +52,7 @@ class Installed(Gateway):
 
     def upgraded(self) -> int:
         """Upgrade; return the new supervisor's process id."""
-        self.signal(signal.SIGUSR2)
+        os.kill(self.pids[-1] if self.pids else self.process.pid, signal.SIGUSR2)
         pid = int(self.hear("upgrade.started").rsplit("successor=")[1])
         self.pids.append(pid)
         self.hear("upgrade.done", successor=f"{pid}\n")
@@ -102,7 +103,10 @@ def test_an_upgrade_under_load_loses_nothing(gateway: Installed) -> None:
         os.kill(pid, signal.SIGHUP)
         gateway.hear("reload.applied")
         load.goes_on()
-    os.kill(pid, signal.SIGTERM)
+        again = gateway.upgraded()
+        load.goes_on()
+        until(lambda: gone([pid]))
+    os.kill(again, signal.SIGTERM)
     assert "requests were cut" not in gateway.rest()
     assert sorted(path.name for path in (gateway.directory / "data").glob("workers*")) == []
     assert not (gateway.directory / "pid").exists()
@@ -117,6 +121,26 @@ schema.MIGRATIONS += (("CREATE TABLE future (x)",),)
 from gateway.cli.main import app
 app(prog_name='gateway')
 """
+
+
+def test_systemd_follows_through_reload_upgrade_and_stop(
+    gateway: Installed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(PATIENCE)
+        gateway.start()
+        assert systemd.recv(200) == b"READY=1"
+        assert gateway.get() == "first"
+        gateway.signal(signal.SIGHUP)
+        assert systemd.recv(200).startswith(b"RELOADING=1\n")
+        assert systemd.recv(200) == b"READY=1"
+        pid = gateway.upgraded()
+        assert systemd.recv(200) == b"MAINPID=%d\nREADY=1" % pid
+        os.kill(pid, signal.SIGTERM)
+        assert systemd.recv(200) == b"STOPPING=1"
+    gateway.rest()
 
 
 @pytest.mark.parametrize("way", ["does not start", "bad configuration", "dies", "is stopped"])
