@@ -201,17 +201,18 @@ class H2Stream:
         connection = self._connection
         if ended:
             self._end_response()
+        elif not size:
+            return
         if (
             size <= self.window
             and size <= connection.window
             and size <= MAX_FRAME_SIZE
             and not (self._pending or trailers or connection.blocked)
         ):
-            if size or ended:
-                self.window -= size
-                connection.window -= size
-                connection.credit += MOVED
-                connection.write(frames.frame(_DATA, ended, self.id, data))
+            self.window -= size
+            connection.window -= size
+            connection.credit += MOVED
+            connection.write(frames.frame(_DATA, ended, self.id, data))
             if ended:
                 connection.finished(self)
             return

@@ -79,7 +79,7 @@ class FakeExchange:
         self.head = head
         self.body = b""
         self.trailers: list[bytes] = []
-        self.ended = self.paused = self.gone = False
+        self.ended = self.paused = self.gone = self.done = self._begun = False
         self.failed = 0
         self.deadline = inf
 
@@ -108,7 +108,21 @@ class FakeExchange:
 
     def answer(self, body: bytes = b"", *lines: bytes, status: bytes = b"200", ended: bool = True) -> None:
         """Respond; the length of a body that is not ended stays open."""
+        self.done, self._begun = ended, True
         self.downstream.respond(b"HTTP/1.1 " + status, list(lines), len(body) if ended else -1, body, ended=ended)
+
+    def respond(self, body: bytes, *, ended: bool) -> None:
+        """Begin the response, or go on with it."""
+        if self._begun:
+            self.done = ended
+            self.downstream.send_body(body, [], ended=ended)
+        else:
+            self.answer(body, ended=ended)
+
+    def abort(self) -> None:
+        """Break the response off."""
+        self.done = True
+        self.downstream.abort()
 
 
 class Workshop:

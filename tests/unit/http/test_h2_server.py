@@ -295,6 +295,19 @@ def test_too_much_that_waits_pauses_the_others() -> None:
     assert not any(exchange.paused for exchange in shop.exchanges)
 
 
+def test_an_empty_piece_is_nothing_to_wait_for() -> None:
+    shop = Workshop(settings={4: 0}, write_idle_timeout=5)
+    shop.send(headers(1))
+    shop.exchanges[0].answer(b"", ended=False)
+    shop.exchanges[0].downstream.send_body(b"", [], ended=False)
+    shop.connection.pause_writing()
+    shop.exchanges[0].downstream.send_body(b"", [], ended=False)
+    shop.connection.resume_writing()
+    shop.wait(6)
+    assert shop.connection.running == 1
+    assert shop.got(DataFrame) == []
+
+
 # deadlines
 
 
