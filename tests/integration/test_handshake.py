@@ -13,6 +13,7 @@ from cryptography import x509
 from support.front import AUTHORITY, LOCALHOST, Client, Front, api, client_context, configuration, front, until
 from support.upstream import upstream
 
+from gateway.proxy.handshake import Handshake
 from gateway.routing import snapshot
 
 if TYPE_CHECKING:
@@ -238,6 +239,33 @@ async def test_a_client_hello_split_over_many_records(tmp_path: Path) -> None:
         async with asyncio.timeout(10):
             assert (await client.reader.readexactly(1)) == b"\x16"
         client.close()
+
+
+async def test_handshakes_that_come_at_once_take_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, rounds, turns = asyncio.get_running_loop(), [0], list[int]()
+    take_turn = Handshake.take_turn
+
+    def counted(handshake: Handshake) -> None:
+        turns.append(rounds[0])
+        take_turn(handshake)
+
+    def count() -> None:
+        rounds[0] += 1
+        counting[0] = loop.call_soon(count)
+
+    monkeypatch.setattr(Handshake, "take_turn", counted)
+    counting = [loop.call_soon(count)]
+    async with front(tmp_path, configuration(api()), SITES) as gate:
+        clients = [await raw(gate) for _ in range(20)]
+        await until(lambda: gate.server.counters()["connections_open"] == 20)
+        for client in clients:
+            client.writer.write(client_hello("www.a.test"))
+        await until(lambda: len(turns) == 20)
+        counting[0].cancel()
+        assert len(set(turns)) == 20
+        for client in clients:
+            assert await client.reader.read(1) == b"\x16"  # the server's part, whoever's turn was last
+            client.close()
 
 
 async def test_a_client_without_a_common_cipher_is_explained(tmp_path: Path) -> None:
