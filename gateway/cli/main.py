@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from gateway import __version__
-from gateway.cli import cert, cert_import, cert_new, domain, tls
+from gateway.cli import cert, cert_import, cert_new, domain, tls, tls_scan
 from gateway.cli.check import check
 from gateway.cli.demo.command import demo
 from gateway.cli.reload import reload
@@ -26,6 +26,7 @@ cert.group.command("self-signed")(cert_new.self_signed)
 cert.group.command()(cert_new.csr)
 app.add_typer(cert.group, name="cert")
 app.add_typer(domain.group, name="domain")
+tls.group.command()(tls_scan.scan)
 app.add_typer(tls.group, name="tls")
 
 
