@@ -13,6 +13,7 @@
     │   └── HeaderListTooLargeError   well-formed HTTP/2 fields, more of them than are taken
     ├── Http2Error            frames that break HTTP/2: of one stream, or of the whole connection
     │   └── HpackError                compressed fields that cannot be read
+    ├── UnknownServiceError   a connection is for none of the services of its port
     └── UpstreamError         no answer can be had from an upstream: unreachable, too slow, broken
 
 Every message says what happened, where, and what to do about it. No message ever holds a private key or a secret.
@@ -98,6 +99,10 @@ class HpackError(Http2Error):
 
     def __init__(self, reason: str) -> None:
         super().__init__(9, reason)  # COMPRESSION_ERROR (RFC 9113 section 4.3)
+
+
+class UnknownServiceError(GatewayError):
+    """A connection is for none of the services of its port, or does not say for which."""
 
 
 class UpstreamError(GatewayError):

@@ -10,7 +10,7 @@ from cryptography.x509.oid import NameOID
 
 from gateway.certs.pem import CertificatePair
 from gateway.cli.layout import expiry, table
-from gateway.routing.domains import domain_of
+from gateway.routing.domains import domain_of, service_domain
 from gateway.routing.policies import HostPolicies, towards_clients
 from gateway.tls.names import candidates
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from gateway.tls.policy import TlsPolicy
 
 HEADINGS = ("domain", "certificate", "expires", "TLS from", "upstream")
+SERVICE_HEADINGS = ("port", "service", "domain", "certificate", "expires", "upstream")
 ANY_NAME = "(any name)"
 WIDTH = 110
 
@@ -33,15 +34,39 @@ def describe(configuration: Configuration, collected: Collected, now: datetime) 
     """Describe in words and a table what will be served."""
     settings = configuration.settings
     policy = towards_clients(settings)[0] if settings.http_server_options.use_ssl else None
-    policies = HostPolicies.of(configuration)
+    own_port = configuration.of_port(0)
+    policies = HostPolicies.of(own_port)
     rows: list[Iterable[str]] = [HEADINGS]
-    for domain, pairs, apis in domains(configuration, collected):
+    for domain, pairs, apis in domains(own_port, collected):
         shown = pairs if policy else []
         floor = [policies.of_host(domain).tls.minimum.label] if policy else []
         expiries = [expiry(pair.not_after, now) for pair in shown]
         upstreams = [upstream(api) for api in apis] or ["none: 404"]
         rows += zip_longest([domain], map(certificate, shown), expiries, floor, upstreams, fillvalue="")
-    return "\n".join([listeners(settings), *([tls(policy)] if policy else []), "", *table(rows), ""])
+    ports = services(configuration, collected, now)
+    return "\n".join([listeners(settings), *([tls(policy)] if policy else []), "", *table(rows), *ports, ""])
+
+
+def services(configuration: Configuration, collected: Collected, now: datetime) -> list[str]:
+    """Describe the services, each with the certificate that its clients are shown."""
+    found = {item.name: item.pair for item in collected.entries if isinstance(item.pair, CertificatePair)}
+    rows: list[Iterable[str]] = [SERVICE_HEADINGS]
+    for api in sorted((api for api in configuration.apis if api.is_service), key=lambda api: api.listen_port):
+        domain = service_domain(api, configuration.settings)
+        keys = (*candidates(domain), collected.default or "")
+        pair = next((found[key] for key in keys if key in found), None) if api.terminates_tls else None
+        shown = certificate(pair) if pair else "none" if api.terminates_tls else "the target's"
+        rows.append(
+            (
+                str(api.listen_port),
+                f"{api.protocol}, {api.gateway.negotiate}".removesuffix(", "),
+                domain or ANY_NAME,
+                shown if api.protocol == "tls" else "no TLS",
+                expiry(pair.not_after, now) if pair else "",
+                ", ".join(targets(api)),
+            )
+        )
+    return ["", *table(rows)] if rows[1:] else []
 
 
 def domains(
@@ -76,9 +101,14 @@ def certificate(pair: CertificatePair) -> str:
 def upstream(api: ApiDefinition) -> str:
     """Write where the requests of an API go. Like Tyk, the router serves each under ``/{api_id}/`` as well."""
     proxy = api.proxy
-    targets = proxy.target_list if proxy.enable_load_balancing and proxy.target_list else (proxy.target_url,)
     path = "" if proxy.listen_path == "/" else f"{proxy.listen_path} and /{api.api_id}/ → "
-    return path + ", ".join(targets)
+    return path + ", ".join(targets(api))
+
+
+def targets(api: ApiDefinition) -> tuple[str, ...]:
+    """Write where an API or a service leads."""
+    proxy = api.proxy
+    return proxy.target_list if proxy.enable_load_balancing and proxy.target_list else (proxy.target_url,)
 
 
 def listeners(settings: Settings) -> str:

@@ -58,8 +58,10 @@ def _check_address_lists(definition: ApiDefinition, origin: Origin, found: Findi
         )
 
 
-def check_host_policies(served: Sequence[tuple[ApiDefinition, Origin]], settings: Settings, found: Findings) -> None:
-    """Check that each TLS policy belongs to one domain, and that the APIs of a domain agree on it."""
+def check_host_policies(
+    served: Sequence[tuple[ApiDefinition, Origin]], settings: Settings, found: Findings, *, uses_tls: bool
+) -> None:
+    """Check that each TLS policy of a port belongs to one domain, and that the definitions of a domain agree on it."""
     said: dict[str, tuple[ApiDefinition, Origin]] = {}
     for definition, origin in served:
         if not definition.gateway.tls.is_set:
@@ -67,7 +69,7 @@ def check_host_policies(served: Sequence[tuple[ApiDefinition, Origin]], settings
         place = origin.place("gateway", "tls")
         domain = re.sub(r"^\{\w+\}\.", "*.", host(definition, settings))
         first, other = said.setdefault(domain, (definition, origin))
-        if not settings.http_server_options.use_ssl:
+        if not uses_tls:
             found.warning(place, "is not used, as http_server_options.use_ssl is false", "set it to true")
         elif not domain or "{" in domain:
             found.error(

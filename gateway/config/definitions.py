@@ -26,6 +26,8 @@ from gateway.config.kinds import (
 )
 from gateway.config.uptime import UptimeTests
 
+SERVICE_PROTOCOLS = frozenset({"tcp", "tls"})
+
 
 class Transport(Section):
     """TLS towards the upstream of one API; what is not set follows the ``proxy_ssl_*`` settings."""
@@ -46,8 +48,14 @@ class Proxy(Section):
 
     tyk_only: ClassVar[frozenset[str]] = tyk_names.PROXY
 
-    listen_path: ListenPath = Field(description="the path that the API answers; the longest one that matches wins")
-    target_url: Target = Field("", description="URL of the upstream: http, https, or h2c for HTTP/2 without TLS")
+    listen_path: ListenPath = Field(
+        "", description="the path that the API answers, required; the longest one that matches wins; services have none"
+    )
+    target_url: Target = Field(
+        "",
+        description="URL of the upstream: http, https, or h2c for HTTP/2 without TLS; of a service: `tcp://host:port`"
+        " or `tls://host:port`",
+    )
     strip_listen_path: bool = Field(default=False, description="forward the path without its `listen_path`")
     disable_strip_slash: bool = Field(
         default=False, description="keep the trailing slash of `target_url` when the forwarded path is empty"
@@ -55,7 +63,7 @@ class Proxy(Section):
     preserve_host_header: bool = Field(default=False, description="forward the client's Host instead of the target's")
     enable_load_balancing: bool = Field(default=False, description="take turns over `target_list`")
     target_list: tuple[ListedTarget, ...] = Field(
-        (), description="upstreams that take turns; without a scheme they are http"
+        (), description="upstreams that take turns; without a scheme they are http, or as the `protocol` of the service"
     )
     check_host_against_uptime_tests: bool = Field(
         default=False, description="leave out targets whose host is down by `uptime_tests`; all down: 503"
@@ -135,6 +143,16 @@ class ApiGateway(Section):
     proxy_protocol: Literal["v1", "v2"] | None = Field(
         None, description="tell the upstream by the PROXY protocol whose each connection is: `v1` or `v2`"
     )
+    passthrough: bool = Field(
+        default=False,
+        description="of a `tls` service: pass TLS on to the target as it comes, chosen by the server name alone",
+    )
+    negotiate: Literal["", "postgresql"] = Field(
+        "", description="of a `tls` service: `postgresql`, whose clients ask for TLS in the words of that protocol"
+    )
+    allow_plain: bool = Field(
+        default=False, description="with `negotiate`: take clients that do not ask for TLS, too; their data can be read"
+    )
     balancing: Balancing = Field(Balancing(), description="how requests are spread over the targets")
     health: HealthRules = Field(HealthRules(), description="when a target is left out for a while")
     queue: Queue = Field(Queue(), description="connections to a target, and who waits for one")
@@ -153,8 +171,19 @@ class ApiDefinition(Section):
     org_id: str = Field("", description="its owner; informational")
     active: bool = Field(default=True, description="false: not served")
     internal: bool = Field(default=False, description="true: not served, as nothing inside the gateway calls it")
-    listen_port: int = Field(0, description="0 or the port of the gateway: all APIs share one port")
-    protocol: str = Field("", description="empty, `http` or `https`: the port of the gateway decides")
+    listen_port: int = Field(
+        0,
+        description="0 or the port of the gateway, which all APIs share; of a service: a port that is its own",
+    )
+    protocol: str = Field(
+        "",
+        description="empty, `http` or `https`: an API, on the port of the gateway; `tcp` or `tls`: a service, which"
+        " passes bytes on",
+    )
+    enable_proxy_protocol: bool = Field(
+        default=False,
+        description="of a service: connections begin with the PROXY header that `gateway.proxy_protocol` describes",
+    )
     domain: HostPattern = Field(
         "",
         description="`www.example.com`, `*.example.com`, `{name}.example.com`, `{name:regex}`; empty: any",
@@ -177,3 +206,13 @@ class ApiDefinition(Section):
     ip_access_control_disabled: bool = Field(default=False, description="ignore both lists")
     uptime_tests: UptimeTests = Field(UptimeTests(), description="hosts that are checked now and then")
     gateway: ApiGateway = Field(ApiGateway(), description="what Tyk has no key for")
+
+    @property
+    def is_service(self) -> bool:
+        """Whether it passes bytes on, from a port of its own, instead of requests."""
+        return self.protocol in SERVICE_PROTOCOLS
+
+    @property
+    def terminates_tls(self) -> bool:
+        """Whether it is a service that needs a certificate."""
+        return self.protocol == "tls" and not self.gateway.passthrough

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 VERSIONS = {769: "1.0", 770: "1.1", 771: "1.2", 772: "1.3"}
 LOWEST_DEFAULT, HIGHEST_DEFAULT = 771, 772
 
+_STREAMS = {"tcp", "tls"}
 _YEAR = 365 * 24 * 3600
 _STORE_ID = re.compile(r"[A-Za-z0-9_-]*[0-9a-fA-F]{64}", re.ASCII)
 _HOST = re.compile(r"(\*\.)?[\w-]+(\.[\w-]+)*\.?")
@@ -130,19 +131,21 @@ def _network(text: str) -> str:
 
 
 def _target(text: str) -> str:
-    """Check an absolute http, https or h2c URL."""
+    """Check an absolute URL of a kind that can be forwarded to; which one suits whom is a matter of `rules`."""
     if re.search(r"\s", text):
         refuse("has white space in it", "write %20 where a space is meant")
     scheme, separator, _ = text.partition("://")
     if not separator:
         refuse("is not an absolute URL", "start it with http:// or https://")
-    if scheme.lower() not in {"http", "https", "h2c"}:
+    if scheme.lower() not in {"http", "https", "h2c", *_STREAMS}:
         refuse("is neither http nor https", "only http://, https:// and h2c:// targets are supported")
     url = _split(text)
     if url is None:
         refuse("has no usable host and port", "write it like http://10.0.0.1:8080/")
     if url.username is not None or url.fragment:
         refuse("has user information or a fragment", "remove what stands before the @, or from the # on")
+    if scheme.lower() in _STREAMS and (not url.port or url.path.strip("/") or url.query):
+        refuse("is not a host and a port", f"write it like {scheme}://10.0.0.1:5432")
     return text
 
 
@@ -157,7 +160,10 @@ def _split(text: str) -> SplitResult | None:
 
 
 def _listed_target(text: str) -> str:
-    return _target(text if "://" in text else f"http://{text}")
+    if "://" not in text:  # its scheme depends on the protocol of the API
+        _target(f"http://{text}")
+        return text
+    return _target(text)
 
 
 def _listen_path(text: str) -> str:

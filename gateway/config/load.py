@@ -41,6 +41,11 @@ class Configuration(BaseModel):
     warnings: tuple[Problem, ...]
     files: tuple[Path, ...]
 
+    def of_port(self, port: int) -> Configuration:
+        """Return the same with nothing but the APIs of the gateway's port (0), or the services of another one."""
+        apis = (api for api in self.apis if (api.listen_port if api.is_service else 0) == port)
+        return self.model_copy(update={"apis": tuple(apis)})
+
 
 def load(path: Path, environ: Mapping[str, str]) -> Configuration:
     """Read the main file, the environment and the API definitions.
@@ -192,6 +197,7 @@ def _holds_definition(entry: Path) -> bool:
 def _complete(definition: ApiDefinition) -> ApiDefinition:
     """Fill in what is meant when it is not written."""
     proxy = definition.proxy
-    if not proxy.target_url:
-        proxy = proxy.model_copy(update={"target_url": proxy.target_list[0]})
+    scheme = definition.protocol if definition.is_service else "http"
+    listed = tuple(target if "://" in target else f"{scheme}://{target}" for target in proxy.target_list)
+    proxy = proxy.model_copy(update={"target_list": listed, "target_url": proxy.target_url or listed[0]})
     return definition.model_copy(update={"name": definition.name or definition.api_id, "proxy": proxy})

@@ -60,8 +60,10 @@ def check_main_file(node: Node, found: Findings) -> None:
 def check_definition(node: Node, prefix: Keys, found: Findings) -> None:
     """Refuse a definition that is not explicitly open to everybody, or asks for what is not there."""
     members = node.value if isinstance(node.value, dict) else {}
-    keyless = next((child for key, child in members.items() if key.lower() == "use_keyless"), None)
-    if keyless is None or asks_for_nothing(keyless):
+    keys = {key.lower(): child for key, child in members.items()}
+    keyless, protocol = keys.get("use_keyless"), keys.get("protocol")
+    service = protocol is not None and protocol.value in ("tcp", "tls")  # Tyk asks the clients of those for no key
+    if not service and (keyless is None or asks_for_nothing(keyless)):
         found.error(
             Place(dotted((*prefix, "use_keyless")), (keyless or node).source),
             "is not true, so the API wants keys, which this gateway does not check yet",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.config import definition_rules
+from gateway.config import definition_rules, service_rules
 from gateway.config.kinds import HIGHEST_DEFAULT, LOWEST_DEFAULT, VERSIONS
 
 if TYPE_CHECKING:
@@ -108,11 +108,16 @@ def check_definitions(
 ) -> None:
     """Check the API definitions on their own, against the settings, and against each other."""
     served = [(reading.model, reading.origin) for reading in readings if reading.model]
+    apis = [(definition, own) for definition, own in served if not definition.is_service]
     for definition, own in served:
         _check_definition(definition, settings, own, found)
         definition_rules.check(definition, own, found)
-    _check_twins(served, settings, found)
-    definition_rules.check_host_policies(served, settings, found)
+    for definition, own in apis:
+        _check_api(definition, settings, own, found)
+    _check_names(served, found)
+    _check_routes(apis, settings, found)
+    definition_rules.check_host_policies(apis, settings, found, uses_tls=settings.http_server_options.use_ssl)
+    service_rules.check([one for one in served if one[0].is_service], settings, found)
     if not readings:
         found.warning(
             origin.place(),
@@ -120,8 +125,10 @@ def check_definitions(
             "define one under apis: or in a file in app_path",
         )
     options = settings.http_server_options
-    certificates = [options.certificates, options.ssl_certificates, *(one.certificates for one, _ in served)]
-    if any(certificates) and not options.use_ssl:
+    general = any((options.certificates, options.ssl_certificates))
+    if any(one.terminates_tls for one, _ in served):
+        general = False  # they serve that one
+    if (general or any(one.certificates for one, _ in apis)) and not options.use_ssl:
         found.warning(
             origin.place("http_server_options", "use_ssl"),
             "is false, so the certificates are not used and clients are served without TLS",
@@ -129,7 +136,8 @@ def check_definitions(
         )
 
 
-def _check_definition(definition: ApiDefinition, settings: Settings, origin: Origin, found: Findings) -> None:
+def _check_api(definition: ApiDefinition, settings: Settings, origin: Origin, found: Findings) -> None:
+    """Check what makes a definition one of requests."""
     if definition.listen_port not in {0, settings.listen_port}:
         found.error(
             origin.place("listen_port"),
@@ -138,7 +146,29 @@ def _check_definition(definition: ApiDefinition, settings: Settings, origin: Ori
         )
     if definition.protocol not in {"", "http", "https"}:
         place = origin.place("protocol")
-        found.error(place, f"{definition.protocol!r} is not supported", "remove it: APIs are http or https")
+        cure = "remove it: APIs are http or https, services tcp or tls"
+        found.error(place, f"{definition.protocol!r} is not supported", cure)
+    if not definition.proxy.listen_path and origin.sound("proxy", "listen_path"):
+        found.error(origin.place("proxy", "listen_path"), "is required and missing", "add it")
+    for key in ("target_url", "target_list"):
+        targets = getattr(definition.proxy, key)
+        for target in (targets,) if isinstance(targets, str) else targets:
+            if target.lower().startswith(("tcp://", "tls://")):
+                place, cure = origin.place("proxy", key), "write protocol: tcp, or protocol: tls, and a listen_port"
+                found.error(place, "is neither http nor https: bytes are for services", cure)
+    own = definition.gateway
+    for key in (key for key in ("passthrough", "negotiate", "allow_plain") if getattr(own, key)):
+        found.error(origin.place("gateway", key), "is for tls services", "write protocol: tls, or remove it")
+    if definition.enable_proxy_protocol:
+        found.warning(
+            origin.place("enable_proxy_protocol"),
+            "is not used: on the port of the gateway gateway.proxy_protocol says it for all APIs",
+            "remove it",
+        )
+
+
+def _check_definition(definition: ApiDefinition, settings: Settings, origin: Origin, found: Findings) -> None:
+    """Check what every definition may say."""
     if definition.domain and not settings.enable_custom_domains:
         found.warning(
             origin.place("domain"),
@@ -151,7 +181,8 @@ def _check_definition(definition: ApiDefinition, settings: Settings, origin: Ori
             place = origin.place("proxy", "target_list")
             found.error(place, "is empty, but enable_load_balancing is true", "list the targets")
     elif not proxy.target_url and origin.sound("proxy", "target_url"):
-        found.error(origin.place("proxy", "target_url"), "is required and missing", "write http://host:port/")
+        example = "tcp://host:port" if definition.is_service else "http://host:port/"
+        found.error(origin.place("proxy", "target_url"), "is required and missing", f"write {example}")
     if proxy.check_host_against_uptime_tests and not definition.uptime_tests.check_list:
         found.warning(
             origin.place("proxy", "check_host_against_uptime_tests"),
@@ -178,15 +209,19 @@ def _check_definition(definition: ApiDefinition, settings: Settings, origin: Ori
         _check_versions(bounds, origin, keys, found)
 
 
-def _check_twins(served: Sequence[tuple[ApiDefinition, Origin]], settings: Settings, found: Findings) -> None:
-    """Check that no two APIs have the same name or the same place."""
+def _check_names(served: Sequence[tuple[ApiDefinition, Origin]], found: Findings) -> None:
     names: dict[str, Place] = {}
-    routes: dict[tuple[str, str], tuple[str, Place]] = {}
     for definition, origin in served:
         name, place = definition.api_id, origin.place("api_id")
         if (first := names.setdefault(name, place)) is not place:
             found.error(place, f"the api_id {name!r} is already taken ({first.source})", "give each API its own")
-        place = origin.place("proxy", "listen_path")
+
+
+def _check_routes(apis: Sequence[tuple[ApiDefinition, Origin]], settings: Settings, found: Findings) -> None:
+    """Check that no two APIs have the same place."""
+    routes: dict[tuple[str, str], tuple[str, Place]] = {}
+    for definition, origin in apis:
+        name, place = definition.api_id, origin.place("proxy", "listen_path")
         route = definition_rules.host(definition, settings), definition.proxy.listen_path
         other, taken = routes.setdefault(route, (name, place))
         if taken is not place:

@@ -50,7 +50,7 @@ _DEFINITION = """
     config_data config_data_disabled cors created_at custom_middleware custom_middleware_bundle
     custom_middleware_bundle_disabled custom_plugin_auth_enabled definition detailed_tracing
     disable_quota disable_rate_limit do_not_track dont_set_quota_on_create enable_batch_request_support
-    enable_context_vars enable_coprocess_auth enable_detailed_recording enable_jwt enable_proxy_protocol
+    enable_context_vars enable_coprocess_auth enable_detailed_recording enable_jwt
     enable_signature_checking error_overrides event_handlers expiration expire_analytics_after
     external_oauth global_rate_limit graphql hmac_allowed_algorithms hmac_allowed_clock_skew id
     idp_client_id_mapping_disabled is_oas json_rpc_version jwt_client_base_field jwt_default_policies

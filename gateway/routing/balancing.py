@@ -13,8 +13,10 @@ from gateway.tls.names import canonical
 if TYPE_CHECKING:
     from gateway.config.definitions import ApiDefinition
 
-Scheme = Literal["http", "https", "h2c"]
-_SCHEMES: dict[str, tuple[Scheme, int]] = {"http": ("http", 80), "https": ("https", 443), "h2c": ("h2c", 80)}
+Scheme = Literal["http", "https", "h2c", "tcp", "tls"]
+_SCHEMES: dict[str, tuple[Scheme, int]] = {
+    "http": ("http", 80), "https": ("https", 443), "h2c": ("h2c", 80), "tcp": ("tcp", 0), "tls": ("tls", 0),
+}  # fmt: skip
 # What may stand in a path as it is (RFC 3986 section 3.3), and the percent sign of what is encoded.
 _SAFE = "/%:@!$&'()*+,;=~"
 
@@ -23,9 +25,10 @@ _SAFE = "/%:@!$&'()*+,;=~"
 class Target:
     """One address that requests are forwarded to.
 
-    ``scheme`` h2c is HTTP/2 without TLS, known beforehand (RFC 9113 section 3.3). ``host`` is a canonical name, or an
-    address without brackets; ``authority`` is what its Host field says, with the port where that is not the scheme's
-    own. ``base_path`` is at least ``/``; ``query`` comes before the client's. Both are as they are written on the wire.
+    ``scheme`` h2c is HTTP/2 without TLS, known beforehand (RFC 9113 section 3.3); tcp and tls are those of services.
+    ``host`` is a canonical name, or an address without brackets; ``authority`` is what its Host field says, with the
+    port where that is not the scheme's own. ``base_path`` is at least ``/``; ``query`` comes before the client's. Both
+    are as they are written on the wire.
     """
 
     scheme: Scheme
@@ -37,7 +40,7 @@ class Target:
 
     @classmethod
     def parse(cls, url: str) -> Target:
-        """Read an http, https or h2c URL; one without a scheme is http.
+        """Read a URL with one of the schemes; one without a scheme is http.
 
         Raises ValueError, which never repeats the URL: it might hold a password.
         """
@@ -49,10 +52,10 @@ class Target:
         except ValueError as error:
             raise ValueError("a target URL names a host and a port, as in http://10.0.0.1:8080/") from error
         if parts.scheme not in _SCHEMES:
-            raise ValueError("a target URL starts with http://, https:// or h2c://")
-        if parts.username is not None or parts.fragment or port == 0:
-            raise ValueError("a target URL has no user information, no fragment and no port 0")
+            raise ValueError("a target URL starts with http://, https://, h2c://, tcp:// or tls://")
         scheme, usual_port = _SCHEMES[parts.scheme]
+        if parts.username is not None or parts.fragment or not (port or (usual_port and port is None)):
+            raise ValueError("a target URL has no user information, no fragment and no port 0; tcp and tls have a port")
         port = port or usual_port
         authority = f"[{host}]" if ":" in host else host
         if port != usual_port:

@@ -14,6 +14,7 @@ from gateway.routing.field_rules import effective_version, of_requests, of_respo
 from gateway.routing.paths import clean_path
 from gateway.routing.policies import HostPolicies, towards_upstreams
 from gateway.routing.router import Route, Router, host_name
+from gateway.routing.services import ServicePort, service_ports
 from gateway.tls.policy import HTTP1, HTTP2
 from gateway.tls.versions import TlsVersion
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from gateway.tls.policy import TlsPolicy
 
 _DEFAULT_MAX_IDLE = 100
-_PROTOCOLS = {"http": ("http/1.1",), "h2c": ("h2",)}
+_PROTOCOLS: dict[str, tuple[str, ...]] = {"http": ("http/1.1",), "h2c": ("h2",), "tcp": (), "tls": ()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +35,11 @@ class Upstream:
     """One address that requests are forwarded to, and how.
 
     Two upstreams with the same ``key`` share connections, whatever path they ask for; ``name`` is what logs call it.
-    ``tls`` is None for http and h2c; ``protocols`` are what is spoken, the preferred one first; ``verify`` says whether
+    ``tls`` is None where there is none; ``protocols`` are what is spoken, preferred one first; ``verify`` says whether
     the certificate must be valid for ``target.host``. Times are seconds. ``index`` is its place among those of its API;
     each worker makes at most ``max_connections`` (0: any number), and lets ``queue_length`` requests wait for one.
     ``head_bytes`` and ``head_fields`` bound the heads of its responses. ``proxy_protocol`` is the version in which it
-    is told whose each connection is.
+    is told whose each connection is; ``negotiate`` is the protocol in which a service's is asked for TLS.
     """
 
     key: str
@@ -60,6 +61,7 @@ class Upstream:
     head_bytes: int
     head_fields: int
     proxy_protocol: Literal["v1", "v2"] | None
+    negotiate: Literal["", "postgresql"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,8 @@ class Snapshot:
     """Everything that decides about connections and requests.
 
     ``hosts`` is None where plain HTTP is spoken; ``protocols`` are what is spoken over TLS, the preferred one first, by
-    their ALPN names; ``via`` are the lines that requests in HTTP/1.0, 1.1 and 2 go on with.
+    their ALPN names; ``via`` are the lines that requests in HTTP/1.0, 1.1 and 2 go on with. ``services`` are what other
+    ports serve; ``apis`` holds theirs, too.
     """
 
     generation: int
@@ -131,6 +134,7 @@ class Snapshot:
     skip_url_cleaning: bool
     router: Router
     apis: dict[str, Api]
+    services: dict[int, ServicePort]
 
     decided: dict[tuple[bytes, bytes], Decision] = field(default_factory=dict, compare=False, repr=False)
 
@@ -172,12 +176,13 @@ def build(configuration: Configuration, generation: int) -> Snapshot:
     own = settings.gateway
     limits = _effective_limits(settings)
     apis = {api.api_id: _api(api, settings, limits) for api in configuration.apis}
+    own_port = configuration.of_port(0)
     redirect = own.http_redirect
     hsts_max_age = redirect.hsts_max_age if redirect is not None else 0
     return Snapshot(
         generation=generation,
         limits=limits,
-        hosts=HostPolicies.of(configuration) if options.use_ssl else None,
+        hosts=HostPolicies.of(own_port) if options.use_ssl else None,
         protocols=(HTTP2, HTTP1) if options.enable_http2 else (HTTP1,),
         strict_sni=own.tls.strict_sni,
         trusted_proxies=networks(own.trusted_proxies),
@@ -195,12 +200,13 @@ def build(configuration: Configuration, generation: int) -> Snapshot:
         upstream_keys=frozenset(upstream.key for api in apis.values() for upstream in api.upstreams),
         skip_url_cleaning=options.skip_url_cleaning,
         router=Router(
-            configuration.apis,
+            own_port.apis,
             custom_domains=settings.enable_custom_domains,
             hostname=settings.hostname,
             strict=options.enable_strict_routes,
         ),
         apis=apis,
+        services=service_ports(configuration, apis, limits),
     )
 
 
@@ -247,6 +253,7 @@ def _api(api: ApiDefinition, settings: Settings, limits: Limits) -> Api:
         "head_bytes": limits.upstream_head_bytes,
         "head_fields": limits.upstream_head_fields,
         "proxy_protocol": api.gateway.proxy_protocol,
+        "negotiate": api.gateway.negotiate,
     }
     # HTTP/2 is spoken over TLS 1.2 and newer (RFC 9113 section 9.2), and on connections that many clients share.
     offers_h2 = settings.proxy_enable_http2 and tls.maximum >= TlsVersion.TLS1_2 and not api.gateway.proxy_protocol
@@ -258,14 +265,14 @@ def _api(api: ApiDefinition, settings: Settings, limits: Limits) -> Api:
             name=f"{target.scheme}://{target.authority.decode()}",
             index=index,
             target=target,
-            tls=tls if target.scheme == "https" else None,
+            tls=tls if target.scheme in {"https", "tls"} else None,
             protocols=protocols[target.scheme],
             **how,
         )
         for index, target in enumerate(weights)
     )
     chooses = len(upstreams) > 1 or api.proxy.check_host_against_uptime_tests
-    upgrades = api.gateway.enable_websockets
+    upgrades, is_api = api.gateway.enable_websockets, not api.is_service
     return Api(
         preserve_host=api.proxy.preserve_host_header,
         upstreams=upstreams,
@@ -275,13 +282,16 @@ def _api(api: ApiDefinition, settings: Settings, limits: Limits) -> Api:
         admission=admission(api),
         request_rules=of_requests(api),
         response_rules=of_responses(api),
-        upgrades=settings.http_server_options.enable_websockets if upgrades is None else upgrades,
+        upgrades=(settings.http_server_options.enable_websockets if upgrades is None else upgrades) and is_api,
     )
 
 
 def _client_limits(api: ApiDefinition, limits: Limits) -> Limits | None:
     own = api.gateway.client_timeouts
-    changes = {"body_idle_timeout": own.body_idle, "write_idle_timeout": own.write_idle}
+    idle = api.gateway.timeouts.idle if api.is_service else 0
+    changes = {
+        "body_idle_timeout": own.body_idle, "write_idle_timeout": own.write_idle, "tunnel_idle_timeout": idle or None,
+    }  # fmt: skip
     changes = {key: value for key, value in changes.items() if value is not None}
     return _plain(vars(limits) | changes) if changes else None
 

@@ -55,7 +55,12 @@ class Current:
     @classmethod
     def of(cls, configuration: Configuration) -> Current:
         """Index a configuration."""
-        return cls(configuration, Naming(configuration), HostPolicies.of(configuration), renewal.watched(configuration))
+        return cls(
+            configuration,
+            Naming(configuration),
+            HostPolicies.of(configuration.of_port(0)),
+            renewal.watched(configuration),
+        )
 
     @property
     def settings(self) -> Settings:

@@ -95,12 +95,14 @@ def collect(
     collection.add_references("http_server_options.ssl_certificates", options.ssl_certificates, _Rank.SSL_CERTIFICATES)
     served = [api for api in configuration.apis if api.active and not api.internal and not api.domain_disabled]
     for api in served:
-        collection.add_references(f"apis[{api.api_id}].certificates", api.certificates, _Rank.API)
+        if api.terminates_tls or not api.is_service:
+            collection.add_references(f"apis[{api.api_id}].certificates", api.certificates, _Rank.API)
     if directory := configuration.settings.gateway.certificates_dir:
         collection.add_directory("gateway.certificates_dir", directory)
     default = collection.default(options.server_name)
-    if options.use_ssl:
-        collection.miss_domains((f"apis[{api.api_id}].domain", api.domain) for api in served)
+    needing = [api for api in served if api.terminates_tls or (options.use_ssl and not api.is_service)]
+    if needing or options.use_ssl:
+        collection.miss_domains((f"apis[{api.api_id}].domain", api.domain) for api in needing)
     return collection.collected(default)
 
 

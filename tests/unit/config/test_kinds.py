@@ -133,7 +133,7 @@ def test_absolute_http_urls_are_targets(url: str) -> None:
         ("", "not an absolute URL"),
         ("127.0.0.1:9000", "not an absolute URL"),
         ("/path", "not an absolute URL"),
-        ("tcp://a:1", "neither http nor https"),
+        ("ftp://a:1", "neither http nor https"),
         ("tyk://self", "neither http nor https"),
         ("http://", "no usable host"),
         ("http://:80", "no usable host"),
@@ -153,8 +153,8 @@ def test_a_target_with_a_password_is_refused_without_repeating_it() -> None:
     assert "user information" in refusal(kinds.Target, "http://user:hunter2@a/")
 
 
-def test_a_listed_target_without_scheme_is_http() -> None:
-    assert check(kinds.ListedTarget, "10.0.0.1:9000") == "http://10.0.0.1:9000"
+def test_a_listed_target_needs_no_scheme() -> None:
+    assert check(kinds.ListedTarget, "10.0.0.1:9000") == "10.0.0.1:9000"
     assert check(kinds.ListedTarget, "https://a/") == "https://a/"
 
 

@@ -80,10 +80,10 @@ def test_the_main_file_agrees_with_itself(workshop: Workshop, main: dict[str, An
     ("changes", "words"),
     [
         ({"listen_port": 9000}, "error: apis[0].listen_port @ main.json:1: is not 8080"),
-        ({"protocol": "tls"}, "error: apis[0].protocol @ main.json:1: 'tls' is not supported"),
+        ({"protocol": "h2c"}, "error: apis[0].protocol @ main.json:1: 'h2c' is not supported"),
         ({"proxy": {"enable_load_balancing": True}}, "error: apis[0].proxy.target_list @ main.json:1: is empty"),
         ({"proxy": {"target_url": None}}, "error: apis[0].proxy.target_url @ main.json:1: is required and missing"),
-        ({"proxy": {"target_url": "tcp://a"}}, "error: apis[0].proxy.target_url @ main.json:1: is neither http nor"),
+        ({"proxy": {"target_url": "tcp://a:1"}}, "error: apis[0].proxy.target_url @ main.json:1: is neither http nor"),
         ({"api_id": "a b"}, "error: apis[0].api_id @ main.json:1: is empty, or has a space"),
     ],
 )

@@ -1,0 +1,156 @@
+"""Rules about services: definitions of the protocols ``tcp`` and ``tls``, each port of which is theirs alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.config import definition_rules
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from gateway.config.definitions import ApiDefinition
+    from gateway.config.problems import Findings, Place
+    from gateway.config.reading import Origin
+    from gateway.config.settings import Settings
+
+    Served = tuple[ApiDefinition, Origin]
+
+MOST_PORTS = 128
+"""Sockets of services are handed over in one message, which takes at most 253 (unix(7), SCM_MAX_FD)."""
+
+_OF_REQUESTS = "request_headers", "response_headers", "enable_websockets", "body_bytes", "client_timeouts"
+
+
+def check(services: Sequence[Served], settings: Settings, found: Findings) -> None:
+    """Check the services on their own, and those that share a port against each other."""
+    ports: dict[int, list[Served]] = {}
+    for definition, origin in services:
+        _check_port(definition, settings, origin, found)
+        _check_targets(definition, origin, found)
+        _check_tls(definition, origin, found)
+        _check_meaningless(definition, settings, origin, found)
+        ports.setdefault(definition.listen_port, []).append((definition, origin))
+    for port, sharing in ports.items():
+        if port:
+            _check_sharing(port, sharing, settings, found)
+            definition_rules.check_host_policies(sharing, settings, found, uses_tls=True)
+    if len(ports) > MOST_PORTS:
+        place = services[-1][1].place("listen_port")
+        found.error(place, f"is one of {len(ports)} ports of services", f"use at most {MOST_PORTS}")
+
+
+def _check_port(definition: ApiDefinition, settings: Settings, origin: Origin, found: Findings) -> None:
+    port, place = definition.listen_port, origin.place("listen_port")
+    redirect = settings.gateway.http_redirect
+    taken = {
+        settings.listen_port: "listen_port of the gateway",
+        settings.control_api_port: "control_api_port",
+        redirect.port if redirect else 0: "gateway.http_redirect.port",
+        0: "",
+    }
+    if not origin.sound("listen_port"):
+        return
+    if not port:
+        found.error(place, f"is missing: a {definition.protocol} service needs a port of its own", "write a free port")
+    elif not 0 < port <= 65535:
+        found.error(place, f"{port} is not a port", "write a number from 1 to 65535")
+    elif port in taken:
+        found.error(place, f"the port {port} is already that of {taken[port]}", "choose another port")
+
+
+def _check_targets(definition: ApiDefinition, origin: Origin, found: Findings) -> None:
+    proxy = definition.proxy
+    listed = [("target_list", target) for target in proxy.target_list]
+    for key, target in [("target_url", proxy.target_url), *listed]:
+        scheme, separator, _ = target.lower().partition("://")
+        if separator and scheme not in {"tcp", "tls"}:
+            found.error(
+                origin.place("proxy", key),
+                f"is an {scheme} URL, and a {definition.protocol} service passes bytes on",
+                "write tcp://host:port, or tls://host:port for an upstream that is to be spoken to in TLS",
+            )
+        elif target and not separator and not target.rpartition(":")[2].isdigit():
+            found.error(origin.place("proxy", key), "is not a host and a port", "write it like 10.0.0.1:5432")
+        elif definition.gateway.passthrough and (scheme == "tls" and separator):
+            found.error(
+                origin.place("proxy", key),
+                "would be spoken to in TLS within TLS: passthrough hands the client's own TLS on",
+                "write tcp://host:port",
+            )
+    balancing = definition.gateway.balancing
+    if balancing.policy == "sticky" or (balancing.policy == "hash" and balancing.hash_on != "address"):
+        place = origin.place("gateway", "balancing")
+        found.error(place, "chooses by a field of requests, which a service does not see", "hash on address")
+
+
+def _check_tls(definition: ApiDefinition, origin: Origin, found: Findings) -> None:
+    own = definition.gateway
+    if definition.protocol != "tls":
+        for key in ("passthrough", "negotiate"):
+            if getattr(own, key):
+                found.error(origin.place("gateway", key), "is for tls services", "write protocol: tls, or remove it")
+        wanted = {"certificates": definition.certificates, "domain": definition.domain}
+        for key in (key for key, value in wanted.items() if value):
+            found.warning(origin.place(key), "is not used: a tcp service speaks no TLS", "write protocol: tls")
+    elif own.passthrough and definition.certificates:
+        place = origin.place("certificates")
+        found.warning(place, "is not used: with passthrough the target shows its own", "remove it")
+    if own.tls.is_set and not definition.terminates_tls:
+        place = origin.place("gateway", "tls")
+        found.error(place, "cannot be kept: TLS does not end at this gateway", "remove it, or end TLS here")
+    if own.allow_plain and not own.negotiate:
+        found.error(origin.place("gateway", "allow_plain"), "is for services that negotiate TLS", "remove it")
+    if "{" in definition.domain:
+        found.error(
+            origin.place("domain"),
+            "is a pattern, and a service is chosen by its name",
+            "write a host name, *.example.com, or nothing for all others",
+        )
+
+
+def _check_meaningless(definition: ApiDefinition, settings: Settings, origin: Origin, found: Findings) -> None:
+    defaults = type(definition.gateway)()
+    for key in _OF_REQUESTS:
+        if getattr(definition.gateway, key) != getattr(defaults, key):
+            found.warning(origin.place("gateway", key), "is not used: a service sees no requests", "remove it")
+    if definition.enable_proxy_protocol and settings.gateway.proxy_protocol is None:
+        found.error(
+            origin.place("enable_proxy_protocol"),
+            "does not say whose word counts, and everybody could claim any address",
+            "list the load balancers in gateway.proxy_protocol.proxies of the main file",
+        )
+
+
+def _check_sharing(port: int, sharing: Sequence[Served], settings: Settings, found: Findings) -> None:
+    first, other = sharing[0]
+    for definition, origin in sharing[1:]:
+        pair = f"{definition.api_id!r} and {first.api_id!r} ({other.place().source}) share the port {port}"
+        if definition.protocol != first.protocol:
+            found.error(origin.place("protocol"), f"{pair}, which has one protocol", "give each protocol its port")
+        elif definition.protocol == "tcp":
+            message = "and running multiple services without TLS and SNI is not supported"
+            found.error(origin.place("listen_port"), f"{pair}, {message}", "give each a port of its own")
+        for key in ("negotiate", "allow_plain"):
+            if getattr(definition.gateway, key) != getattr(first.gateway, key):
+                place = origin.place("gateway", key)
+                found.error(place, f"{pair}, and differ in what comes before the server name", "say the same in both")
+        if definition.enable_proxy_protocol != first.enable_proxy_protocol:
+            place = origin.place("enable_proxy_protocol")
+            found.error(place, f"{pair}, and differ in what comes before the server name", "say the same in both")
+    if first.protocol == "tls":
+        _check_domains(port, sharing, settings, found)
+
+
+def _check_domains(port: int, sharing: Iterable[Served], settings: Settings, found: Findings) -> None:
+    domains: dict[str, tuple[str, Place]] = {}
+    for definition, origin in sharing:
+        named = settings.enable_custom_domains and not definition.domain_disabled and definition.domain
+        domain, place = (named or "").lower().removesuffix("."), origin.place("domain")
+        name, taken = domains.setdefault(domain, (definition.api_id, place))
+        if taken is not place:
+            found.error(
+                place,
+                f"{definition.api_id!r} and {name!r} ({taken.source}) are both {domain or 'without domain'} on {port}",
+                "give each its own domain, or its own port",
+            )

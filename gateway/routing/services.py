@@ -1,0 +1,94 @@
+"""Services: what is served on the ports of ``tcp`` and ``tls`` definitions, and which of them a connection is for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from gateway.errors import UnknownServiceError
+from gateway.routing.domains import service_domain
+from gateway.routing.policies import HostPolicies
+from gateway.tls.names import candidates
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gateway.config.load import Configuration
+    from gateway.config.settings import Limits
+    from gateway.routing.snapshot import Api
+
+POSTGRESQL = b"postgresql"
+"""The name of PostgreSQL's protocol in TLS (ALPN), with which its clients begin without asking for TLS first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One service. ``limits`` are the patience with its connections; with ``passthrough`` its target speaks TLS."""
+
+    api_id: str
+    passthrough: bool
+    api: Api
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePort:
+    """What is served on one port: a service for each domain (canonical, ``*.parent``, or "" for any).
+
+    ``hosts`` and ``protocols`` are the rules of TLS (see `Snapshot`), where it ends here. ``introduced`` says that
+    connections begin with a PROXY header, ``negotiate`` in which protocol clients then ask for TLS, "" for none, and
+    ``allow_plain`` that they need not.
+    """
+
+    port: int
+    protocol: Literal["tcp", "tls"]
+    hosts: HostPolicies
+    protocols: tuple[bytes, ...]
+    introduced: bool
+    negotiate: Literal["", "postgresql"]
+    allow_plain: bool
+    services: dict[str, Service]
+
+    def find(self, server_name: str) -> Service:
+        """Return the service for a canonical name, "" where the client says none. Raises UnknownServiceError.
+
+        The words are Tyk's, and so is that a client without a name is served only where there is no choice.
+        """
+        services = self.services
+        if not server_name:
+            if len(services) == 1:
+                return next(iter(services.values()))
+            raise UnknownServiceError(
+                "Multiple services on different domains running on the same port, but no SNI (domain) information from"
+                " client"
+            )
+        for key in (*candidates(server_name), ""):
+            if (found := services.get(key)) is not None:
+                return found
+        raise UnknownServiceError(f"Can't detect service based on provided SNI information: {server_name}")
+
+
+def service_ports(configuration: Configuration, apis: Mapping[str, Api], limits: Limits) -> dict[int, ServicePort]:
+    """Index the services of a configuration by port. ``apis`` are made of the same."""
+    settings = configuration.settings
+    found: dict[int, ServicePort] = {}
+    for port in dict.fromkeys(definition.listen_port for definition in configuration.apis if definition.is_service):
+        sharing = configuration.of_port(port)
+        first = sharing.apis[0]
+        services = {}
+        for definition in sharing.apis:
+            api = apis[definition.api_id]
+            domain, passthrough = service_domain(definition, settings), definition.gateway.passthrough
+            services[domain] = Service(definition.api_id, passthrough, api, api.client_limits or limits)
+        negotiate = first.gateway.negotiate
+        found[port] = ServicePort(
+            port=port,
+            protocol="tls" if first.protocol == "tls" else "tcp",
+            hosts=HostPolicies.of(sharing),
+            protocols=(POSTGRESQL,) if negotiate else (),
+            introduced=first.enable_proxy_protocol,
+            negotiate=negotiate,
+            allow_plain=first.gateway.allow_plain,
+            services=services,
+        )
+    return found
