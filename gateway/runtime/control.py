@@ -27,6 +27,7 @@ from gateway.runtime.probes import Probes
 from gateway.runtime.reloads import Reloads, listed
 from gateway.runtime.roster import Roster
 from gateway.runtime.watch import watch
+from gateway.store.default_certificate import RENEWED
 from gateway.store.sqlite import Store
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ _PATIENCE_SECONDS = 30.0
 _SIGNAL = Actor("SIGHUP", "")
 _WATCH = Actor("watched files", "")
 _RETRY = Actor("another try", "")
+_EXPIRY = Actor("the self-signed certificate ends", "")
 _RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 1.0, 60.0
 _SUPERVISOR = Actor("supervisor", "")
 _ASKERS = 10
@@ -214,8 +216,10 @@ class _Control:
             self._roster.ping(_PATIENCE_SECONDS)
             self._probes.follow()
             try:
-                self._certificate_troubles = await asyncio.to_thread(_certificate_troubles, self._inherited.data_dir)
+                self._certificate_troubles, ends = await asyncio.to_thread(_certificates, self._inherited.data_dir)
                 self._store_trouble = ""
+                if ends and not self._reloads.last.refusal:
+                    self.ask_for_reload(_EXPIRY)
             except StoreError as error:
                 if not self._store_trouble:
                     self._events.error("store.unreadable", str(error))
@@ -237,11 +241,13 @@ async def _first(*waits: Coroutine[object, object, object]) -> None:
             task.cancel()
 
 
-def _certificate_troubles(data_dir: Path) -> str:
-    """What is wrong with certificates that are served, or should be; "" for nothing."""
+def _certificates(data_dir: Path) -> tuple[str, bool]:
+    """What is wrong with certificates that are served, or should be ("" for nothing); whether to make our own anew."""
+    now = datetime.now(UTC)
     with contextlib.closing(Store.open(data_dir, writable=False)) as store:
-        expired, unresolved = store.expired(datetime.now(UTC)), store.unresolved()
-    return "; ".join([*([f"expired: {listed(expired)}"] if expired else []), *unresolved[:_PROBLEMS_SHOWN]])
+        expired, unresolved, end = store.expired(now), store.unresolved(), store.end_of_self_signed()
+    troubles = [*([f"expired: {listed(expired)}"] if expired else []), *unresolved[:_PROBLEMS_SHOWN]]
+    return "; ".join(troubles), end is not None and now > end - RENEWED
 
 
 def _component(kind: str, time: datetime, trouble: str, severity: Status) -> Component:

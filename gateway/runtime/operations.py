@@ -170,7 +170,10 @@ class LiveOperations:
     async def delete_domain(self, domain: str, expectation: Expectation, actor: Actor) -> SwapResult:
         """Stop serving what was put; the configuration's own certificate for the name, if any, serves again."""
         deed = self._deed(actor, "delete domain", domain)
-        return await self._change(domain, lambda store: store.remove(domain, expectation.check, deed), deed, actor)
+        result = await self._change(domain, lambda store: store.remove(domain, expectation.check, deed), deed, actor)
+        if not await self._read(lambda store: store.names("", 1)):
+            self._ask_for_reload(actor)  # which makes a self-signed one
+        return result
 
     async def rollback(self, domain: str, expectation: Expectation, actor: Actor) -> SwapResult:
         """Serve the pair before the last change of ``domain``; once more brings the later one back."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ from gateway.config.problems import Problem, Severity
 from gateway.errors import ConfigurationError, StoreError
 from gateway.observe import access_log
 from gateway.routing import policies, snapshot
-from gateway.store import control_certificate, file_sources
+from gateway.store import control_certificate, default_certificate, file_sources
 from gateway.store.readings import FilesRead
 from gateway.store.sqlite import Generation, Store
 
@@ -94,6 +95,7 @@ def _collect(
     """The certificates for clients, and those of the control port."""
     settings = configuration.settings
     collected = file_sources.collect(configuration, now, store, anew=anew, most=most)
+    collected = default_certificate.stand_in(collected, settings, socket.gethostname(), now, store)
     policy, _ = policies.towards_clients(settings)
     return collected, control_certificate.collect(settings.gateway.control_tls, collected.entries, now, policy, store)
 

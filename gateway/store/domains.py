@@ -53,13 +53,15 @@ def put(database: Database, name: str, pair: CertificatePair, number: int | None
     current, previous = row or (None, None)
     if material == current:
         return Swap(pair.fingerprint, pair.fingerprint, _present(database), frozenset())
+    retired, loose = sites.retire_self_signed(database)
     if number is None:
         # The first certificate that there is also answers those who ask for no name, or for one that nobody serves.
         default = None if sites.served(database, generations.default_name(database)) else name
         number = generations.succeed(database, f"swap of {name}", default)
     database.execute(_SET, (name, pair.key_type, material, current, number))
-    materials.sweep(database, [previous])
-    return Swap(_same_kind(before, pair.key_type), pair.fingerprint, number, _changed(database, name))
+    materials.sweep(database, [previous, *loose])
+    changed = _changed(database, name) | retired
+    return Swap(_same_kind(before, pair.key_type), pair.fingerprint, number, changed)
 
 
 def roll_back(database: Database, name: str) -> Swap:

@@ -252,9 +252,7 @@ class _Collection:
     def miss_domains(self, domains: Iterable[tuple[str, str]]) -> None:
         """Warn of every domain that has no certificate. Patterns are left alone."""
         if self._first is None and not (self._store and self._store.has_put()):
-            message = "there is no certificate, so every TLS handshake will be refused"
-            self._warn("http_server_options.use_ssl", message, "name one in ssl_certificates or certificates")
-            return
+            return  # there is more to say of it, where it is known what serves instead
         for path, domain in domains:
             if (names := _keys(domain)) and not any(map(self._has, names)):
                 message = f"no certificate covers {domain}, so its clients get the default certificate"

@@ -7,6 +7,7 @@ configuration has for that name. The name "" is the default site, which shares a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from cryptography import x509
@@ -17,13 +18,14 @@ from gateway.store.materials import Kept
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
     from gateway.certs.pem import CertificatePair
     from gateway.store.database import Database
 
 ADMIN = "admin"
 """The source of what was put at runtime."""
+SELF_SIGNED = "self-signed"
+"""The source of the certificate that the gateway made for itself; it goes when there is any other."""
 CONTROL_PORT = "(control port)"
 """The name of the control port's own certificates: none that a client could ask for."""
 
@@ -122,6 +124,24 @@ def has_put(database: Database, name: str | None) -> bool:
     condition = "" if name is None else "AND name = :name"
     query = f"SELECT 1 FROM domains WHERE material IS NOT NULL {condition} LIMIT 1"  # noqa: S608 - constants
     return database.execute(query, {"name": name}).fetchone() is not None
+
+
+def retire_self_signed(database: Database) -> tuple[frozenset[str], set[int]]:
+    """Have the configuration's place empty of the self-signed certificate; return its names and its material.
+
+    To be called within a transaction.
+    """
+    rows = database.execute("SELECT name, material FROM names WHERE source = ?", (SELF_SIGNED,)).fetchall()
+    database.execute("DELETE FROM names WHERE source = ?", (SELF_SIGNED,))
+    return frozenset(name for name, _ in rows), {material for _, material in rows}
+
+
+def end_of_self_signed(database: Database) -> datetime | None:
+    """The last moment of the self-signed certificate; None when it does not serve."""
+    row = database.execute(
+        "SELECT expires FROM names JOIN materials USING (material) WHERE source = ? LIMIT 1", (SELF_SIGNED,)
+    ).fetchone()
+    return datetime.fromtimestamp(row[0], UTC) if row else None
 
 
 def configure(database: Database, entries: Sequence[SiteEntry]) -> tuple[frozenset[str], set[int], bool]:

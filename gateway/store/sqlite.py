@@ -99,6 +99,11 @@ class Store:
         with self._database.reading():
             return sites.expired(self._database, now)
 
+    def end_of_self_signed(self) -> datetime | None:
+        """Return the last moment of the self-signed certificate; None when it does not serve."""
+        with self._database.reading():
+            return sites.end_of_self_signed(self._database)
+
     def has_put(self, name: str | None = None) -> bool:
         """Whether what was put serves ``name``, or with None any name."""
         with self._database.reading():

@@ -206,11 +206,18 @@ async def test_the_first_of_many_becomes_the_default_site(node: Node) -> None:
     node.main["http_server_options"] = {"use_ssl": True}
     node.configure()
     assert (await node.operations.reload(ACTOR, block=True)).ok
-    assert node.served("") == []
+    (self_signed,) = node.served("")
     pairs = [node.authority.leaf(f"{name}.test") for name in "zy"]
     uploads = [BulkUpload(Upload(pair.chain_pem + pair.key_pem), pair.names) for pair in pairs]
     await node.operations.put_certificates(uploads, dry_run=False, actor=ACTOR)
     assert node.served("") == [pairs[0].fingerprint]
+    assert node.served("localhost") == []
+    for name in "zy":
+        assert node.asked == []
+        await node.operations.delete_domain(f"{name}.test", WHATEVER, ACTOR)
+    assert node.asked == [ACTOR]
+    assert (await node.operations.reload(ACTOR, block=True)).ok
+    assert node.served("") == node.served("localhost") not in ([], [self_signed])
 
 
 async def test_an_expectation_that_moved_prevents_the_swap(node: Node) -> None:

@@ -236,16 +236,6 @@ def test_a_domain_without_a_certificate_is_told(files: Files) -> None:
     ]
 
 
-def test_tls_without_any_certificate_is_told() -> None:
-    assert told(collected(api("a.test"))) == [
-        (
-            "warning: http_server_options.use_ssl: there is no certificate, so every TLS handshake will be refused "
-            "(name one in ssl_certificates or certificates)"
-        )
-    ]
-    assert told(collected(api("a.test"), use_ssl=False)) == []
-
-
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     with closing(Store.open(tmp_path / "data", writable=True)) as store:
