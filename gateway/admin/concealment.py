@@ -1,4 +1,4 @@
-"""Private keys within definitions: what stands for them on the wire, and how they come back when that is returned.
+"""Secrets within definitions: what stands for them on the wire, and how they come back when that is returned.
 
 A client that gets a definition, edits it and puts it back has to lose nothing, and must not be shown a key.
 """
@@ -15,12 +15,14 @@ from gateway.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_PASSWORD = "(password, not shown)"  # noqa: S105 - stands for one
 _STANDS_FOR_A_KEY = re.compile(r"\(inline PEM, not shown: [0-9a-f]{16}\)")
 
 
 def concealed(value: Any) -> Any:
-    """Return ``value`` with something else in the place of each text that has a private key in it."""
-    return _each_text(value, lambda text: _stand_in(text) if "PRIVATE KEY" in text else text)
+    """Return ``value`` with something else in the place of each password, and of each text with a private key in it."""
+    hidden = _each_text(value, lambda text: _stand_in(text) if "PRIVATE KEY" in text else text)
+    return _each_password(hidden, None, lambda password, _: _PASSWORD if password else password)
 
 
 def revealed(value: Any, original: Any) -> Any:
@@ -39,7 +41,31 @@ def revealed(value: Any, original: Any) -> Any:
         return known[text]
 
     _each_text(original, lambda text: known.setdefault(_stand_in(text), text))
-    return _each_text(value, reveal)
+    return _each_password(_each_text(value, reveal), original, _returned)
+
+
+def _returned(password: Any, original: Any) -> Any:
+    if password != _PASSWORD:
+        return password
+    if not isinstance(original, str):
+        message = f"{password} stands for nothing in the definition that there is; give the password itself"
+        raise ConfigurationError([Problem(Severity.ERROR, "", "request", message)])
+    return original
+
+
+def _each_password(value: Any, original: Any, change: Callable[[Any, Any], Any]) -> Any:
+    """Change what stands under keys of that name; what stands in the same place of ``original`` comes second."""
+    if isinstance(value, list):
+        return [_each_password(inner, None, change) for inner in value]
+    if not isinstance(value, dict):
+        return value
+    there = original if isinstance(original, dict) else {}
+    return {
+        key: change(inner, there.get(key))
+        if key.lower() == "password" and isinstance(inner, str)
+        else _each_password(inner, there.get(key), change)
+        for key, inner in value.items()
+    }
 
 
 def _stand_in(text: str) -> str:

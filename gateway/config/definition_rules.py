@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from gateway.config.material import sends_password
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -12,6 +15,18 @@ if TYPE_CHECKING:
     from gateway.config.problems import Findings
     from gateway.config.reading import Origin
     from gateway.config.settings import Settings
+
+
+_ANYBODY = (
+    "is true, so whoever sits between here and the upstream can read and change everything",
+    "name the upstream's own authority in gateway.upstream_tls.ca_file instead",
+)
+
+
+def check_settings(settings: Settings, origin: Origin, found: Findings) -> None:
+    """Check what the main file says about all upstreams."""
+    if settings.proxy_ssl_insecure_skip_verify:
+        found.warning(origin.place("proxy_ssl_insecure_skip_verify"), *_ANYBODY)
 
 
 def check(definition: ApiDefinition, origin: Origin, found: Findings) -> None:
@@ -24,6 +39,9 @@ def check(definition: ApiDefinition, origin: Origin, found: Findings) -> None:
             "tells an upstream whose each connection is, and those to an h2c target are shared by all clients",
             "remove it, or make the target http",
         )
+    _check_upstream_auth(definition, origin, found)
+    if definition.proxy.transport.ssl_insecure_skip_verify:
+        found.warning(origin.place("proxy", "transport", "ssl_insecure_skip_verify"), *_ANYBODY)
     versions = definition.version_data.versions
     if len(versions) > 1:
         chosen = next((name for name in versions if name.lower() == "default"), "none")
@@ -32,6 +50,27 @@ def check(definition: ApiDefinition, origin: Origin, found: Findings) -> None:
             f"holds {len(versions)} versions, and an API has one here: {chosen} counts",
             "make an API of each version, or keep Default only",
         )
+
+
+def _check_upstream_auth(definition: ApiDefinition, origin: Origin, found: Findings) -> None:
+    basic = definition.upstream_auth.basic_auth
+    keys = "upstream_auth", "basic_auth"
+    if not sends_password(definition):
+        return
+    if (basic.password is None) == (basic.password_file is None):
+        if origin.sound(*keys, "password_file"):
+            cure = "write one of the two, better password_file"
+            found.error(origin.place(*keys), "has to have either password or password_file", cure)
+    elif ":" in basic.username:
+        found.error(origin.place(*keys, "username"), "has a colon, which cannot be sent (RFC 7617)", "remove it")
+    for target in (definition.proxy.target_url, *definition.proxy.target_list):
+        url = urlsplit(target)
+        if url.scheme != "https" and url.hostname not in {None, "localhost", "127.0.0.1", "::1"}:
+            found.warning(
+                origin.place(*keys),
+                f"sends the password to {url.hostname} without encryption, where everybody on the way can read it",
+                "make the target https",
+            )
 
 
 def _check_address_lists(definition: ApiDefinition, origin: Origin, found: Findings) -> None:

@@ -24,6 +24,7 @@ from gateway.config.kinds import (
     SomeSeconds,
     Target,
 )
+from gateway.config.upstream_trust import PinnedKeys, ShownCertificates, UpstreamAuth, UpstreamTls
 from gateway.config.uptime import UptimeTests
 
 SERVICE_PROTOCOLS = frozenset({"tcp", "tls"})
@@ -153,6 +154,7 @@ class ApiGateway(Section):
     allow_plain: bool = Field(
         default=False, description="with `negotiate`: take clients that do not ask for TLS, too; their data can be read"
     )
+    upstream_tls: UpstreamTls = Field(UpstreamTls(), description="TLS towards the targets, beyond `proxy.transport`")
     balancing: Balancing = Field(Balancing(), description="how requests are spread over the targets")
     health: HealthRules = Field(HealthRules(), description="when a target is left out for a while")
     queue: Queue = Field(Queue(), description="connections to a target, and who waits for one")
@@ -194,6 +196,15 @@ class ApiDefinition(Section):
         repr=False,
         description="certificates of the domain: PEM files with key and chain, inline PEM, or ids of the store",
     )
+    upstream_certificates: ShownCertificates = Field(
+        {}, repr=False, description="as `security.certificates.upstream`, before which it goes if it has any match"
+    )
+    upstream_certificates_disabled: bool = Field(default=False, description="show no certificate to the targets")
+    pinned_public_keys: PinnedKeys = Field(
+        {}, repr=False, description="as `security.pinned_public_keys`, before which it goes if it has any match"
+    )
+    certificate_pinning_disabled: bool = Field(default=False, description="pin no public key of the targets")
+    upstream_auth: UpstreamAuth = Field(UpstreamAuth(), description="credentials for the targets")
     use_keyless: bool = Field(
         default=False, description="must be true: this gateway has no access control for APIs yet"
     )

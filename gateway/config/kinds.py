@@ -5,10 +5,11 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING, Annotated, ClassVar, NoReturn
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, SecretStr
 from pydantic_core import PydanticCustomError
 
 if TYPE_CHECKING:
@@ -183,8 +184,9 @@ def _listen_path(text: str) -> str:
     return "/" + "/".join(segments) + ("/" if segments and text.endswith("/") else "")
 
 
-def _without_inline_pem(text: str) -> str:
-    return "(inline PEM, kept out of copies)" if is_inline_pem(text) else text
+def as_copied(reference: str) -> str:
+    """A certificate reference as copies of the configuration have it: a name, and never the material itself."""
+    return f"(inline PEM, {sha256(reference.encode()).hexdigest()})" if is_inline_pem(reference) else reference
 
 
 def is_inline_pem(text: str) -> bool:
@@ -208,6 +210,11 @@ class PathUnless:
     ambiguous: Callable[[str], bool] = lambda _: False
 
 
+@dataclass(frozen=True, slots=True)
+class CommaSeparated:
+    """Marks a list that may be written as one text with commas in it."""
+
+
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(ge=0, le=_YEAR)]
 SomeSeconds = Annotated[float, Field(gt=0, le=_YEAR)]
@@ -229,5 +236,7 @@ CertificateReference = Annotated[
     str,
     Field(min_length=1),
     PathUnless(is_inline_pem, ambiguous=is_store_id),
-    PlainSerializer(_without_inline_pem, when_used="json"),
+    PlainSerializer(as_copied, when_used="json"),
 ]
+# Never in a copy of the configuration: who needs a secret reads it where it stands.
+Secret = Annotated[SecretStr | None, Field(exclude=True, repr=False)]

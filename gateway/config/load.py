@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.config import document, environment, refusals, rules
 from gateway.config.definitions import ApiDefinition
+from gateway.config.material import Material
 from gateway.config.node import Node, asks_for_nothing
 from gateway.config.problems import Findings, Place, Problem, Severity
 from gateway.config.reading import Keys, Reading, dotted, read
@@ -31,7 +32,9 @@ DEFAULT_CERTIFICATES = "certs"
 class Configuration(BaseModel):
     """What is configured: settings, served APIs, what a person should know, and the files that were read.
 
-    Its JSON form reads back equal, except that secrets, passphrases and inline PEM stay out of it.
+    ``material`` is what was found of what is named towards upstreams; who loads a configuration has none yet.
+    Its JSON form reads back equal, except that secrets, passphrases and inline PEM stay out of it, but for what is in
+    ``material``: so it is sealed wherever it is kept, and never shown.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -40,6 +43,7 @@ class Configuration(BaseModel):
     apis: tuple[ApiDefinition, ...]
     warnings: tuple[Problem, ...]
     files: tuple[Path, ...]
+    material: Material = Field(Material(), repr=False)
 
     def of_port(self, port: int) -> Configuration:
         """Return the same with nothing but the APIs of the gateway's port (0), or the services of another one."""

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeAlias, TypeVar, g
 from pydantic import ValidationError
 
 from gateway.config import json_text
-from gateway.config.kinds import PathUnless, Section
+from gateway.config.kinds import CommaSeparated, PathUnless, Section
 from gateway.config.node import MalformedError, Node, Word, asks_for_nothing
 from gateway.config.problems import Findings, Place
 from gateway.config.sentences import sentence
@@ -186,6 +186,8 @@ class _Walk:
         if isclass(kind) and issubclass(kind, Section):
             return self.section(kind, node, at)
         if get_origin(kind) is tuple:
+            if isinstance(node.value, str) and any(isinstance(mark, CommaSeparated) for mark in marks):
+                node = Node(Word(node.value), node.source, node.base)
             return self._items(get_args(kind)[0], node, at)
         if get_origin(kind) is dict:
             return self._named(get_args(kind)[1], node, at)
@@ -204,7 +206,15 @@ class _Walk:
         return tuple(self._value(kind, (), item, (*at, index)) for index, item in enumerate(node.value))
 
     def _named(self, kind: Any, node: Node, at: Keys) -> Any:
-        """Values by names that are the writer's own, and therefore stay in the case in which they are written."""
+        """Values by names that are the writer's own, and therefore stay in the case in which they are written.
+
+        In one word, as variables have them, each is a name and its value with a colon between, as in Go's envconfig.
+        """
+        if isinstance(node.value, Word) and inner_section(kind) is None:
+            pairs = [part.partition(":") for part in node.value.split(",")]
+            if all(separator for _, separator, _ in pairs):
+                members = {name.strip(): Node(Word(one.strip()), node.source, node.base) for name, _, one in pairs}
+                node = Node(members, node.source, node.base)
         if not isinstance(node.value, dict):
             return _bare(node)
         set_ones = {name: child for name, child in node.value.items() if child.value is not None}

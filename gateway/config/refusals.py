@@ -18,7 +18,7 @@ _ACCESS = (
     "remove it only if everybody may use the API",
 )
 _UPSTREAM = (
-    "asks for a protection towards upstreams that this gateway does not have yet",
+    "asks for a proof of identity towards upstreams that this gateway does not have",
     "remove it only if the upstreams do without",
 )
 
@@ -26,12 +26,6 @@ MAIN_FILE: dict[str, Refusal] = {
     "security.control_api_use_mutual_tls": (
         "asks for client certificates on the control port, which this gateway does not check yet",
         "remove it, and keep gateway.control_address on loopback",
-    ),
-    "security.pinned_public_keys": _UPSTREAM,
-    "security.certificates.upstream": _UPSTREAM,
-    "ssl_force_common_name_check": (
-        "is supported for each API only",
-        "set proxy.transport.ssl_force_common_name_check in the API definitions instead",
     ),
 }
 
@@ -47,8 +41,8 @@ _ACCESS_CONTROLS = """
 """
 DEFINITION: dict[str, Refusal] = {
     **dict.fromkeys(_ACCESS_CONTROLS.split(), _ACCESS),
-    "upstream_certificates": _UPSTREAM,
-    "pinned_public_keys": _UPSTREAM,
+    "upstream_auth.oauth.enabled": _UPSTREAM,
+    "upstream_auth.upstream_request_signing.enabled": _UPSTREAM,
 }
 
 

@@ -36,6 +36,7 @@ def check_settings(settings: Settings, origin: Origin, found: Findings) -> None:
             "list the proxies in front of the gateway in gateway.trusted_proxies",
         )
     _check_control_tls(settings, origin, found)
+    definition_rules.check_settings(settings, origin, found)
     if settings.gateway.http_redirect and not options.use_ssl:
         found.warning(
             origin.place("gateway", "http_redirect"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field
 
 from gateway.config import tyk_names
 from gateway.config.kinds import (
@@ -24,14 +24,13 @@ from gateway.config.kinds import (
     OptionalVersion,
     Port,
     Seconds,
+    Secret,
     Section,
     SomeCount,
     SomeSeconds,
 )
+from gateway.config.upstream_trust import CertificatesOfSecurity, PinnedKeys
 from gateway.config.uptime import UptimeSettings
-
-# Never in a copy of the configuration: who needs a secret reads it where it stands.
-Secret = Annotated[SecretStr | None, Field(exclude=True, repr=False)]
 
 
 class CertificateFiles(Section):
@@ -184,6 +183,9 @@ class GatewaySection(Section):
     control_tls: ControlTls | None = Field(
         None, repr=False, description="HTTPS on the control port; none: plain HTTP, whatever `use_ssl` says"
     )
+    ca_certificates: dict[str, CertificateReference] = Field(
+        {}, description="authorities that are trusted beside the system's, by names of your own: files, or inline PEM"
+    )
     limits: Limits = Field(Limits(), description="what a client, an upstream or a worker may take")
     trusted_proxies: tuple[Network, ...] = Field(
         (), description="addresses and networks whose forwarding fields are believed"
@@ -202,6 +204,20 @@ class GatewaySection(Section):
     tls: GatewayTls = Field(GatewayTls(), description="TLS beyond Tyk's keys")
     access_log: AccessLog = Field(AccessLog(), description="one line per request")
     http_redirect: HttpRedirect | None = Field(None, description="a plain HTTP port that sends everybody to HTTPS")
+
+
+class Security(Section):
+    """Certificates and keys that Tyk keeps in one place, whatever they are for."""
+
+    tyk_only: ClassVar[frozenset[str]] = tyk_names.SECURITY
+
+    certificates: CertificatesOfSecurity = Field(CertificatesOfSecurity(), description="by what they are for")
+    pinned_public_keys: PinnedKeys = Field(
+        {},
+        repr=False,
+        description="public keys that upstreams may have, by host as in `certificates.upstream`: ids, PEM files, inline"
+        " PEM or SHA-256 in hex; one or several, with commas",
+    )
 
 
 class Settings(Section):
@@ -231,6 +247,9 @@ class Settings(Section):
     proxy_ssl_min_version: OptionalVersion = Field(None, description="lowest TLS version to upstreams; empty: 771")
     proxy_ssl_max_version: OptionalVersion = Field(None, description="highest TLS version to upstreams; empty: 772")
     proxy_ssl_ciphers: tuple[str, ...] = Field((), description="cipher suites to upstreams; names as in `ssl_ciphers`")
+    ssl_force_common_name_check: bool = Field(
+        default=False, description="the common name of an upstream's certificate must be its host, too"
+    )
     max_idle_connections_per_host: Count = Field(
         0, description="idle connections that a worker keeps to one upstream address; 0: 100"
     )
@@ -242,5 +261,6 @@ class Settings(Section):
     )
     pid_file_location: Path | None = Field(None, description="file that holds the supervisor's process id; empty: none")
     uptime_tests: UptimeSettings = Field(UptimeSettings(), description="checks of the hosts of all APIs")
+    security: Security = Field(Security(), description="certificates and keys by what they are for")
     http_server_options: HttpServerOptions = Field(HttpServerOptions(), description="how the gateway meets clients")
     gateway: GatewaySection = Field(GatewaySection(), description="what Tyk has no key for")

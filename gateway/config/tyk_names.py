@@ -30,9 +30,9 @@ _MAIN_FILE = """
     override_messages policies ports_whitelist private_certificate_encoding_secret
     proxy_close_connections proxy_ssl_disable_renegotiation public_key_path
     rate_limit_response_headers readiness_check_endpoint_name regexp_cache_expire reload_interval
-    reload_wait_time resource_sync secrets security sentry_code sentry_log_level service_discovery
+    reload_wait_time resource_sync secrets sentry_code sentry_log_level service_discovery
     session_lifetime_respects_key_expiration session_update_buffer_size session_update_pool_size
-    skip_verify_existing_plugin_bundle slave_options ssl_force_common_name_check statsd_connection_string
+    skip_verify_existing_plugin_bundle slave_options statsd_connection_string
     statsd_prefix storage streaming suppress_default_org_store suppress_redis_signal_reload
     syslog_network_addr syslog_transport template_path tracing track_404_logs tyk_js_path
     use_db_app_configs use_graylog use_logstash use_redis_log use_sentry use_syslog version_header
@@ -46,7 +46,7 @@ _HTTP_SERVER_OPTIONS = """
 
 _DEFINITION = """
     _id analytics_plugin api_model application_protocol auth auth_configs auth_provider
-    base_identity_provided_by basic_auth cache_options certificate_pinning_disabled client_certificates
+    base_identity_provided_by basic_auth cache_options client_certificates
     config_data config_data_disabled cors created_at custom_middleware custom_middleware_bundle
     custom_middleware_bundle_disabled custom_plugin_auth_enabled definition detailed_tracing
     disable_quota disable_rate_limit do_not_track dont_set_quota_on_create enable_batch_request_support
@@ -56,10 +56,10 @@ _DEFINITION = """
     idp_client_id_mapping_disabled is_oas json_rpc_version jwt_client_base_field jwt_default_policies
     jwt_expires_at_validation_skew jwt_identity_base_field jwt_issued_at_validation_skew jwt_jwks_uris
     jwt_not_before_validation_skew jwt_policy_field_name jwt_scope_claim_name jwt_scope_to_policy_mapping
-    jwt_signing_method jwt_skip_kid jwt_source notifications oauth_meta openid_options pinned_public_keys
+    jwt_signing_method jwt_skip_kid jwt_source notifications oauth_meta openid_options
     request_signing response_processors scopes security_requirements session_lifetime
     session_lifetime_respects_key_expiration session_provider slug strip_auth_data tag_headers tags
-    tags_disabled upstream_auth upstream_certificates upstream_certificates_disabled
+    tags_disabled
     use_basic_auth use_go_plugin_auth use_mutual_tls_auth use_oauth2 use_openid use_standard_auth
     user_group_owners user_owners version_name
 """
@@ -67,6 +67,16 @@ _DEFINITION = """
 MAIN_FILE = frozenset(_MAIN_FILE.split())
 HTTP_SERVER_OPTIONS = frozenset(_HTTP_SERVER_OPTIONS.split())
 DEFINITION = frozenset(_DEFINITION.split())
+SECURITY = frozenset(
+    {
+        "allow_unsafe_dynamic_mtls_token",
+        "certificate_expiry_monitor",
+        "control_api_use_mutual_tls",
+        "private_certificate_encoding_secret",
+    }
+)
+CERTIFICATES_OF_SECURITY = frozenset({"apis", "control_api", "dashboard_api", "mdcb_api"})
+UPSTREAM_AUTH = frozenset({"oauth", "upstream_request_signing", "request_signing"})
 PROXY = frozenset({"service_discovery"})
 TRANSPORT = frozenset({"proxy_url"})
 VERSION = frozenset(

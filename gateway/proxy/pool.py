@@ -9,14 +9,13 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, cast
 
 from gateway.errors import UpstreamError
 from gateway.http.h1_client import UpstreamConnection
 from gateway.proxy.dialling import connect, say
-from gateway.tls.context import upstream_context
-from gateway.tls.names import common_name_matches
+from gateway.proxy.upstream_tls import Contexts, refuse_impostor
 
 if TYPE_CHECKING:
     import socket
@@ -60,6 +59,7 @@ class Surroundings:
     clock: Callable[[], float]
     resolver: Resolver
     spawn: Callable[[Coroutine[None, None, None]], None]
+    contexts: Contexts = field(default_factory=Contexts)
 
 
 class Pool:
@@ -75,7 +75,6 @@ class Pool:
         self._line: dict[Caller, None] = {}
         self._dialling = self._dialled = 0
         self._retired = False
-        self._tls: ssl.SSLContext | None = None
         self._silent_until = 0.0
         self._unreported = 0
         self.failures = self.retries = 0
@@ -180,9 +179,11 @@ class Pool:
         """
         upstream = self.upstream
         host = upstream.target.host
-        if upstream.tls is not None and self._tls is None:
-            self._tls = upstream_context(upstream.tls, verify=upstream.verify, protocols=upstream.protocols)
+        tls = upstream.tls
+        if upstream.trouble:
+            raise UpstreamError(502, upstream.trouble)
         try:
+            context = self._surroundings.contexts.get(tls, upstream.protocols) if tls is not None else None
             async with asyncio.timeout(upstream.connect_timeout):
                 sock = await self._reach()
                 try:
@@ -190,7 +191,10 @@ class Pool:
                     if introduction := self._introduction(caller):
                         await say(sock, introduction)
                     transport, _ = await asyncio.get_running_loop().create_connection(
-                        self._protocol, sock=sock, ssl=self._tls, server_hostname=host if self._tls else None
+                        self._protocol,
+                        sock=sock,
+                        ssl=context,
+                        server_hostname=(tls.server_name or host) if tls else None,
                     )
                 except BaseException:
                     sock.close()  # where it is a transport's already, this waits until that is closed
@@ -201,15 +205,12 @@ class Pool:
             reason = getattr(error, "verify_message", "") or error.reason or str(error)
             raise UpstreamError(502, f"TLS with the upstream failed: {reason}") from error
         except OSError as error:
-            ended = "the upstream ended the TLS handshake" if self._tls is not None else type(error).__name__
+            ended = "the upstream ended the TLS handshake" if tls is not None else type(error).__name__
             system = os.strerror(error.errno) if error.errno and error.errno > 0 else ""  # in one word, on any loop
             raise UpstreamError(502, f"cannot connect: {system or error.strerror or str(error) or ended}") from error
         connection = cast("Connection", transport.get_protocol())
-        if upstream.check_common_name and self._tls is not None:
-            certificate = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
-            if certificate is None or not common_name_matches(certificate, upstream.target.host):
-                connection.close()
-                raise UpstreamError(502, "the common name of the upstream's certificate is not its host name")
+        if tls is not None and tls.checks_more:
+            refuse_impostor(transport, tls, host)
         if connection.closed:
             raise UpstreamError(502, "the upstream closed the connection at once")
         self._addresses[connection] = address

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ class FieldRules:
     """Fields whose lower-case names are in ``gone`` go, whatever their case; then ``lines`` are added."""
 
     gone: frozenset[bytes]
-    lines: tuple[bytes, ...]
+    lines: tuple[bytes, ...] = field(repr=False)  # there may be a password among them
 
     def apply(self, lines: Iterable[bytes]) -> list[bytes]:
         """Return field lines (name, colon, value) as they are after the changes."""
@@ -27,12 +27,19 @@ class FieldRules:
         return [line for line in lines if line[: line.find(b":")].lower() not in self.gone]
 
 
-def of_requests(api: ApiDefinition) -> FieldRules | None:
-    """What changes on the way to the upstream; None for nothing."""
+def of_requests(api: ApiDefinition, credentials: tuple[str, str] | None = None) -> FieldRules | None:
+    """What changes on the way to the upstream; None for nothing. ``credentials`` are a field that nothing overrules."""
     version = effective_version(api)
     if version is None or version.global_headers_disabled:
-        return _rules({}, (), api.gateway.request_headers)
-    return _rules(version.global_headers, version.global_headers_remove, api.gateway.request_headers)
+        rules = _rules({}, (), api.gateway.request_headers)
+    else:
+        rules = _rules(version.global_headers, version.global_headers_remove, api.gateway.request_headers)
+    if credentials is None:
+        return rules
+    name, value = (part.encode() for part in credentials)
+    rules = rules or FieldRules(frozenset(), ())
+    kept = tuple(line for line in rules.lines if line[: line.find(b":")].lower() != name.lower())
+    return FieldRules(rules.gone | {name.lower()}, (*kept, b"%b: %b" % (name, value)))
 
 
 def of_responses(api: ApiDefinition) -> FieldRules | None:

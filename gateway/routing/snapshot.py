@@ -15,16 +15,18 @@ from gateway.routing.paths import clean_path
 from gateway.routing.policies import HostPolicies, towards_upstreams
 from gateway.routing.router import Route, Router, host_name
 from gateway.routing.services import ServicePort, service_ports
+from gateway.routing.upstream_trust import credentials, trust
 from gateway.tls.policy import HTTP1, HTTP2
 from gateway.tls.versions import TlsVersion
 
 if TYPE_CHECKING:
     from gateway.config.definitions import ApiDefinition
     from gateway.config.load import Configuration
+    from gateway.config.material import Material
     from gateway.config.networks import Network
     from gateway.config.settings import AccessLog, GatewaySection, Limits, Settings
     from gateway.routing.field_rules import FieldRules
-    from gateway.tls.policy import TlsPolicy
+    from gateway.tls.upstream import UpstreamTls
 
 _DEFAULT_MAX_IDLE = 100
 _PROTOCOLS: dict[str, tuple[str, ...]] = {"http": ("http/1.1",), "h2c": ("h2",), "tcp": (), "tls": ()}
@@ -35,8 +37,8 @@ class Upstream:
     """One address that requests are forwarded to, and how.
 
     Two upstreams with the same ``key`` share connections, whatever path they ask for; ``name`` is what logs call it.
-    ``tls`` is None where there is none; ``protocols`` are what is spoken, preferred one first; ``verify`` says whether
-    the certificate must be valid for ``target.host``. Times are seconds. ``index`` is its place among those of its API;
+    ``tls`` is None where there is none; ``protocols`` are what is spoken, the preferred one first. ``trouble`` is why
+    nothing may be sent there, "" when it may. Times are seconds. ``index`` is its place among those of its API;
     each worker makes at most ``max_connections`` (0: any number), and lets ``queue_length`` requests wait for one.
     ``head_bytes`` and ``head_fields`` bound the heads of its responses. ``proxy_protocol`` is the version in which it
     is told whose each connection is; ``negotiate`` is the protocol in which a service's is asked for TLS.
@@ -46,10 +48,9 @@ class Upstream:
     name: str
     index: int
     target: Target
-    tls: TlsPolicy | None
+    tls: UpstreamTls | None
     protocols: tuple[str, ...]
-    verify: bool
-    check_common_name: bool
+    trouble: str
     connect_timeout: float
     response_timeout: float
     idle_timeout: float
@@ -175,7 +176,7 @@ def build(configuration: Configuration, generation: int) -> Snapshot:
     options = settings.http_server_options
     own = settings.gateway
     limits = _effective_limits(settings)
-    apis = {api.api_id: _api(api, settings, limits) for api in configuration.apis}
+    apis = {api.api_id: _api(api, settings, limits, configuration.material) for api in configuration.apis}
     own_port = configuration.of_port(0)
     redirect = own.http_redirect
     hsts_max_age = redirect.hsts_max_age if redirect is not None else 0
@@ -234,14 +235,36 @@ def _plain(values: dict[str, Any]) -> Limits:
     return cast("Limits", SimpleNamespace(**values))
 
 
-def _api(api: ApiDefinition, settings: Settings, limits: Limits) -> Api:
-    transport = api.proxy.transport
-    tls = towards_upstreams(settings, transport)[0]
-    verify = not (settings.proxy_ssl_insecure_skip_verify or transport.ssl_insecure_skip_verify)
+def _api(api: ApiDefinition, settings: Settings, limits: Limits, material: Material) -> Api:
+    given, withheld = credentials(api, material)
+    weights = weighted_targets(api)
+    upstreams = _upstreams(api, settings, limits, material, tuple(weights), withheld)
+    chooses = len(upstreams) > 1 or api.proxy.check_host_against_uptime_tests
+    upgrades, is_api = api.gateway.enable_websockets, not api.is_service
+    return Api(
+        preserve_host=api.proxy.preserve_host_header,
+        upstreams=upstreams,
+        balancer=Balancer(api, upstreams, tuple(weights.values())) if chooses else None,
+        body_bytes=_body_bytes(api, limits),
+        client_limits=_client_limits(api, limits),
+        admission=admission(api),
+        request_rules=of_requests(api, given),
+        response_rules=of_responses(api),
+        upgrades=(settings.http_server_options.enable_websockets if upgrades is None else upgrades) and is_api,
+    )
+
+
+def _upstreams(
+    api: ApiDefinition,
+    settings: Settings,
+    limits: Limits,
+    material: Material,
+    targets: tuple[Target, ...],
+    withheld: str,
+) -> tuple[Upstream, ...]:
+    """The targets of an API. ``withheld`` is why nothing may be sent to any of them, "" when it may."""
     queue, timeouts = api.gateway.queue, api.gateway.timeouts
     how: dict[str, Any] = {
-        "verify": verify,
-        "check_common_name": transport.ssl_force_common_name_check,
         "connect_timeout": timeouts.connect or limits.upstream_connect_timeout,
         "response_timeout": timeouts.response or limits.upstream_response_timeout,
         "idle_timeout": timeouts.idle or limits.upstream_idle_timeout,
@@ -256,34 +279,29 @@ def _api(api: ApiDefinition, settings: Settings, limits: Limits) -> Api:
         "negotiate": api.gateway.negotiate,
     }
     # HTTP/2 is spoken over TLS 1.2 and newer (RFC 9113 section 9.2), and on connections that many clients share.
-    offers_h2 = settings.proxy_enable_http2 and tls.maximum >= TlsVersion.TLS1_2 and not api.gateway.proxy_protocol
+    newest = towards_upstreams(settings, api.proxy.transport)[0].maximum
+    offers_h2 = settings.proxy_enable_http2 and newest >= TlsVersion.TLS1_2 and not api.gateway.proxy_protocol
     protocols = _PROTOCOLS | {"https": ("h2", "http/1.1") if offers_h2 else ("http/1.1",)}
-    weights = weighted_targets(api)
-    upstreams = tuple(
-        Upstream(
-            key=f"{target.scheme} {target.host} {target.port} {protocols[target.scheme]} {tls} {how}",
-            name=f"{target.scheme}://{target.authority.decode()}",
-            index=index,
-            target=target,
-            tls=tls if target.scheme in {"https", "tls"} else None,
-            protocols=protocols[target.scheme],
-            **how,
+    upstreams = []
+    for index, target in enumerate(targets):
+        tls, trouble = None, ""
+        if target.scheme in {"https", "tls"}:
+            tls, trouble = trust(settings, api, material, target.host, target.port)
+        trouble = trouble or withheld
+        spoken = protocols[target.scheme]
+        upstreams.append(
+            Upstream(
+                key=f"{target.scheme} {target.host} {target.port} {spoken} {tls and tls.key} {trouble} {how}",
+                name=f"{target.scheme}://{target.authority.decode()}",
+                index=index,
+                target=target,
+                tls=tls,
+                protocols=spoken,
+                trouble=trouble,
+                **how,
+            )
         )
-        for index, target in enumerate(weights)
-    )
-    chooses = len(upstreams) > 1 or api.proxy.check_host_against_uptime_tests
-    upgrades, is_api = api.gateway.enable_websockets, not api.is_service
-    return Api(
-        preserve_host=api.proxy.preserve_host_header,
-        upstreams=upstreams,
-        balancer=Balancer(api, upstreams, tuple(weights.values())) if chooses else None,
-        body_bytes=_body_bytes(api, limits),
-        client_limits=_client_limits(api, limits),
-        admission=admission(api),
-        request_rules=of_requests(api),
-        response_rules=of_responses(api),
-        upgrades=(settings.http_server_options.enable_websockets if upgrades is None else upgrades) and is_api,
-    )
+    return tuple(upstreams)
 
 
 def _client_limits(api: ApiDefinition, limits: Limits) -> Limits | None:

@@ -6,23 +6,24 @@ import asyncio
 import contextlib
 import time
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from gateway.routing.policies import towards_upstreams
+from gateway.routing.upstream_trust import trust
 from gateway.routing.uptime import Check, Uptime, checks
 from gateway.runtime.messages import MAX_TEXT, Probed
-from gateway.tls.context import upstream_context
+from gateway.tls.context import peer_chain, upstream_context
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from gateway.config.definitions import ApiDefinition
     from gateway.config.load import Configuration
     from gateway.observe.events import EventLog
     from gateway.runtime.roster import Roster
+    from gateway.tls.upstream import UpstreamTls
 
 # Tyk's defaults, but for the timeout, where Tyk has none.
 _SAMPLES = 3
@@ -43,7 +44,7 @@ class Probes:
         self._uptime = Uptime()
         self._rounds = 0
         self._told: frozenset[str] | None = None
-        self._contexts: dict[object, ssl.SSLContext] = {}
+        self._contexts: dict[UpstreamTls, ssl.SSLContext] = {}
         self._asked: Configuration | None = None
         self._reloaded = asyncio.Event()
 
@@ -133,22 +134,34 @@ class Probes:
 
     async def _http_trouble(self, configuration: Configuration, api: ApiDefinition, check: Check) -> str:
         what = check.what
-        context = await self._context(configuration, api)
+        tls, trouble = trust(configuration.settings, api, configuration.material, check.address, check.port)
+        if trouble and what.url.startswith("https:"):
+            return trouble
         limits = httpx.Limits(max_keepalive_connections=0)  # that a connection can be made is part of the question
+
+        async def look(event: str, info: Mapping[str, Any]) -> None:
+            """Break off before anything is sent to somebody else."""
+            if event == "connection.start_tls.complete" and tls.checks_more:
+                chain = peer_chain(info["return_value"].get_extra_info("ssl_object"), verified=tls.verify)
+                if reason := tls.refusal(chain, check.address):
+                    raise httpx.ConnectError(reason)
+
+        extensions: dict[str, Any] = {"trace": look}
+        if tls.server_name:
+            extensions["sni_hostname"] = tls.server_name
         async with (
-            httpx.AsyncClient(verify=context, timeout=None, limits=limits, trust_env=False) as client,  # noqa: S113
-            client.stream(what.method.upper() or "GET", what.url, headers=what.headers, content=what.body) as response,
+            httpx.AsyncClient(verify=await self._context(tls), timeout=None, limits=limits, trust_env=False) as client,  # noqa: S113
+            client.stream(
+                what.method.upper() or "GET", what.url, headers=what.headers, content=what.body, extensions=extensions
+            ) as response,
         ):
             return "" if response.is_success else f"it answers {response.status_code}"
 
-    async def _context(self, configuration: Configuration, api: ApiDefinition) -> ssl.SSLContext:
-        transport = api.proxy.transport
-        insecure = configuration.settings.proxy_ssl_insecure_skip_verify or transport.ssl_insecure_skip_verify
-        policy = towards_upstreams(configuration.settings, transport)[0]
-        context = self._contexts.get((policy, insecure))
+    async def _context(self, tls: UpstreamTls) -> ssl.SSLContext:
+        context = self._contexts.get(tls)
         if context is None:
-            context = await asyncio.to_thread(upstream_context, policy, verify=not insecure)
+            context = await asyncio.to_thread(upstream_context, tls)
             if len(self._contexts) >= _MOST_CONTEXTS:
                 self._contexts.clear()
-            self._contexts[policy, insecure] = context
+            self._contexts[tls] = context
         return context

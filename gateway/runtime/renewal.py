@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.config.load import DEFAULT_CERTIFICATES, Configuration, load
+from gateway.config.material import wanted
 from gateway.config.problems import Problem, Severity
 from gateway.errors import ConfigurationError, StoreError
 from gateway.observe import access_log
 from gateway.routing import policies, snapshot
-from gateway.store import control_certificate, default_certificate, file_sources
+from gateway.store import control_certificate, default_certificate, file_sources, upstream_sources
 from gateway.store.readings import FilesRead
 from gateway.store.sqlite import Generation, Store
 
@@ -37,6 +38,7 @@ class Candidate:
     configuration: Configuration
     collected: file_sources.Collected
     control: file_sources.Collected
+    towards: upstream_sources.Provided
     files_read: datetime
     store: bool
     """Whether there was one, with the last good state of what is not read."""
@@ -44,7 +46,7 @@ class Candidate:
     @property
     def warnings(self) -> tuple[Problem, ...]:
         """What should be looked at, and does not stand in the way."""
-        found = self.collected.problems + self.control.problems
+        found = self.collected.problems + self.control.problems + self.towards.problems
         return self.configuration.warnings + found + policies.problems(self.configuration)
 
 
@@ -71,12 +73,15 @@ def read(
             Store.open(data_dir or configuration.settings.gateway.data_dir, writable=False)
         ) as store:
             collected, control = _collect(configuration, began, store, anew=anew, most=most)
+            towards = upstream_sources.collect(configuration, began, store)
             there = not store.is_empty()
     except StoreError:
         if data_dir:
             raise
         collected, control = _collect(configuration, began, None, anew=anew, most=most)
+        towards = upstream_sources.collect(configuration, began)
         there = False
+    configuration = configuration.model_copy(update={"material": towards.material})
     unwritable = access_log.trouble(configuration.settings.gateway.access_log.path)
     problems = configuration.warnings + collected.problems + control.problems
     if unwritable:
@@ -86,7 +91,7 @@ def read(
         raise ConfigurationError(problems)
     # What no worker could build must not become a generation: the next worker to start would have nothing else.
     snapshot.build(configuration, 0)
-    return Candidate(configuration, collected, control, began, there)
+    return Candidate(configuration, collected, control, towards, began, there)
 
 
 def _collect(
@@ -107,7 +112,7 @@ def publish(data_dir: Path, candidate: Candidate, deed: Deed) -> tuple[Generatio
     nothing has changed.
     """
     collected = candidate.collected
-    unresolved = collected.unresolved + candidate.control.unresolved
+    unresolved = collected.unresolved + candidate.control.unresolved + candidate.towards.unresolved
     with contextlib.closing(Store.open(data_dir, writable=True)) as store:
         return store.publish(
             candidate.configuration,
@@ -129,6 +134,7 @@ def watched(configuration: Configuration) -> frozenset[Path]:
     references = {*options.ssl_certificates, *(name for api in configuration.apis for name in api.certificates)}
     if (control := settings.gateway.control_tls) and control.certificate:
         references.add(control.certificate)
+    references.update(item.reference for item in wanted(settings, configuration.apis))
     files.update(Path(name) for name in references if name.startswith("/"))
     files.update(path for path in (settings.app_path, settings.gateway.certificates_dir) if path)
     if not settings.gateway.certificates_dir:  # the default directory, should it be made

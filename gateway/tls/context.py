@@ -20,7 +20,9 @@ nothing, and whoever reads bodies of unknown length can tell a whole one from a 
 
 from __future__ import annotations
 
+import _ssl
 import os
+import secrets
 import ssl
 import sys
 import tempfile
@@ -31,6 +33,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from OpenSSL import SSL
 from OpenSSL._util import lib
 
@@ -43,6 +51,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from gateway.certs.pem import CertificatePair
+    from gateway.tls.upstream import UpstreamTls
 
 # RFC 7919: who announces groups of this kind, as nmap does with the small one, gets one of those announced or no
 # DHE at all. Who announces none gets the parameters of the file, which are ffdhe3072's.
@@ -135,28 +144,62 @@ def accept(base: SSL.Context, site: Site, sock: socket.socket) -> SSL.Connection
     return connection
 
 
-def upstream_context(policy: TlsPolicy, *, verify: bool, protocols: tuple[str, ...] = ("http/1.1",)) -> ssl.SSLContext:
+def upstream_context(tls: UpstreamTls, protocols: tuple[str, ...] = ("http/1.1",)) -> ssl.SSLContext:
     """Return the stdlib's context for connections to upstreams, which are offered ``protocols`` (ALPN).
 
-    With ``verify`` the upstream's certificate must come from one of the system's authorities and name the
-    host in a subject alternative name (RFC 9525 section 6.3). Reading the authorities takes tens of
-    milliseconds: keep it.
+    To verify means that the certificate names the host in a subject alternative name (RFC 9525 section 6.3); the
+    common name and the pins are the caller's to check when the handshake is over (`UpstreamTls.refusal`). Reading the
+    system's authorities takes tens of milliseconds: keep it.
+
+    Raises:
+        ssl.SSLError: OpenSSL does not take the identity or the authorities.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    if verify:
-        context.load_default_certs()
+    if tls.verify:
+        if not tls.exclusive:
+            context.load_default_certs()
+        if tls.authorities:
+            context.load_verify_locations(cadata=tls.authorities)
+            # Whatever was named is trusted for what it signed, be it no root, and for itself.
+            context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         context.hostname_checks_common_name = False
     else:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
+    policy = tls.policy
     level = ":@SECLEVEL=0" if policy.security_level == 0 else ""
     context.set_ciphers(":".join(policy.ciphers) + level)
     context.set_alpn_protocols(list(protocols))
+    if tls.identity:
+        _show(context, tls.identity)
     with warnings.catch_warnings():  # TLS 1.0 and 1.1 are deprecated, and asked for
         warnings.simplefilter("ignore", DeprecationWarning)
         context.minimum_version = ssl.TLSVersion(policy.minimum)
         context.maximum_version = ssl.TLSVersion(policy.maximum)
     return context
+
+
+def _show(context: ssl.SSLContext, identity: str) -> None:
+    """Have a context show ``identity``: the stdlib reads it from files only, so the key is sealed on its way there."""
+    chain, begin, rest = identity.partition("-----BEGIN PRIVATE KEY-----")
+    key = load_pem_private_key((begin + rest).encode(), None, unsafe_skip_rsa_key_validation=True)
+    once = secrets.token_hex(32).encode()
+    sealed = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(once))
+    with _path_of(chain.encode() + sealed) as path:
+        context.load_cert_chain(path, password=once)
+
+
+def peer_chain(ssl_object: ssl.SSLObject, *, verified: bool) -> tuple[bytes, ...]:
+    """The certificate of a peer (DER), and those through which it was verified, if it was."""
+    leaf = ssl_object.getpeercert(binary_form=True)
+    if leaf is None:
+        return ()
+    if not verified:
+        return (leaf,)
+    public = getattr(ssl_object, "get_verified_chain", None)  # Python 3.13; before it is the inner object's only
+    if public is not None:
+        return tuple(public())
+    return tuple(one.public_bytes(_ssl.ENCODING_DER) for one in ssl_object._sslobj.get_verified_chain())  # type: ignore[attr-defined] # noqa: SLF001
 
 
 def _use(context: SSL.Context, pair: CertificatePair, name: str) -> None:

@@ -12,6 +12,7 @@ from gateway.certs.pem import parse_pair
 from gateway.certs.self_signed import self_signed
 from gateway.tls.context import upstream_context
 from gateway.tls.policy import upstream_policy
+from gateway.tls.upstream import UpstreamTls
 from gateway.tls.versions import TlsVersion
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def trust(monkeypatch, tmp_path):
 
 def upstream(minimum=None, maximum=None, names=(), *, verify=True) -> ssl.SSLContext:
     versions = (text and TlsVersion.parse(text) for text in (minimum, maximum))
-    return upstream_context(upstream_policy(*versions, names)[0], verify=verify)
+    return upstream_context(UpstreamTls(upstream_policy(*versions, names)[0], verify=verify))
 
 
 def test_an_upstream_with_a_certificate_from_the_systems_authorities_is_trusted(trust):

@@ -1,0 +1,194 @@
+"""From what a configuration names towards upstreams, in files, inline or in the store, to what stands there.
+
+What cannot be read keeps its last good state, if it has one. Where there is none nothing is sent to the upstreams
+that it protects, which `routing.upstream_trust` sees to; everybody else is served.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from gateway.certs import describe
+from gateway.certs.blocks import MAX_BYTES, instead, read_blocks
+from gateway.certs.dates import check_dates
+from gateway.certs.pem import parse_pair
+from gateway.config.kinds import is_inline_pem, is_store_id
+from gateway.config.material import Material, Purpose, Wanted, key, password_reference, sends_password, wanted
+from gateway.config.problems import Problem, Severity
+from gateway.errors import CertificateError
+from gateway.store import file_status
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from gateway.certs.pem import CertificatePair
+    from gateway.config.load import Configuration
+    from gateway.store.sqlite import Store
+
+_LABELS = ("CERTIFICATE", "X509 CERTIFICATE")
+_DIGEST = 64
+_READABLE_BY_ALL = "every user of this host can read it"
+
+
+@dataclass(frozen=True, slots=True)
+class Provided:
+    """What was found, and what is wrong; ``unresolved`` are those of the problems that say what could not be had."""
+
+    material: Material
+    problems: tuple[Problem, ...]
+    unresolved: tuple[Problem, ...]
+
+
+def collect(configuration: Configuration, now: datetime, store: Store | None = None) -> Provided:
+    """Read everything that ``configuration`` names towards upstreams, as of ``now`` (aware).
+
+    ``store`` has what is named by id, and the last good state. Raises StoreError when it cannot be read itself.
+    """
+    found: dict[str, str] = {}
+    problems: list[Problem] = []
+    unresolved: list[Problem] = []
+    before: Material | None = None
+    for item in wanted(configuration.settings, configuration.apis):
+        name = key(item.purpose, item.reference)
+        if name in found:
+            continue
+        try:
+            found[name], remarks = _read(item, now, store)
+            source = "inline PEM" if is_inline_pem(item.reference) else item.reference
+            problems += [
+                replace(one, severity=Severity.WARNING, path=item.place, source=one.source or source) for one in remarks
+            ]
+        except (OSError, CertificateError) as error:
+            if before is None:
+                generation = store.current() if store else None
+                before = generation.configuration.material if generation else Material()
+            if name in before.found:
+                found[name] = before.found[name]
+            unresolved.append(_unresolved(item, error, kept=name in found))
+    for api in configuration.apis:
+        basic = api.upstream_auth.basic_auth
+        if sends_password(api) and basic.password and not basic.password_file:
+            found[key(Purpose.PASSWORD, password_reference(api))] = basic.password.get_secret_value()
+    return Provided(Material(found=found), (*problems, *unresolved), tuple(unresolved))
+
+
+def authorities(content: bytes) -> tuple[x509.Certificate, ...]:
+    """The certificates in a file, PEM or DER. Raises CertificateError."""
+    try:
+        if b"-----BEGIN " not in content:
+            return (x509.load_der_x509_certificate(content),)
+    except ValueError:
+        read_blocks(content)  # which names what it is
+        raise CertificateError("there is no certificate in it") from None
+    blocks = read_blocks(content)
+    try:
+        found = tuple(x509.load_pem_x509_certificate(block.pem) for block in blocks if block.label in _LABELS)
+    except ValueError as error:
+        raise CertificateError("a certificate is damaged; give the file whole and unedited") from error
+    if not found:
+        raise CertificateError(f"there is no certificate in it{instead(blocks)}")
+    return found
+
+
+def _unresolved(item: Wanted, error: Exception, *, kept: bool) -> Problem:
+    source = "inline PEM" if is_inline_pem(item.reference) else item.reference
+    message = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
+    if kept:
+        cure = "what it was before is used on"
+    elif item.place.startswith("gateway.ca_certificates"):
+        cure = "nobody is trusted for it"
+    else:
+        cure = "nothing is sent to the upstreams that it is for, whose clients get 502"
+    return Problem(Severity.WARNING, item.place, source, message, cure)
+
+
+def _read(item: Wanted, now: datetime, store: Store | None) -> tuple[str, tuple[Problem, ...]]:
+    """What a reference stands for, as `Material` has it, and remarks. Raises OSError and CertificateError."""
+    match item.purpose:
+        case Purpose.IDENTITY:
+            return _identity(item.reference, now, store)
+        case Purpose.AUTHORITIES:
+            content, _ = _content(item.reference, store)
+            found = authorities(content)
+            remarks = tuple(one for certificate in found for one in check_dates((certificate,), now))
+            return "".join(one.public_bytes(Encoding.PEM).decode() for one in found), remarks
+        case Purpose.PIN:
+            return _pins(item.reference, store), ()
+        case Purpose.PASSWORD:
+            content, remarks = _content(item.reference, None, secret=True)
+            if not (line := (content.splitlines() or [b""])[0]):
+                raise CertificateError("there is no password in its first line")
+            return line.decode(errors="surrogateescape"), remarks
+    raise AssertionError(item.purpose)
+
+
+def _content(reference: str, store: Store | None, *, secret: bool = False) -> tuple[bytes, tuple[Problem, ...]]:
+    if is_inline_pem(reference):
+        return reference.encode(), ()
+    if is_store_id(reference):
+        stored = store.certificate(reference) if store else None
+        if stored is None:
+            raise CertificateError("the certificate store has nothing under this id; add it there")
+        return stored.pem, ()
+    content, status = file_status.read(reference, MAX_BYTES + 1)
+    if secret and status and status[0] & 0o007:
+        return content, (Problem(Severity.WARNING, "", "", _READABLE_BY_ALL, f"chmod o= {reference}"),)
+    return content, ()
+
+
+def _identity(reference: str, now: datetime, store: Store | None) -> tuple[str, tuple[Problem, ...]]:
+    remarks: tuple[Problem, ...] = ()
+    if is_store_id(reference):
+        pair = store.stored_pair(reference) if store else None
+        if pair is None:
+            raise CertificateError("the certificate store has no certificate with a key under this id; add it there")
+    else:
+        content, remarks = _content(reference, store, secret=True)
+        pair, warnings = parse_pair(content, for_servers=False)
+        remarks += tuple(Problem(Severity.WARNING, "", "", warning) for warning in warnings)
+    remarks += _foreign_use(pair) + check_dates(pair.chain, now)
+    return (pair.chain_pem + pair.key_pem).decode(), remarks
+
+
+def _foreign_use(pair: CertificatePair) -> tuple[Problem, ...]:
+    """A warning when no upstream takes it for a client's certificate (RFC 5280 section 4.2.1.12)."""
+    usage = describe.extension(pair.leaf, x509.ExtendedKeyUsage)
+    if usage is None or {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE} & {*usage}:
+        return ()
+    message = (
+        "the certificate is not for clients (no clientAuth in its extended key usage), so most upstreams refuse it"
+    )
+    return (Problem(Severity.WARNING, "", "", message, "have one issued for client authentication"),)
+
+
+def _pins(reference: str, store: Store | None) -> str:
+    if is_store_id(reference):
+        stored = store.certificate(reference) if store else None
+        if stored is None and len(reference) == _DIGEST:
+            return reference.lower()  # the digest itself; as the id of something else it fits no key
+        if stored is not None and stored.kind == "public_key":
+            return sha256(stored.der).hexdigest()
+    content, _ = _content(reference, store)
+    digests = [
+        _digest(block.pem, is_key=block.label == "PUBLIC KEY")
+        for block in read_blocks(content)
+        if block.label in ("PUBLIC KEY", *_LABELS)
+    ]
+    if not digests:
+        raise CertificateError("there is no public key and no certificate in it")
+    return " ".join(digests[:1] if is_store_id(reference) else digests)
+
+
+def _digest(pem: bytes, *, is_key: bool) -> str:
+    try:
+        public = load_pem_public_key(pem) if is_key else x509.load_pem_x509_certificate(pem).public_key()
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise CertificateError("a public key or certificate is damaged, or of a kind that is not known") from error
+    return sha256(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()

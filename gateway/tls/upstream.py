@@ -1,0 +1,75 @@
+"""What is demanded of an upstream before a byte of a request is sent to it, and what it is shown. Decisions only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from gateway.tls.names import common_name_matches
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gateway.tls.policy import TlsPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamTls:
+    """TLS towards one upstream.
+
+    With ``verify`` its certificate must come from ``authorities`` (PEM; and unless ``exclusive`` from the system's),
+    and name ``server_name``, or the host that is dialled where that is empty. ``identity`` (PEM, chain and key) is
+    what it is shown when it asks. With ``pins`` (SHA-256 of public keys in hex) one of them must be its own, or that
+    of a certificate through which it was verified.
+    """
+
+    policy: TlsPolicy
+    verify: bool = True
+    check_common_name: bool = False
+    server_name: str = ""
+    authorities: str = ""
+    exclusive: bool = False
+    identity: str = field(default="", repr=False)
+    pins: frozenset[str] = frozenset()
+
+    @property
+    def key(self) -> str:
+        """A name for all of it that tells nothing of it."""
+        said = (
+            self.policy, self.verify, self.check_common_name, self.server_name, self.authorities, self.exclusive,
+            self.identity, sorted(self.pins),
+        )  # fmt: skip
+        return sha256(repr(said).encode()).hexdigest()
+
+    @property
+    def checks_more(self) -> bool:
+        """Whether there is a `refusal` to ask for, beyond what the handshake itself makes sure of."""
+        return self.check_common_name or bool(self.pins)
+
+    def refusal(self, chain: Sequence[bytes], host: str) -> str:
+        """Why an upstream is not the one that is meant, "" if it is.
+
+        ``chain`` is its certificate (DER), then those through which it was verified. What it sent beyond these counts
+        for nothing: anybody can send the certificate of another.
+        """
+        if not chain:
+            return "it showed no certificate" if self.check_common_name or self.pins else ""
+        if self.check_common_name and not common_name_matches(chain[0], self.server_name or host):
+            return "the common name of the upstream's certificate is not its host name"
+        if self.pins and self.pins.isdisjoint(map(public_key_digest, chain)):
+            return f"its public key is not pinned: SHA-256 {public_key_digest(chain[0])}"
+        return ""
+
+
+def public_key_digest(certificate: bytes) -> str:
+    """The SHA-256 of the SubjectPublicKeyInfo of a certificate (DER), in hex; "" when that cannot be read."""
+    try:
+        public = x509.load_der_x509_certificate(certificate).public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        return ""
+    return sha256(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
