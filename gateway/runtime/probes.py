@@ -142,8 +142,10 @@ class Probes:
         async def look(event: str, info: Mapping[str, Any]) -> None:
             """Break off before anything is sent to somebody else."""
             if event == "connection.start_tls.complete" and tls.checks_more:
-                chain = peer_chain(info["return_value"].get_extra_info("ssl_object"), verified=tls.verify)
+                stream = info["return_value"]
+                chain = peer_chain(stream.get_extra_info("ssl_object"), verified=tls.verify)
                 if reason := tls.refusal(chain, check.address):
+                    await stream.aclose()
                     raise httpx.ConnectError(reason)
 
         extensions: dict[str, Any] = {"trace": look}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.front import AUTHORITY, api, configuration, until
+from support.trusted import Place, found
 from support.upstream import Connection, ok, silent, upstream
 
 from gateway.observe.events import EventLog
@@ -155,6 +156,28 @@ async def test_tls_is_the_apis_own(log: Path, insecure: bool) -> None:
             await until(lambda: probing.probes._told is not None)
             assert bool(probing.probes.down) is not insecure
     assert ("certificate verify failed" in probing.log) is not insecure
+
+
+@pytest.mark.parametrize("fault", ["", "no certificate", "other name", "other key", "missing"])
+async def test_a_host_is_met_as_requests_meet_it(log: Path, tmp_path: Path, fault: str) -> None:
+    """Authority, name, pin and certificate are the API's; who is not meant is asked nothing."""
+    place = Place(tmp_path)
+    leaf = place.leaf("db.internal")
+    own = {"ca_file": place.ca, "server_name": "db.internal"}
+    if fault != "no certificate":
+        own["certificate"] = place.bundle("client.pem", place.leaf("the.client"))
+    pin = place.write("pin.pem", (place.leaf("x") if fault == "other key" else leaf).cert_chain_pems[0].bytes())
+    if fault == "other name":
+        own["server_name"] = "other.internal"
+    if fault == "missing":
+        own["ca_file"] = "/nowhere/ca.pem"
+    async with upstream(_once, place.server(leaf, clients=place.authority)) as up:
+        entry = {"url": f"https://127.0.0.1:{up.port}/"}
+        config = checked(entry, gateway={"upstream_tls": own}, pinned_public_keys={"*": (pin,)})
+        async with Probing(log, found(config)) as probing:
+            await until(lambda: probing.probes._told is not None)
+            assert bool(probing.probes.down) is bool(fault)
+        assert bool(up.requests) is not bool(fault)
 
 
 async def test_a_control_that_has_just_begun_says_nothing_before_it_knows(log: Path) -> None:

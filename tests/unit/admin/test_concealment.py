@@ -33,3 +33,17 @@ def test_it_stands_for_nothing_in_another_definition() -> None:
 def test_it_may_move_and_be_used_twice() -> None:
     original = {"certificates": [KEYS[0]]}
     assert revealed({"elsewhere": [concealed(KEYS[0])] * 2}, original) == {"elsewhere": [KEYS[0]] * 2}
+
+
+def test_a_password_is_not_shown_and_comes_back_to_its_own_place_only() -> None:
+    original = {"upstream_auth": {"basic_auth": {"username": "u", "Password": "hunter2", "password": ""}}}
+    shown = concealed(original)
+    assert shown == {
+        "upstream_auth": {"basic_auth": {"username": "u", "Password": "(password, not shown)", "password": ""}}
+    }
+    assert revealed(shown, original) == original
+    assert revealed({"upstream_auth": {"basic_auth": {"password": "new"}}}, original) == {
+        "upstream_auth": {"basic_auth": {"password": "new"}}
+    }
+    with pytest.raises(ConfigurationError, match="stands for nothing"):
+        revealed(shown, {})
