@@ -5,6 +5,7 @@
     ├── EditError             a configuration file that a program should not change by itself
     ├── CertificateError      a certificate, key or chain that a careful person would refuse
     ├── StoreError            the node's database cannot be opened, read or written
+    ├── OverloadedError       too much of this is asked for at the same time; it may work in a moment
     ├── RefusedError          a change that was asked for does not fit what there is
     │   ├── NotFoundError         what it names is not there
     │   ├── ConflictError         it is in use, exists already, or belongs to somebody else
@@ -51,6 +52,10 @@ class CertificateError(GatewayError):
 
 class StoreError(GatewayError):
     """The node's database cannot be opened, read or written."""
+
+
+class OverloadedError(GatewayError):
+    """Too much of this is asked for at the same time; nothing has changed."""
 
 
 class RefusedError(GatewayError):

@@ -2,10 +2,11 @@
 
 Control builds it so, and serves it with uvicorn:
 
-    guard = Guard(lambda: self._secret_digest, events, loopback=ip_address(control_address).is_loopback)
-    app.build(health, operations, guard)
+    guard = Guard(lambda: self._secret_digest, accounts, events, loopback=ip_address(control_address).is_loopback)
+    app.build(health, operations, accounts, guard)
 
-The digest is `store.admin_secret.digest(settings.secret, data_dir)`; ``operations`` is an `operations.Operations`.
+The digest is `store.admin_secret.digest(settings.secret, data_dir)`; ``operations`` is an `operations.Operations`,
+``accounts`` are `identity.Accounts`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,18 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
-from gateway.admin import bulk, certificates, definitions, domains, generations, health, openapi, reload, upstreams
+from gateway.admin import (
+    accounts,
+    bulk,
+    certificates,
+    definitions,
+    domains,
+    generations,
+    health,
+    openapi,
+    reload,
+    upstreams,
+)
 from gateway.admin.declarations import Refusal
 from gateway.admin.routes import explain, respond, routes
 from gateway.errors import GatewayError
@@ -28,15 +40,17 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from gateway.admin.authentication import Guard
+    from gateway.admin.identity import Accounts
     from gateway.admin.operations import Operations
 
 _DOCUMENT = "/openapi.json"
 
 
-def build(who_knows: health.Health, operations: Operations, guard: Guard) -> ASGIApp:
-    """Return the application. Everything but ``/hello``, ``/ready`` and ``/openapi.json`` demands the secret."""
+def build(who_knows: health.Health, operations: Operations, administrators: Accounts, guard: Guard) -> ASGIApp:
+    """Return the application. All calls but ``/hello``, ``/ready``, ``/openapi.json`` and logging in need a right."""
     calls = (
         *health.calls(who_knows),
+        *accounts.calls(administrators, guard.attempts),
         *certificates.CALLS,
         *domains.CALLS,
         *bulk.CALLS,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from starlette.requests import ClientDisconnect
 
+from gateway.admin.identity import Role
 from gateway.certs.blocks import MAX_BYTES
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+    from gateway.admin.identity import Identity
     from gateway.admin.operations import Actor, Operations
 
 _BODY_SECONDS = 30.0
@@ -125,7 +127,10 @@ class Body:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One method of one path. ``answer`` is the type of its success, ``refusals`` what else may come, by status."""
+    """One method of one path. ``answer`` is the type of its success, ``refusals`` what else may come, by status.
+
+    ``least`` is the role that it takes: a viewer's for what only reads, unless it says otherwise.
+    """
 
     method: Method
     path: str
@@ -138,22 +143,29 @@ class Call:
     headers: Mapping[str, str] = field(default_factory=dict)
     description: str = ""
     open: bool = False
+    least: Role | None = None
     adapter: TypeAdapter[Any] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Prepare the serialiser and the schema of the answer."""
         object.__setattr__(self, "adapter", TypeAdapter(self.answer))
+        if self.least is None:
+            object.__setattr__(self, "least", Role.VIEWER if self.method == "GET" else Role.OPERATOR)
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request to a declared call: what was asked, by whom, and of which gateway."""
+    """A request to a declared call: what was asked, by whom, and of which gateway.
+
+    ``identity`` is who was recognised; at an open call nobody was, and it may do nothing else.
+    """
 
     call: Call
     request: Request
     operations: Operations
     actor: Actor
     values: Mapping[str, Value]
+    identity: Identity
 
     def text(self, name: str) -> str:
         """Return a declared text parameter, empty when it was not given."""

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 _TEMPLATE = "#/components/schemas/{model}"
 _MESSAGE = {"$ref": "#/components/schemas/Message"}
 _SECRET_REFUSALS = {
-    403: "The secret is wrong or missing, or the request comes from another site's page.",
+    401: "The session has ended.",
+    403: "The secret is wrong or missing, the role does not suffice, or the request comes from another site's page.",
     429: "Too many wrong secrets came from this address; Retry-After says when to try again.",
 }
 
@@ -40,7 +41,10 @@ def document(calls: Sequence[Call]) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": definitions,
-            "securitySchemes": {"secret": {"type": "apiKey", "in": "header", "name": HEADER}},
+            "securitySchemes": {
+                "secret": {"type": "apiKey", "in": "header", "name": HEADER},
+                "session": {"type": "http", "scheme": "bearer", "description": "The token of POST /tyk/login."},
+            },
         },
     }
 
@@ -75,10 +79,11 @@ def _operation(call: Call, schemas: Mapping[object, Any]) -> dict[str, Any]:
         "operationId": call.method.lower() + "".join(c if c.isalnum() else "_" for c in call.path),
         "parameters": [_parameter(parameter) for parameter in call.parameters],
         "responses": {"200": success} | {str(status): _refusal(text) for status, text in _refusals(call).items()},
-        "security": [] if call.open else [{"secret": []}],
+        "security": [] if call.open else [{"secret": []}, {"session": []}],
     }
-    if call.description:
-        operation["description"] = call.description
+    takes = "" if call.open else f"Takes the role {call.least}."
+    if description := " ".join(filter(None, (call.description, takes))):
+        operation["description"] = description
     if call.body:
         operation["requestBody"] = _body(call.body, schemas)
     return operation

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from gateway.admin.declarations import Call, Fault, Model, Parameter, Refusal, Reply
+from gateway.admin.identity import Role
 
 if TYPE_CHECKING:
     from gateway.admin.declarations import Asked
@@ -37,9 +38,13 @@ async def _reload(asked: Asked) -> Reply:
 
 _REFUSED = {409: "What was read cannot be served, and everything stays as it was. Only with `block`."}
 CALLS = (
-    Call("GET", "/tyk/reload", "Read all files again", _reload, Reloaded, (_BLOCK,), refusals=_REFUSED),
+    Call(
+        "GET", "/tyk/reload", "Read all files again", _reload, Reloaded, (_BLOCK,), refusals=_REFUSED,
+        least=Role.OPERATOR,
+    ),
     Call(
         "GET", "/tyk/reload/group", "Read all files again", _reload, Reloaded, (_BLOCK,), refusals=_REFUSED,
+        least=Role.OPERATOR,
         description="A node stands alone here, so this is the same as `/tyk/reload`.",
     ),
 )  # fmt: skip

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.admin.declarations import Asked, Refusal, shown
+from gateway.admin.identity import Identity, Role
 from gateway.admin.operations import Actor
 from gateway.errors import (
     CertificateError,
@@ -17,6 +18,7 @@ from gateway.errors import (
     ConflictError,
     GatewayError,
     NotFoundError,
+    OverloadedError,
     PreconditionError,
 )
 
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
     from gateway.admin.declarations import Call, Method, Parameter, Value
     from gateway.admin.operations import Operations
 
+IDENTITY = "gateway.identity"
+"""Where in a request's scope the guard writes whom it has recognised."""
+
 # The first that fits counts.
 _STATUSES: tuple[tuple[type[GatewayError], int], ...] = (
     (CertificateError, 422),
@@ -35,8 +40,11 @@ _STATUSES: tuple[tuple[type[GatewayError], int], ...] = (
     (NotFoundError, 404),
     (PreconditionError, 412),
     (ConflictError, 409),
+    (OverloadedError, 503),
     (GatewayError, 500),
 )
+_CHALLENGES = {401: {"WWW-Authenticate": "Bearer"}}
+_NOBODY = Identity("", Role.VIEWER)
 
 
 def routes(calls: Sequence[Call], operations: Operations) -> Iterator[Route]:
@@ -54,8 +62,11 @@ def respond(status: int, content: bytes, headers: Mapping[str, str] | None = Non
 
 def refuse(refusal: Refusal, headers: Mapping[str, str] | None = None) -> Response:
     """Answer with what is wrong."""
+    retry = {"Retry-After": str(refusal.more["retry_after"])} if "retry_after" in refusal.more else {}
     body = {"status": "error", "message": refusal.message, **refusal.more}
-    return respond(refusal.status, json.dumps(body, separators=(",", ":")).encode(), headers)
+    body.pop("retry_after", None)
+    content = json.dumps(body, separators=(",", ":")).encode()
+    return respond(refusal.status, content, {**retry, **_CHALLENGES.get(refusal.status, {}), **(headers or {})})
 
 
 async def explain(_: Request, error: Exception) -> Response:
@@ -72,17 +83,17 @@ async def explain(_: Request, error: Exception) -> Response:
     return refuse(Refusal(500, "an error in the gateway itself; its log says more"))
 
 
-def actor(request: Request) -> Actor:
-    """Who asks. There is one secret, so far."""
-    return Actor("secret", request.client.host if request.client else "")
-
-
 def _endpoint(calls: Mapping[Method, Call], operations: Operations) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
         call = calls["GET" if request.method == "HEAD" else cast("Method", request.method)]
+        identity: Identity = request.scope.get(IDENTITY, _NOBODY)
+        assert call.least is not None
+        if not call.open and not identity.role.may(call.least):
+            raise Refusal(403, f"{identity.name} is a {identity.role} and may only look; this takes an {call.least}")
         _refuse_unknown(call, request)
         values = {parameter.name: _read(parameter, request) for parameter in call.parameters}
-        reply = await call.handler(Asked(call, request, operations, actor(request), values))
+        actor = Actor(identity.name, request.client.host if request.client else "")
+        reply = await call.handler(Asked(call, request, operations, actor, values, identity))
         return respond(200, call.adapter.dump_json(reply.value, exclude_unset=True), reply.headers)
 
     return answer

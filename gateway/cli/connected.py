@@ -4,42 +4,22 @@ from __future__ import annotations
 
 import inspect
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.cli.admin_client import SECRET_VARIABLE, URL_VARIABLE, AdminClient, AdminError, is_exposed, locate
+from gateway.cli import access
+from gateway.cli.access import reach, taken
+from gateway.cli.admin_client import AdminClient
 from gateway.cli.configuration_file import SEARCHED, ConfigOption
+from gateway.cli.failures import AdminError
 from gateway.cli.layout import clean
-from gateway.cli.trust import TRUST_VARIABLE
 from gateway.config.problems import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-ServerOption = Annotated[
-    str | None,
-    typer.Option("--server", metavar="URL", help=f"The control port. Default: {URL_VARIABLE}, or the configuration's."),
-]
-SecretFileOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--secret-file",
-        metavar="FILE",
-        help=f"File with the admin secret. Default: {SECRET_VARIABLE}, the configuration's, or the generated one.",
-    ),
-]
-TrustOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--trust",
-        metavar="FILE",
-        help="PEM file with the control port's certificate or its CA's. "
-        f"Default: {TRUST_VARIABLE}, what a gateway of this host shows, or the system's.",
-    ),
-]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
@@ -62,41 +42,49 @@ def connected(command: Callable[..., None]) -> Callable[..., None]:
     sentence, with exit status 1, and to stdout as it came when a program asked.
     """
 
-    def run(
-        config: ConfigOption = None,
-        server: ServerOption = None,
-        secret_file: SecretFileOption = None,
-        trust: TrustOption = None,
-        *,
-        json: JsonOption = False,
-        **arguments: Any,
-    ) -> None:
+    def run(config: ConfigOption = None, *, json: JsonOption = False, **arguments: Any) -> None:
         try:
-            found = next((Path(name) for name in SEARCHED if Path(name).is_file()), None)
-            address = locate(
-                os.environ, server=server, secret_file=secret_file, config=config, found=found, trust_file=trust
-            )
-            if is_exposed(address.url):
-                typer.echo(f"warning: the secret goes to {address.url} in clear text; use https", err=True)
-            with Gateway(address) as gateway:
+            with reach(Gateway, taken(arguments), config=config, found=nearby()) as gateway:
                 gateway.json = json
                 command(gateway, **arguments)
         except AdminError as error:
             raise failure(error, as_json=json) from error
 
-    return with_options_of(run, command)
+    return with_options_of(run, command, access.options)
 
 
-def with_options_of(run: Callable[..., None], command: Callable[..., object]) -> Callable[..., None]:
-    """Let typer see in ``run`` the parameters of ``command`` but its first, then those of its own."""
+def nearby() -> Path | None:
+    """The configuration file that lies in the usual place."""
+    return next((Path(name) for name in SEARCHED if Path(name).is_file()), None)
+
+
+def with_options_of(
+    run: Callable[..., None], command: Callable[..., object], *more: Callable[..., object]
+) -> Callable[..., None]:
+    """Let typer see in ``run`` the parameters of ``command`` but its first, then those of its own and of ``more``.
+
+    What the command has of the same name, or with the same option, goes before these.
+    """
     own = [*inspect.signature(command, eval_str=True).parameters.values()][1:]
-    shared = [one for one in inspect.signature(run, eval_str=True).parameters.values() if one.name != "arguments"]
+    names, words = {one.name for one in own}, {word for one in own for word in _words(one)}
+    shared = [
+        one
+        for function in (run, *more)
+        for one in inspect.signature(function, eval_str=True).parameters.values()
+        if one.name not in names | {"arguments"} and not words.intersection(_words(one))
+    ]
     parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in (*own, *shared)]
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {one.name: one.annotation for one in parameters}
     run.__doc__ = command.__doc__
     run.__name__ = command.__name__
     return run
+
+
+def _words(parameter: inspect.Parameter) -> Iterable[str]:
+    """What a parameter is called on the command line, where it says so."""
+    marks = getattr(parameter.annotation, "__metadata__", ())
+    return (word for mark in marks for word in getattr(mark, "param_decls", None) or ())
 
 
 def failure(error: AdminError, *, as_json: bool = False) -> typer.Exit:

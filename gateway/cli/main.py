@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from gateway import __version__
-from gateway.cli import cert, cert_import, cert_new, domain, tls, tls_scan
+from gateway.cli import admin, cert, cert_import, cert_new, domain, tls, tls_scan
+from gateway.cli.access import options
 from gateway.cli.check import check
+from gateway.cli.connected import with_options_of
 from gateway.cli.demo.command import demo
+from gateway.cli.login import login, logout
 from gateway.cli.reload import reload
 from gateway.cli.serve import serve
 from gateway.cli.status import status
 
 # Plain tracebacks: the pretty ones print local variables, and those may be private keys.
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)  # fmt: skip
 app.command()(serve)
 app.command()(check)
 app.command()(demo)
 app.command()(reload)
 app.command()(status)
+app.command()(login)
+app.command()(logout)
+app.add_typer(admin.group, name="admin")
 cert.group.command("import")(cert_import.import_)
 cert.group.command("self-signed")(cert_new.self_signed)
 cert.group.command()(cert_new.csr)
@@ -42,6 +51,12 @@ Version = Annotated[
 ]
 
 
-@app.callback()
-def gateway(*, version: Version = False) -> None:
+def _gateway(_: None) -> None:
     """An HTTPS gateway: many domains on one port, their certificates swapped at runtime."""
+
+
+def _before_a_command(context: typer.Context, *, version: Version = False, **arguments: Any) -> None:  # noqa: ARG001
+    context.obj = options(**arguments)
+
+
+app.callback()(with_options_of(_before_a_command, _gateway, options))

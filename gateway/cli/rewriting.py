@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.cli.admin_client import AbsentError, AdminClient, AdminError, locate
+from gateway.cli import access
+from gateway.cli.admin_client import AbsentError, AdminClient, AdminError
 from gateway.cli.check import examine
 from gateway.cli.configuration_file import ConfigOption, find
-from gateway.cli.connected import SecretFileOption, ServerOption, TrustOption, failure, with_options_of
+from gateway.cli.connected import failure, with_options_of
 from gateway.cli.layout import clean
 from gateway.config import document, environment, reading
 from gateway.config.edit import edited
@@ -30,9 +31,12 @@ from gateway.errors import EditError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from gateway.config.edit import Change
     from gateway.config.problems import Problem
+
+    Reach = Callable[[], AbstractContextManager[AdminClient]]
 
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show and check the change, and leave it at that.")]
 
@@ -85,38 +89,22 @@ def rewriting(command: Callable[..., Sequence[Change]]) -> Callable[..., None]:
     nothing has changed, 2 wrong usage.
     """
 
-    def run(
-        config: ConfigOption = None,
-        server: ServerOption = None,
-        secret_file: SecretFileOption = None,
-        trust: TrustOption = None,
-        *,
-        dry_run: DryRunOption = False,
-        **arguments: Any,
-    ) -> None:
+    def run(config: ConfigOption = None, *, dry_run: DryRunOption = False, **arguments: Any) -> None:
         try:
+            wanted = access.taken(arguments)
             file = ConfigurationFile.read(find(config))
             text = file.changed(command(file, **arguments))
             typer.echo(difference(file, text) or f"{file.path} says so already")
             for problem in check(file, text):
                 typer.echo(clean(problem), err=True)
             if not dry_run and (text != file.text or file.uploads):
-                reach = lambda: AdminClient(  # noqa: E731 - where the gateway is matters only now
-                    locate(
-                        os.environ,
-                        server=server,
-                        secret_file=secret_file,
-                        config=file.path,
-                        found=None,
-                        trust_file=trust,
-                    )
-                )
+                reach = lambda: access.reach(AdminClient, wanted, config=file.path)  # noqa: E731 - not before now
                 upload(file, reach)
                 typer.echo(serve_it(file, save(file, text), reach))
         except AdminError as error:
             raise failure(error) from error
 
-    return with_options_of(run, command)
+    return with_options_of(run, command, access.options)
 
 
 def difference(file: ConfigurationFile, text: str) -> str:
@@ -193,7 +181,7 @@ def _beside(place: Path, model: Path, text: str) -> Iterator[Path]:
         path.unlink(missing_ok=True)
 
 
-def upload(file: ConfigurationFile, reach: Callable[[], AdminClient]) -> None:
+def upload(file: ConfigurationFile, reach: Reach) -> None:
     """Put what the command has for the store there, where keys are sealed. Raises AdminError."""
     for body in file.uploads:
         with reach() as client:
@@ -204,7 +192,7 @@ def upload(file: ConfigurationFile, reach: Callable[[], AdminClient]) -> None:
                     raise
 
 
-def serve_it(file: ConfigurationFile, backup: Path, reach: Callable[[], AdminClient]) -> str:
+def serve_it(file: ConfigurationFile, backup: Path, reach: Reach) -> str:
     """Have a running gateway serve the file; without one it takes effect at the next start.
 
     What the gateway refuses is taken back. Raises AdminError.

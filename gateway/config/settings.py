@@ -158,6 +158,13 @@ class ControlTls(Section):
     )
 
 
+class AdminSessions(Section):
+    """How long an administrator stays logged in."""
+
+    idle_timeout: SomeSeconds = Field(1800, description="time without a call after which a session is over")
+    lifetime: SomeSeconds = Field(43200, description="time after which a session is over in any case")
+
+
 class ProxyProtocol(Section):
     """Connections that a load balancer hands on with a PROXY header (version 1 or 2) before anything else."""
 
@@ -186,6 +193,7 @@ class GatewaySection(Section):
     ca_certificates: dict[str, CertificateReference] = Field(
         {}, description="authorities that are trusted beside the system's, by names of your own: files, or inline PEM"
     )
+    admin_sessions: AdminSessions = Field(AdminSessions(), description="how long an administrator stays logged in")
     limits: Limits = Field(Limits(), description="what a client, an upstream or a worker may take")
     trusted_proxies: tuple[Network, ...] = Field(
         (), description="addresses and networks whose forwarding fields are believed"

@@ -9,6 +9,7 @@
 * ``renewal``     files → the next generation in the store; used at start and at every reload
 * ``control``     the only writer of the store after start; serves the control port, watches files
 * ``operations``  what the admin API may ask for: each change is written, then confirmed by every worker
+* ``accounts``    administrators and their sessions; ``passwords`` hashes, one at a time
 * ``reloads``     what the files said when they were last read; makes what they say now the next generation
 * ``probes``      asks hosts whether they are up (Tyk's uptime tests) and tells the workers
 * ``upstream_report``  what the workers say of the targets of APIs, added up

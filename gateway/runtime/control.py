@@ -21,6 +21,7 @@ from gateway.admin.health import Component, Status
 from gateway.admin.operations import Actor
 from gateway.errors import StoreError
 from gateway.runtime import role
+from gateway.runtime.accounts import LiveAccounts
 from gateway.runtime.control_port import ControlPort, ControlSite
 from gateway.runtime.operations import LiveOperations
 from gateway.runtime.probes import Probes
@@ -86,6 +87,9 @@ class _Control:
         self._operations = LiveOperations(
             inherited.data_dir, self._reloads, self._roster, lambda: self._probes.down, self.ask_for_reload, events
         )
+        self._accounts = LiveAccounts(
+            inherited.data_dir, lambda: self._reloads.current.settings.gateway.admin_sessions, events
+        )
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Be control until ``stop``; then answer that the node is not ready until the workers are gone."""
@@ -93,10 +97,13 @@ class _Control:
         # Accepted sockets inherit it; asyncio only sets it where the protocol number was named when they were made.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         address = listener.getsockname()[0]
-        guard = Guard(lambda: self._reloads.secret_digest, self._events, loopback=ip_address(address).is_loopback)
+        guard = Guard(
+            lambda: self._reloads.secret_digest, self._accounts, self._events,
+            loopback=ip_address(address).is_loopback,
+        )  # fmt: skip
         config = uvicorn.Config(
-            app.build(self, self._operations, guard), http="h11", ws="none", lifespan="off", log_config=None,
-            access_log=False, server_header=False, timeout_graceful_shutdown=1,
+            app.build(self, self._operations, self._accounts, guard), http="h11", ws="none", lifespan="off",
+            log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=1,
         )  # fmt: skip
         site = ControlSite(self._inherited.data_dir, self._events)
         await site.get(*self._served())  # what is wrong with it shows now, and not to the first who asks

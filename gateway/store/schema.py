@@ -11,6 +11,7 @@
                       whose certificates the default site, the name "", serves
 * ``readings``        what each certificate file held when it was last read, so that an unchanged one is not read again
 * ``unresolved``      what the last reload could not read, as one sentence each
+* ``administrators``  who may use the admin API by name, and ``sessions``, their log-ins; see ``accounts``
 * ``audit``           who changed what, and who tried; nothing in it changes, and only the oldest lines go
 """
 
@@ -126,6 +127,23 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             quiet_until INTEGER NOT NULL      -- there is nothing to say about its dates
         ) WITHOUT ROWID""",
         "CREATE INDEX readings_by_material ON readings (material)",
+    ),
+    (
+        """CREATE TABLE administrators (
+            name TEXT PRIMARY KEY,
+            role TEXT NOT NULL,
+            password TEXT NOT NULL,           -- Argon2id, as a PHC string
+            created TEXT NOT NULL             -- ISO 8601, UTC
+        ) WITHOUT ROWID""",
+        """CREATE TABLE sessions (
+            token BLOB PRIMARY KEY,           -- SHA-256 of what is sent
+            name TEXT NOT NULL REFERENCES administrators,
+            begun INTEGER NOT NULL,           -- seconds since 1970, as are all three
+            used INTEGER NOT NULL,
+            ends INTEGER NOT NULL
+        ) WITHOUT ROWID""",
+        "CREATE INDEX sessions_by_name ON sessions (name)",
+        "CREATE INDEX sessions_by_end ON sessions (ends)",
     ),
 )
 """Statement lists; a database's ``user_version`` says how many of them it has been through."""

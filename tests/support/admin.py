@@ -8,6 +8,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import httpx
+from support.fake_accounts import FakeAccounts
 from support.fake_operations import MOMENT, FakeOperations
 
 from gateway.admin.app import build
@@ -47,6 +48,7 @@ class Admin:
     """
 
     operations: FakeOperations = field(default_factory=FakeOperations)
+    accounts: FakeAccounts = field(default_factory=FakeAccounts)
     patient: Patient = field(default_factory=Patient)
     loopback: bool = True
     now: float = 1000.0
@@ -55,10 +57,10 @@ class Admin:
 
     def __post_init__(self) -> None:
         guard = Guard(
-            lambda: sha256(SECRET.encode()).digest(), NO_EVENTS, loopback=self.loopback,
+            lambda: sha256(SECRET.encode()).digest(), self.accounts, NO_EVENTS, loopback=self.loopback,
             clock=self._clock, sleep=self._sleep,
         )  # fmt: skip
-        self.app = build(self.patient, self.operations, guard)
+        self.app = build(self.patient, self.operations, self.accounts, guard)
 
     async def ask(
         self,

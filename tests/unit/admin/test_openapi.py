@@ -10,6 +10,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
 from support.admin import SECRET, Admin
+from support.fake_accounts import FakeAccounts
 from support.fake_operations import MOMENT, FakeOperations
 from support.front import LOCALHOST
 
@@ -65,7 +66,7 @@ operations = FakeOperations(
 )
 schema = schemathesis.openapi.from_asgi(
     "/openapi.json",
-    Admin(operations, loopback=False, step=60).app,
+    Admin(operations, FakeAccounts(any_password=True), loopback=False, step=60).app,
     config=schemathesis.Config.from_dict(
         {
             "auth": {"openapi": {"secret": {"api_key": SECRET}}},
