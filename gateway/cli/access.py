@@ -11,11 +11,11 @@ import inspect
 import os
 import sys
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-import click
 import typer
 
 from gateway.cli.address import (
@@ -63,6 +63,9 @@ class Access:
         """What is given here, else what is given there."""
         given = {one.name: getattr(self, one.name) for one in fields(self) if getattr(self, one.name)}
         return replace(general, **given)
+
+
+_before_the_command: ContextVar[Access | None] = ContextVar("the options before the command", default=None)
 
 
 def options(  # noqa: PLR0913 - typer's options are parameters
@@ -118,9 +121,12 @@ def options(  # noqa: PLR0913 - typer's options are parameters
 def taken(arguments: dict[str, Any]) -> Access:
     """Take the options of this module out of a command's arguments, over those that stand before the command."""
     given = {name: arguments.pop(name) for name in inspect.signature(options).parameters if name in arguments}
-    context = click.get_current_context(silent=True)
-    general = context.find_root().obj if context else None
-    return options(**given).over(general if isinstance(general, Access) else Access())
+    return options(**given).over(_before_the_command.get() or Access())
+
+
+def begin(**arguments: Any) -> None:
+    """Remember the options that stand before the command."""
+    _before_the_command.set(options(**arguments))
 
 
 def find(access: Access, *, config: Path | None, found: Path | None) -> Address:

@@ -7,8 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from gateway import __version__
-from gateway.cli import admin, cert, cert_import, cert_new, domain, tls, tls_scan
-from gateway.cli.access import options
+from gateway.cli import access, admin, cert, cert_import, cert_new, domain, tls, tls_scan
 from gateway.cli.check import check
 from gateway.cli.connected import with_options_of
 from gateway.cli.demo.command import demo
@@ -55,8 +54,8 @@ def _gateway(_: None) -> None:
     """An HTTPS gateway: many domains on one port, their certificates swapped at runtime."""
 
 
-def _before_a_command(context: typer.Context, *, version: Version = False, **arguments: Any) -> None:  # noqa: ARG001
-    context.obj = options(**arguments)
+def _before_a_command(*, version: Version = False, **arguments: Any) -> None:  # noqa: ARG001
+    access.begin(**arguments)
 
 
-app.callback()(with_options_of(_before_a_command, _gateway, options))
+app.callback()(with_options_of(_before_a_command, _gateway, access.options))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 from support.admin import SECRET, Admin
 
 from gateway.admin.authentication import HEADER, Guesses
+from gateway.admin.identity import Role
 
 REFUSED = {"status": "error", "message": "Attempted administrative access with invalid or missing key!"}
 CALLS = ["/tyk/certs", "/tyk/certs/a", "/tyk/domains", "/tyk/apis/", "/tyk/reload", "/tyk/generations", "/nowhere"]
@@ -131,3 +133,119 @@ async def test_elsewhere_any_name_is_answered() -> None:
     assert (
         await Admin(loopback=False).ask("GET", "/tyk/certs", headers={"Host": "gateway.internal"})
     ).status_code == 200
+
+
+def with_administrators() -> Admin:
+    admin = Admin()
+    admin.accounts.passwords = {"alice": "correct horse", "victor": "battery staple"}
+    admin.accounts.roles = {"alice": Role.OPERATOR, "victor": Role.VIEWER}
+    return admin
+
+
+async def session_of(admin: Admin, user: str) -> dict[str, str]:
+    answer = await admin.ask(
+        "POST", "/tyk/login", secret=None, json={"user": user, "password": admin.accounts.passwords[user]}
+    )
+    assert answer.status_code == 200
+    assert answer.json()["user"] == user
+    return {"Authorization": f"Bearer {answer.json()['token']}"}
+
+
+async def test_an_administrator_logs_in_and_changes_stand_under_the_name() -> None:
+    admin = with_administrators()
+    session = await session_of(admin, "alice")
+    body = {"name": "bob", "password": "a password", "role": "viewer"}
+    assert (await admin.ask("POST", "/tyk/admins", secret=None, headers=session, json=body)).status_code == 200
+    assert admin.accounts.changes == [("alice", "add", "bob")]
+    assert (await admin.ask("GET", "/tyk/session", secret=None, headers=session)).json()["role"] == "operator"
+    assert (await admin.ask("DELETE", "/tyk/session", secret=None, headers=session)).status_code == 200
+    over = await admin.ask("GET", "/tyk/certs", secret=None, headers=session)
+    assert (over.status_code, over.headers["www-authenticate"]) == (401, "Bearer")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/tyk/certs"),
+        ("DELETE", "/tyk/certs/a"),
+        ("PUT", "/tyk/domains/a.test/certificate"),
+        ("GET", "/tyk/reload"),
+        ("GET", "/tyk/reload/group"),
+        ("POST", "/tyk/apis"),
+        ("POST", "/tyk/admins"),
+        ("DELETE", "/tyk/admins/alice"),
+        ("PUT", "/tyk/admins/alice/password"),
+    ],
+)
+async def test_a_viewer_changes_nothing(method: str, path: str) -> None:
+    admin = with_administrators()
+    session = await session_of(admin, "victor")
+    body = {"password": "another password"} if path.endswith("password") else None
+    refused = await admin.ask(method, path, secret=None, headers=session, json=body)
+    assert refused.status_code == 403
+    assert "viewer" in refused.json()["message"]
+    assert (admin.operations.reloads, admin.operations.stored, admin.accounts.changes) == ([], {}, [])
+    assert (await admin.ask("GET", "/tyk/domains", secret=None, headers=session)).status_code == 200
+
+
+async def test_the_own_password_is_changed_with_the_one_of_now_only() -> None:
+    admin = with_administrators()
+    session, path = await session_of(admin, "victor"), "/tyk/admins/victor/password"
+    for current, status in ((None, 400), ("wrong", 401), ("battery staple", 200)):
+        body = {"password": "a new password"} | ({"current": current} if current else {})
+        assert (await admin.ask("PUT", path, secret=None, headers=session, json=body)).status_code == status
+    assert admin.accounts.passwords["victor"] == "a new password"
+    body = {"password": "given by the secret"}
+    assert (await admin.ask("PUT", path, json=body)).status_code == 200
+
+
+async def test_wrong_passwords_are_answered_late_and_count_for_the_address_and_for_the_name() -> None:
+    admin = with_administrators()
+    wrong, right = ({"user": "alice", "password": one} for one in ("wrong", "correct horse"))
+    for number in range(10):
+        address = f"10.0.0.{number}"
+        answer = await admin.ask("POST", "/tyk/login", secret=None, address=address, json=wrong)
+        assert (answer.status_code, answer.json()["message"]) == (401, "the name or the password is wrong")
+    assert admin.slept == [0.5] * 10
+    refused = await admin.ask("POST", "/tyk/login", secret=None, address="10.0.0.99", json=right)
+    assert (refused.status_code, refused.headers["retry-after"]) == (429, "7")
+    other = {"user": "nobody", "password": "wrong"}
+    for _ in range(10):
+        await admin.ask("POST", "/tyk/login", secret=None, address="10.1.0.1", json=other)
+    assert (await admin.ask("GET", "/tyk/certs", address="10.1.0.1")).status_code == 429
+    admin.now += 7
+    assert (await admin.ask("POST", "/tyk/login", secret=None, address="10.0.0.99", json=right)).status_code == 200
+
+
+async def test_right_passwords_do_not_count_and_are_not_late() -> None:
+    admin = with_administrators()
+    for _ in range(30):
+        await session_of(admin, "alice")
+    assert admin.slept == []
+
+
+async def test_many_logins_at_once_are_no_way_around_the_count() -> None:
+    admin, looked_at = with_administrators(), []
+
+    async def slow(name: str, *_: object) -> None:
+        looked_at.append(name)
+        await asyncio.sleep(0)
+
+    admin.accounts.log_in = slow  # type: ignore[method-assign]
+    body = {"user": "alice", "password": "wrong"}
+    answers = await asyncio.gather(*(admin.ask("POST", "/tyk/login", secret=None, json=body) for _ in range(40)))
+    assert len(looked_at) == 10
+    assert [answer.status_code for answer in answers].count(429) == 30
+
+
+@pytest.mark.parametrize("name", ["secret", "gateway", "supervisor"])
+async def test_no_administrator_is_called_what_the_audit_log_calls_somebody_else(name: str) -> None:
+    answer = await Admin().ask("POST", "/tyk/admins", json={"name": name, "password": "a password"})
+    assert answer.status_code == 409
+
+
+async def test_what_is_wrong_with_a_password_is_told_without_it() -> None:
+    answer = await Admin().ask("POST", "/tyk/admins", json={"name": "alice", "password": "short"})
+    assert answer.status_code == 400
+    assert "password: " in answer.json()["message"]
+    assert "short" not in answer.json()["message"].replace("too short", "")
