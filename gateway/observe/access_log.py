@@ -26,8 +26,11 @@ Record = tuple[float, str, "Peer", bytes, bytes, bytes, int, int, int, int, floa
 """Started (monotonic seconds), client address, connection, host, method, target, minor version, status, body bytes
 received and sent, seconds it took, upstream ("" for none), seconds until its first byte (0 for none), request id."""
 
-_PROTOCOLS = ("HTTP/1.0", "HTTP/1.1", "HTTP/2.0")
+_PROTOCOLS = ("HTTP/1.0", "HTTP/1.1", "HTTP/2.0", "tcp", "tls")
 """By what a record calls the minor version: 2 stands for HTTP/2 (``http.head.RequestHead``)."""
+
+TCP, TLS = 3, 4
+"""What it is of a connection to a service, whose method is ``-`` and whose target is the name of the service."""
 
 _BATCH = 64
 _MAX_WAITING_BYTES = 8 << 20

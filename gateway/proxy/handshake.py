@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gateway.http.proxy_protocol import Ends
     from gateway.proxy.server import ProxyServer
     from gateway.routing.policies import HostPolicy
+    from gateway.tls.context import Site
 
 _HTTPS_HERE = b"\r\n".join(
     (
@@ -41,6 +42,7 @@ class Handshake(Peeking):
 
     __slots__ = ("_connection", "_hello", "_step", "_writing", "policy", "server_name")
 
+    ANSWER_TO_HTTP = _HTTPS_HERE
     LIMIT = LIMIT
     BROKE_OFF = "client closed before its ClientHello was complete"
 
@@ -64,7 +66,7 @@ class Handshake(Peeking):
         try:
             hello = parse(data)
         except ClientHelloError as error:
-            self._send(_HTTPS_HERE if isinstance(error, PlainHttpError) else alerts.refusal(error.alert))
+            self._send(self.ANSWER_TO_HTTP if isinstance(error, PlainHttpError) else alerts.refusal(error.alert))
             self._fail(str(error))
             return 0
         if hello is None:
@@ -87,7 +89,7 @@ class Handshake(Peeking):
     def _choose(self) -> None:
         server = self._server
         try:
-            self.policy, site = server.sites.find(self.server_name or self.ends.local_address, server.snapshot)
+            self.policy, site = self._find_site(self.server_name or self.ends.local_address)
         except GatewayError as error:
             self._send(alerts.refusal(alerts.INTERNAL_ERROR))
             self._fail(str(error))
@@ -112,7 +114,14 @@ class Handshake(Peeking):
             self._fail(alerts.explain(error, self._hello, self.policy.tls if self.policy is not None else None))
         else:
             self._let_go()
-            self._server.handshaken(self, self._socket, self._connection)
+            self._shaken(self._connection)
+
+    def _find_site(self, name: str) -> tuple[HostPolicy, Site | None]:
+        snapshot = self._server.snapshot
+        return self._server.sites.find(name, snapshot, snapshot)
+
+    def _shaken(self, tls: SSL.Connection) -> None:
+        self._server.handshaken(self, self._socket, tls)
 
     def expire(self) -> None:
         """Give up on a client that says nothing, or drips."""

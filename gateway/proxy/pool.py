@@ -160,6 +160,11 @@ class Pool:
         """What is said on a new connection before anything else, TLS included."""
         return b""
 
+    async def _open(self, sock: socket.socket, caller: Caller) -> None:
+        """Say and hear what comes before everything else."""
+        if introduction := self._introduction(caller):
+            await say(sock, introduction)
+
     async def _dial(self, caller: Caller) -> UpstreamStream:
         connection = await self._connect(caller)
         assert isinstance(connection, UpstreamConnection)
@@ -188,8 +193,7 @@ class Pool:
                 sock = await self._reach()
                 try:
                     address = sock.getpeername()[0]
-                    if introduction := self._introduction(caller):
-                        await say(sock, introduction)
+                    await self._open(sock, caller)
                     transport, _ = await asyncio.get_running_loop().create_connection(
                         self._protocol,
                         sock=sock,

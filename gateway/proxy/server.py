@@ -29,6 +29,7 @@ from gateway.proxy.exchange import Exchange
 from gateway.proxy.handshake import Handshake
 from gateway.proxy.listener import Listener
 from gateway.proxy.peeking import ProxyHeader
+from gateway.proxy.services import Services
 from gateway.proxy.shares import Shares
 from gateway.proxy.sites import Sites
 from gateway.proxy.upstreams import Upstreams
@@ -46,12 +47,15 @@ if TYPE_CHECKING:
     from gateway.http.downstream import Connection, Downstream
     from gateway.http.fields import FieldTable
     from gateway.http.head import RequestHead
+    from gateway.observe.access_log import Record
     from gateway.observe.events import EventLog
     from gateway.proxy.peeking import Peeking
+    from gateway.proxy.service_connection import ServiceConnection
     from gateway.proxy.shares import Share
     from gateway.routing.policies import HostPolicy
     from gateway.routing.snapshot import Snapshot
 
+    PlainConnection = H1Connection | ServiceConnection
     Resident = Connection | Peeking  # a client's connection, or what may become one
 
 _TICK_SECONDS = 0.5
@@ -95,6 +99,7 @@ class ProxyServer:
             fields.response_fields(), events, lambda: self.now, self._spawn, cookie_key or secrets.token_bytes(32)
         )
         self._listeners: list[Listener] = []
+        self.services = Services(self)
         # Each connection may need another one to an upstream.
         self._affordable = max((resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _OTHER_FILES) // 2, 1)
         self._request_prefix = secrets.token_hex(6).encode()
@@ -141,6 +146,15 @@ class ProxyServer:
         message = f"HTTP/2 {kind} by {peer.address}: {reason}"
         self.event(f"http2.{kind}", peer.address, message, server_name=peer.server_name)
 
+    def count(self, what: str, number: int = 1) -> None:
+        """Count something that the counters tell of."""
+        self._counts[what] += number
+
+    def log(self, record: Record) -> None:
+        """Write a line of the access log, if there is one."""
+        if self._access_log is not None:
+            self._access_log.append(record)
+
     def closed(self, connection: Connection) -> None:
         """Forget a connection."""
         self._forget(connection, connection.peer.address)
@@ -169,6 +183,18 @@ class ProxyServer:
         """Accept connections from ``sock``; on a redirect port they are only told to come back over https."""
         self._listeners.append(Listener(self, sock, redirect=redirect))
 
+    def enter(self, resident: Resident) -> None:
+        """Look after what came to be connected, or to take over a connection."""
+        self._connections.add(resident)
+        self.share.set(len(self._connections))
+        if self.draining:
+            resident.drain()
+
+    def succeed(self, handshake: Handshake, connection: Connection) -> None:
+        """Look after ``connection`` in the place of its handshake."""
+        self._connections.discard(handshake)
+        self._connections.add(connection)
+
     def has_room(self) -> bool:
         """Whether another connection may be accepted; when there are enough, some that rest are let go for it."""
         beyond = len(self._connections) - min(self.limits.connections_per_worker, self._affordable)
@@ -196,6 +222,8 @@ class ProxyServer:
         name = sock.getsockname()
         ends = Ends(address[0].removeprefix("::ffff:"), address[1], name[0].removeprefix("::ffff:"), listener.port)
         proxies = self.snapshot.proxies
+        if listener.service_port and not self.services.ports[listener.service_port].introduced:
+            proxies = None
         if proxies is None:
             self._serve(sock, ends, listener)
         elif contain(proxies.networks, ends.address):
@@ -236,27 +264,30 @@ class ProxyServer:
             return
         self._counts["connections"] += 1
         self._per_client[client] += 1
-        if listener.redirect:
-            self._serve_plain(sock, replace(self._peer(ends), redirect_port=self.snapshot.https_port))
+        if listener.service_port:
+            self.services.begin(sock, ends, self.services.ports[listener.service_port])
+        elif listener.redirect:
+            self._serve_plain(sock, replace(self.peer(ends), redirect_port=self.snapshot.https_port))
         elif self.snapshot.hosts is None:
-            self._serve_plain(sock, self._peer(ends))
+            self._serve_plain(sock, self.peer(ends))
         else:
             handshake = Handshake(self, sock, ends)
-            self._connections.add(handshake)
-            self.share.set(len(self._connections))
-            if self.draining:
-                handshake.drain()
+            self.enter(handshake)
             handshake.start()
 
     def _serve_plain(self, sock: socket.socket, peer: Peer) -> None:
         connection = H1Connection(self, peer)
         self._connections.add(connection)
         self.share.set(len(self._connections))
+        self.connect(sock, connection)
+
+    def connect(self, sock: socket.socket, connection: PlainConnection) -> None:
+        """Hand ``sock`` to a connection that is spoken on as it is."""
         task = self.loop.create_task(self._connect_plain(sock, connection), name="accept")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _connect_plain(self, sock: socket.socket, connection: H1Connection) -> None:
+    async def _connect_plain(self, sock: socket.socket, connection: PlainConnection) -> None:
         try:
             await self.loop.connect_accepted_socket(lambda: connection, sock)
         except OSError:
@@ -281,15 +312,14 @@ class ProxyServer:
     def handshaken(self, handshake: Handshake, sock: socket.socket, tls: SSL.Connection) -> None:
         """Go from a finished handshake to requests."""
         self._counts["handshakes"] += 1
-        self._connections.discard(handshake)
-        peer = self._peer(handshake.ends, tls, handshake.server_name, handshake.policy)
+        peer = self.peer(handshake.ends, tls, handshake.server_name, handshake.policy)
         connection: H1Connection | H2Connection
         if tls.get_alpn_proto_negotiated() == HTTP2:
             self._counts["http2_connections"] += 1
             connection = H2Connection(self, peer)
         else:
             connection = H1Connection(self, peer)
-        self._connections.add(connection)
+        self.succeed(handshake, connection)
         TlsTransport(self.loop, sock, tls, connection, {"peername": handshake.ends.address, "socket": sock}).start()
 
     def handshake_failed(self, handshake: Handshake, reason: str) -> None:
@@ -301,9 +331,10 @@ class ProxyServer:
             message = f"TLS handshake error from {address}: {reason}"
             self.event("tls.handshake", address, message, server_name=handshake.server_name)
 
-    def _peer(
+    def peer(
         self, ends: Ends, tls: SSL.Connection | None = None, name: str = "", policy: HostPolicy | None = None
     ) -> Peer:
+        """Tell what is known of a connection before it says anything itself."""
         address, port = ends.address, ends.local_port
         return Peer(
             address=address,
@@ -355,12 +386,7 @@ class ProxyServer:
         ``changed`` are the names whose certificates changed, None when any may have.
         """
         old = self.snapshot
-        policy_changed = (snapshot.hosts, snapshot.protocols, snapshot.limits.active_sites) != (
-            old.hosts,
-            old.protocols,
-            old.limits.active_sites,
-        )
-        self.sites.evict(None if policy_changed else changed)
+        self.sites.evict(None if _tls_rules(old) != _tls_rules(snapshot) else changed)
         self._adopt(snapshot)
 
     def _adopt(self, snapshot: Snapshot) -> None:
@@ -380,6 +406,7 @@ class ProxyServer:
         self.websockets = snapshot.upgrades
         self.read_timeout, self.write_timeout = snapshot.read_timeout, snapshot.write_timeout
         self.upstreams.adopt(snapshot)
+        self.services.adopt(snapshot.services)
 
     def _lines_lost(self, count: int) -> None:
         self.events.warning("access_log.lost", "access-log lines could not be written in time", lines=count)
@@ -400,6 +427,7 @@ class ProxyServer:
         for listener in self._listeners:
             listener.stop()
         self._listeners.clear()
+        self.services.stop()
         await asyncio.gather(*(task for task in self._tasks if task.get_name() == "accept"))
         for connection in tuple(self._connections):
             connection.drain()
@@ -420,3 +448,9 @@ class ProxyServer:
         if self._access_log is not None:
             self._access_log.close()
         return cut
+
+
+def _tls_rules(snapshot: Snapshot) -> tuple[object, ...]:
+    """What sites are made by, beside their certificates."""
+    services = {port: rules.hosts for port, rules in snapshot.services.items()}
+    return snapshot.hosts, snapshot.protocols, snapshot.limits.active_sites, services

@@ -8,7 +8,7 @@ who scan for names must not be able to make the store work for each.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from gateway.tls.context import Site, build_site
 from gateway.tls.names import candidates
@@ -17,12 +17,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from gateway.certs.pem import CertificatePair
-    from gateway.routing.policies import HostPolicy
+    from gateway.routing.policies import HostPolicies, HostPolicy
     from gateway.routing.snapshot import Snapshot
     from gateway.tls.policy import TlsPolicy
 
 DEFAULT = ""
 """The store's key of the default site."""
+
+
+class PortRules(Protocol):
+    """What a port asks of TLS: the rules of its hosts, and what is spoken on it (ALPN; nothing: whatever it is)."""
+
+    @property
+    def hosts(self) -> HostPolicies | None:
+        """None where no TLS is spoken."""
+
+    @property
+    def protocols(self) -> tuple[bytes, ...]:
+        """The preferred one first."""
 
 
 class Sites:
@@ -33,14 +45,14 @@ class Sites:
 
     def __init__(self, find_pairs: Callable[[str], tuple[CertificatePair, ...]]) -> None:
         self._find_pairs = find_pairs
-        self._sites: OrderedDict[tuple[str, TlsPolicy], Site | None] = OrderedDict()
-        self._policies: set[TlsPolicy] = set()
+        self._sites: OrderedDict[tuple[str, TlsPolicy, tuple[bytes, ...]], Site | None] = OrderedDict()
+        self._policies: set[tuple[TlsPolicy, tuple[bytes, ...]]] = set()
 
     def __len__(self) -> int:
         """Count the names that are remembered, served or not."""
         return len(self._sites)
 
-    def find(self, name: str, snapshot: Snapshot) -> tuple[HostPolicy, Site | None]:
+    def find(self, name: str, snapshot: Snapshot, port: PortRules) -> tuple[HostPolicy, Site | None]:
         """Find the rules and the site for a server name or, when the client sent none, for the address it dialled.
 
         Exact name, then wildcard, then, unless ``strict_sni``, the default site. No site when nothing may answer.
@@ -49,25 +61,25 @@ class Sites:
             StoreError: the certificates cannot be read.
             CertificateError: OpenSSL does not accept them.
         """
-        assert snapshot.hosts is not None
-        policy = snapshot.hosts.of_host(name)
+        assert port.hosts is not None
+        policy = port.hosts.of_host(name)
         keys = candidates(name) if snapshot.strict_sni else (*candidates(name), DEFAULT)
         for key in keys:
-            site = self._site(key, policy.tls, snapshot)
+            site = self._site(key, policy.tls, port.protocols, snapshot)
             if site is not None:
                 return policy, site
         return policy, None
 
-    def _site(self, name: str, policy: TlsPolicy, snapshot: Snapshot) -> Site | None:
+    def _site(self, name: str, policy: TlsPolicy, protocols: tuple[bytes, ...], snapshot: Snapshot) -> Site | None:
         """Hosts that share certificates have a site for each policy, between which no session resumes."""
-        key = name, policy
+        key = name, policy, protocols
         if key in self._sites:
             self._sites.move_to_end(key)
             return self._sites[key]
         pairs = self._find_pairs(name)
-        site = build_site(name, pairs, policy, protocols=snapshot.protocols) if pairs else None
+        site = build_site(name, pairs, policy, protocols=protocols) if pairs else None
         self._sites[key] = site
-        self._policies.add(policy)
+        self._policies.add((policy, protocols))
         if len(self._sites) > snapshot.limits.active_sites:
             self._sites.popitem(last=False)
         return site
@@ -80,4 +92,4 @@ class Sites:
             return
         for name in names:
             for policy in self._policies:
-                self._sites.pop((name, policy), None)
+                self._sites.pop((name, *policy), None)

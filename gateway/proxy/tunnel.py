@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from gateway.config.settings import Limits
     from gateway.errors import UpstreamError
-    from gateway.http.downstream import Upgradable
     from gateway.http.upstream import UpstreamTunnel
 
 
@@ -25,6 +24,25 @@ class Clock(Protocol):
     """Coarse monotonic time."""
 
     now: float
+
+
+class TunnelClient(Protocol):
+    """The client's side of a tunnel."""
+
+    def send_body(self, data: bytes, trailers: list[bytes], *, ended: bool) -> None:
+        """Send ``data``; if it is the last, close when that is out."""
+
+    def half_close(self) -> bool:
+        """End what is sent; false where that cannot be without ending the rest."""
+
+    def pause_body(self) -> None:
+        """Deliver nothing more until ``resume_body``."""
+
+    def resume_body(self) -> None:
+        """Go on delivering."""
+
+    def abort(self, code: int = 0) -> None:
+        """Cut the connection."""
 
 
 class Tunnel:
@@ -36,7 +54,7 @@ class Tunnel:
     def __init__(
         self,
         clock: Clock,
-        client: Upgradable,
+        client: TunnelClient,
         upstream: UpstreamTunnel,
         *,
         limits: Limits,

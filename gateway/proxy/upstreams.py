@@ -11,6 +11,7 @@ from gateway.proxy.introduced_pool import IntroducedPool
 from gateway.proxy.multiplexed_pool import MultiplexedPool
 from gateway.proxy.pool import Pool, Surroundings
 from gateway.proxy.resolver import Resolver
+from gateway.proxy.service_pool import ServicePool
 from gateway.routing.health import TargetState
 
 if TYPE_CHECKING:
@@ -142,6 +143,8 @@ class Upstreams:
 
 
 def _kind(upstream: Upstream) -> type[Pool]:
+    if not upstream.protocols:
+        return ServicePool
     if upstream.proxy_protocol is not None:
         return IntroducedPool
     return MultiplexedPool if "h2" in upstream.protocols else Pool

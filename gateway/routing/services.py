@@ -30,6 +30,11 @@ class Service:
     api: Api
     limits: Limits
 
+    def admits(self, address: str) -> bool:
+        """Tell whether a client with this address may use it."""
+        admission = self.api.admission
+        return admission is None or admission.admits(address)
+
 
 @dataclass(frozen=True, slots=True)
 class ServicePort:

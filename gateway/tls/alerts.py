@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 # RFC 8446 section 6.2 and RFC 6066 section 3: nothing is served under the name that the client asked for.
 UNRECOGNIZED_NAME = 112
 INTERNAL_ERROR = 80
+UNEXPECTED_MESSAGE = 10
+NO_APPLICATION_PROTOCOL = 120  # RFC 7301 section 3.2
 
 _CLOSED = "client closed the connection during the handshake"
 _CLIENT_ALERT = re.compile(r"\S+ alert (.+)")

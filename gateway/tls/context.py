@@ -113,7 +113,7 @@ def build_site(
 
     ``protocols`` are what is spoken, the preferred one first (ALPN); HTTP/2 only where the policy is fit for it
     (``TlsPolicy.http2_minimum``). A client that offers only others is refused, as RFC 7301 section 3.2 demands:
-    leniency would let it take our answers for another protocol's.
+    leniency would let it take our answers for another protocol's. With none, all are taken.
     Raises CertificateError when OpenSSL does not take a pair.
     """
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
@@ -124,8 +124,9 @@ def build_site(
     if policy.uses_dhe:
         context.load_tmp_dh(_DH_PARAMETERS)
     # At most 32 bytes. The policy is in it so that no session outlives the rules under which it was made.
-    context.set_session_id(sha256(f"{name} {policy}".encode()).digest())
-    context.set_alpn_select_callback(_selector(protocols, policy.http2_minimum))
+    context.set_session_id(sha256(f"{name} {policy} {protocols}".encode()).digest())
+    if protocols:
+        context.set_alpn_select_callback(_selector(protocols, policy.http2_minimum))
     options = SSL.OP_CIPHER_SERVER_PREFERENCE if policy.server_preference else 0
     for version, without in _WITHOUT.items():
         if not policy.minimum <= version <= policy.maximum:

@@ -89,7 +89,8 @@ class TlsTransport(asyncio.Transport):
         """Begin to read; what came together with the end of the handshake is read at once."""
         self._protocol.connection_made(self)
         self._watch_reads()
-        self._readable()
+        if self._watching_reads:
+            self._readable()
 
     # reading
 

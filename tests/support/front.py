@@ -70,8 +70,11 @@ async def until(condition: Callable[[], bool]) -> None:
 class Front:
     """A running front: where it listens, what it logged, and a client for it."""
 
-    def __init__(self, server: ProxyServer, port: int, log: Path, redirect_port: int) -> None:
+    def __init__(
+        self, server: ProxyServer, port: int, log: Path, redirect_port: int, service_ports: dict[int, int] | None = None
+    ) -> None:
         self.server = server
+        self.service_ports = service_ports or {}
         self.port = port
         self.redirect_port = redirect_port
         self._log = log
@@ -193,10 +196,16 @@ async def front(
     redirect = socket.create_server(("127.0.0.1", 0))
     server.listen(listener)
     server.listen(redirect, redirect=True)
+    services = {port: socket.create_server(("127.0.0.1", 0)) for port in server.snapshot.services}
+    for port, sock in services.items():
+        server.services.listen(port, sock)
+    where = {port: sock.getsockname()[1] for port, sock in services.items()}
     try:
-        yield Front(server, listener.getsockname()[1], log, redirect.getsockname()[1])
+        yield Front(server, listener.getsockname()[1], log, redirect.getsockname()[1], where)
     finally:
         await server.drain(0.2)
         listener.close()
         redirect.close()
+        for sock in services.values():
+            sock.close()
         os.close(fd)
