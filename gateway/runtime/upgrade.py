@@ -22,7 +22,9 @@ import fcntl
 import os
 import signal
 import socket
+import struct
 import sys
+import threading
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -82,6 +84,9 @@ class _Estate:
 
 _ESTATE = TypeAdapter(_Estate)
 
+# The kernel's <fcntl.h>: the signal goes to the thread that waits for it, and can kill none that does not.
+_F_SETOWN_EX, _F_OWNER_TID = 15, 0
+
 
 class News(Enum):
     """What the one before has learnt of the one after."""
@@ -104,7 +109,7 @@ class Successor:
         """Start it in a process group of its own. Raises OSError when there can be no other process."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            fcntl.fcntl(ours, fcntl.F_SETOWN, os.getpid())
+            fcntl.fcntl(ours, _F_SETOWN_EX, struct.pack("ii", _F_OWNER_TID, threading.get_native_id()))
             fcntl.fcntl(ours, fcntl.F_SETFL, os.O_NONBLOCK | os.O_ASYNC)
             inherited = [theirs.fileno(), *(sock.fileno() for sock in ports)]
             estate = _Estate(theirs.fileno(), tuple(inherited[1:]), data_dir)
