@@ -11,6 +11,7 @@ from gateway.cli import access, admin, cert, cert_import, cert_new, domain, tls,
 from gateway.cli.check import check
 from gateway.cli.connected import with_options_of
 from gateway.cli.demo.command import demo
+from gateway.cli.doctor.command import doctor
 from gateway.cli.login import login, logout
 from gateway.cli.reload import reload
 from gateway.cli.serve import serve
@@ -24,6 +25,7 @@ app = typer.Typer(
 app.command()(serve)
 app.command()(check)
 app.command()(demo)
+app.command()(doctor)
 app.command()(reload)
 app.command()(status)
 app.command()(login)

@@ -155,8 +155,11 @@ class _Control:
         )
         reload = self._reloads.last
         now = datetime.now(UTC)
+        counters = self._roster.counters()
+        shaken = f"TLS handshakes: {counters.get('handshakes', 0)}, failed: {counters.get('handshakes_failed', 0)}"
         return {
             "workers": Component(workers, "system", now, said),
+            "handshakes": Component(Status.PASS, "system", now, shaken),
             "store": _component("datastore", self._looked, self._store_trouble, Status.FAIL),
             "configuration": _component("component", reload.time, reload.refusal, Status.WARN),
             "certificates": _component("component", self._looked, self._certificate_troubles, Status.WARN),

@@ -60,7 +60,7 @@ def test_it_serves_and_tells_how_it_is(gateway: Gateway) -> None:
     body = gateway.health()
     assert body["status"] == "pass"
     assert {name: part["status"] for name, part in body["details"].items()} == dict.fromkeys(
-        ("workers", "store", "configuration", "certificates"), "pass"
+        ("workers", "handshakes", "store", "configuration", "certificates"), "pass"
     )
 
 

@@ -1,0 +1,125 @@
+"""What is looked at, in the order of InfluxDB's page: logs, files, connections, permissions, settings, versions."""
+
+from __future__ import annotations
+
+import os
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any
+
+from OpenSSL import SSL
+
+from gateway.cli.admin_client import AdminClient, AdminError, locate
+from gateway.cli.doctor import files, live
+from gateway.cli.doctor.finding import State, ok, problem, warning
+from gateway.cli.layout import SOON_DAYS
+from gateway.cli.status import ending
+from gateway.store.sites import SELF_SIGNED
+from gateway.tls.names import canonical
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from datetime import datetime
+    from pathlib import Path
+
+    from gateway.cli.doctor.finding import Finding
+    from gateway.config.load import Configuration
+
+_MOST_DOMAINS = 200
+_OPENSSL = (3, 5)
+"""The first version of OpenSSL with post-quantum groups, with support until 2030."""
+
+
+def examine(path: Path, ca: Path | None, options: dict[str, Any], now: datetime) -> Iterator[Finding]:
+    """Look at everything. What cannot be looked at is a finding, too."""
+    candidate, configured = files.configuration(path, os.environ)
+    running, answered = _ask(path, options)
+    yield from answered
+    yield from configured
+    if candidate:
+        yield from files.certificates(candidate)
+    if configuration := candidate.configuration if candidate else files.written(path, os.environ):
+        names = [one.name for one in candidate.collected.entries if one.source != SELF_SIGNED] if candidate else []
+        names += [one["domain"] for one in running or () if one["certificates"][0]["source"] != SELF_SIGNED]
+        yield from files.permissions(configuration)
+        yield from _connections(configuration, names, ca, now)
+    yield from _openssl()
+    yield from _endings(running, now)
+
+
+def _ask(path: Path, options: dict[str, Any]) -> tuple[list[Any] | None, list[Finding]]:
+    """What the running gateway serves (the first domains of it; None when it is not to be had), and its findings."""
+    findings: list[Finding] = []
+    try:
+        with AdminClient(locate(os.environ, config=path, found=None, **options)) as client:
+            findings.extend(live.control(client))
+            answer = client.call("GET", "/tyk/domains", params={"limit": _MOST_DOMAINS})
+            return answer["domains"], findings
+    except AdminError as error:
+        if not findings:
+            findings.append(problem("control port", str(error), "start the gateway: gateway serve; or see --server"))
+        return None, findings
+
+
+def _connections(configuration: Configuration, names: list[str], ca: Path | None, now: datetime) -> Iterator[Finding]:
+    settings = configuration.settings
+    place = live.Place.of(settings.listen_address, settings.listen_port)
+    if settings.gateway.http_redirect:
+        redirect = live.Place.of(settings.listen_address, settings.gateway.http_redirect.port)
+        yield live.port(redirect, "redirects to HTTPS")
+    found = live.port(place, "clients")
+    yield found
+    if not settings.http_server_options.use_ssl:
+        yield warning("connection", "TLS is disabled: clients are served plain HTTP", "gateway tls enable")
+    elif settings.gateway.proxy_protocol:
+        cure = "connect through the load balancer: openssl s_client -connect BALANCER:PORT -servername NAME"
+        yield warning("connection", "not tried: this port wants a PROXY header first", cure)
+    elif found.state is State.OK:
+        domains = _domains([api.domain for api in configuration.apis if api.active and not api.domain_disabled] + names)
+        yield from live.handshakes(place, domains[:_MOST_DOMAINS], ca, now)
+        if len(domains) > _MOST_DOMAINS:
+            cure = "gateway cert verify, or openssl s_client -servername NAME, for one in particular"
+            yield warning("connection", f"only the first {_MOST_DOMAINS} domains were tried", cure)
+
+
+def _domains(names: Iterable[str]) -> list[str]:
+    """Those that clients can ask for, each once, in order."""
+    found = {}
+    for name in names:
+        try:
+            found[canonical(name)] = True
+        except ValueError:
+            continue
+    for address in filter(_is_address, list(found)):
+        del found[address]  # which clients cannot ask for by name
+    return list(found) or ["localhost"]  # which the self-signed one is for
+
+
+def _openssl() -> Iterator[Finding]:
+    text = SSL.OpenSSL_version(SSL.OPENSSL_VERSION).decode()
+    number = SSL.OPENSSL_VERSION_NUMBER
+    if (number >> 28, number >> 20 & 0xFF) >= _OPENSSL:
+        yield ok("versions", f"{text}, which the cryptography package brings")
+    else:
+        yield warning("versions", f"{text} is older than 3.5", "pip install --upgrade cryptography pyopenssl")
+
+
+def _endings(running: list[Any] | None, now: datetime) -> Iterator[Finding]:
+    """The certificates that the running gateway serves and that end soon, whatever they were put by."""
+    if running is None:
+        return
+    found = list(ending(running, SOON_DAYS, now))
+    for one in found:
+        over = one["days_left"] < 0
+        said = "has expired" if over else f"ends in {one['days_left']} days"
+        tell = problem if over else warning
+        yield tell("expiry", f"{one['domain']}: its certificate ({one['source']}) {said}", "renew it and swap it in")
+    if not found:
+        yield ok("expiry", f"no certificate that is served ends within {SOON_DAYS} days")
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
