@@ -25,7 +25,7 @@ app = typer.Typer(
 app.command()(serve)
 app.command()(check)
 app.command()(demo)
-app.command()(doctor)
+app.command("doctor")(doctor)
 app.command()(reload)
 app.command()(status)
 app.command()(login)

@@ -3,41 +3,37 @@
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003 - typer reads it
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.cli.admin_client import AdminError
+from gateway.cli import access
 from gateway.cli.configuration_file import ConfigOption, find
-from gateway.cli.connected import (
-    JsonOption,
-    SecretFileOption,
-    ServerOption,
-    TrustOption,
-    failure,
-)
+from gateway.cli.connected import JsonOption, failure, with_options_of
+from gateway.cli.failures import AdminError
 from gateway.cli.layout import clean
 
 if TYPE_CHECKING:
     from gateway.cli.doctor.finding import Finding
 
 
-def doctor(
-    config: ConfigOption = None,
-    ca: Annotated[
-        Path | None, typer.Option("--ca", metavar="FILE", help="PEM file of the authorities that clients trust.")
-    ] = None,
-    server: ServerOption = None,
-    secret_file: SecretFileOption = None,
-    trust: TrustOption = None,
-    *,
-    json: JsonOption = False,
-) -> None:
+def _doctor(_: None) -> None:
     """Find out what is wrong with TLS here: files, configuration, the running gateway, a handshake for each domain.
 
     One line for each thing that was looked at: ok, a warning, or a problem with its cure. Exit status: 0 no problem,
     1 at least one, 2 wrong usage.
     """
+
+
+def _run(
+    config: ConfigOption = None,
+    ca: Annotated[
+        Path | None, typer.Option("--ca", metavar="FILE", help="PEM file of the authorities that clients trust.")
+    ] = None,
+    *,
+    json: JsonOption = False,
+    **arguments: Any,
+) -> None:
     from datetime import UTC, datetime
 
     from gateway.cli.doctor.finding import State
@@ -46,9 +42,8 @@ def doctor(
     path = find(config)
     if ca and not ca.is_file():
         raise typer.BadParameter(f"{ca} is not a file", param_hint="--ca")
-    options = {"server": server, "secret_file": secret_file, "trust_file": trust}
     try:
-        findings = list(examine(path, ca, options, datetime.now(UTC)))
+        findings = list(examine(path, ca, access.taken(arguments), datetime.now(UTC)))
     except AdminError as error:
         raise failure(error) from error
     counts = {state: sum(one.state is state for one in findings) for state in State}
@@ -62,6 +57,9 @@ def doctor(
         typer.echo(f"\n{_counted(counts[State.PROBLEM], 'problem')}, {_counted(counts[State.WARNING], 'warning')}")
     if counts[State.PROBLEM]:
         raise typer.Exit(1)
+
+
+doctor = with_options_of(_run, _doctor, access.options)
 
 
 def _line(one: Finding) -> str:

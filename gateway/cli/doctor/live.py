@@ -55,9 +55,9 @@ def control(client: AdminClient) -> Iterator[Finding]:
         )
     try:
         client.call("GET", "/tyk/domains", params={"limit": 1})
-        yield ok("control port", f"the secret from {client.address.secret_source} is accepted")
+        yield ok("control port", f"{client.address.secret_source or 'the session'} is accepted as who asks")
     except AdminError as error:
-        yield problem("control port", str(error), "give the right secret with --secret-file FILE")
+        yield problem("control port", str(error), "give the right secret with --secret-file FILE, or --user NAME")
 
 
 def _health(hello: Any) -> Iterator[Finding]:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from OpenSSL import SSL
 
-from gateway.cli.admin_client import AdminClient, AdminError, locate
+from gateway.cli import access
+from gateway.cli.admin_client import AdminClient, AdminError
 from gateway.cli.doctor import files, live
 from gateway.cli.doctor.finding import State, ok, problem, warning
 from gateway.cli.layout import SOON_DAYS
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from gateway.cli.access import Access
     from gateway.cli.doctor.finding import Finding
     from gateway.config.load import Configuration
 
@@ -29,10 +31,10 @@ _OPENSSL = (3, 5)
 """The first version of OpenSSL with post-quantum groups, with support until 2030."""
 
 
-def examine(path: Path, ca: Path | None, options: dict[str, Any], now: datetime) -> Iterator[Finding]:
+def examine(path: Path, ca: Path | None, wanted: Access, now: datetime) -> Iterator[Finding]:
     """Look at everything. What cannot be looked at is a finding, too."""
     candidate, configured = files.configuration(path, os.environ)
-    running, answered = _ask(path, options)
+    running, answered = _ask(path, wanted)
     yield from answered
     yield from configured
     if candidate:
@@ -46,11 +48,11 @@ def examine(path: Path, ca: Path | None, options: dict[str, Any], now: datetime)
     yield from _endings(running, now)
 
 
-def _ask(path: Path, options: dict[str, Any]) -> tuple[list[Any] | None, list[Finding]]:
+def _ask(path: Path, wanted: Access) -> tuple[list[Any] | None, list[Finding]]:
     """What the running gateway serves (the first domains of it; None when it is not to be had), and its findings."""
     findings: list[Finding] = []
     try:
-        with AdminClient(locate(os.environ, config=path, found=None, **options)) as client:
+        with access.reach(AdminClient, wanted, config=path) as client:
             findings.extend(live.control(client))
             answer = client.call("GET", "/tyk/domains", params={"limit": _MOST_DOMAINS})
             return answer["domains"], findings
