@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from gateway import __version__
-from gateway.cli import access, admin, cert, cert_import, cert_new, domain, tls, tls_scan
+from gateway.cli import access, admin, ca, cert, cert_import, cert_new, domain, tls, tls_scan, upstream
 from gateway.cli.check import check
 from gateway.cli.connected import with_options_of
 from gateway.cli.demo.command import demo
@@ -38,6 +38,8 @@ app.add_typer(cert.group, name="cert")
 app.add_typer(domain.group, name="domain")
 tls.group.command()(tls_scan.scan)
 app.add_typer(tls.group, name="tls")
+app.add_typer(ca.group, name="ca")
+app.add_typer(upstream.group, name="upstream")
 
 
 def show_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it with the flag

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
+    from gateway.cli.secret_files import SecretFile
     from gateway.config.edit import Change
     from gateway.config.problems import Problem
 
@@ -50,6 +51,8 @@ class ConfigurationFile:
     settings: Settings
     uploads: list[dict[str, str]] = field(default_factory=list)
     """What a command has for the gateway's store, to be named by its id; sent before the file is saved."""
+    secrets: list[SecretFile] = field(default_factory=list)
+    """What a command has for files of their own that the new text names."""
 
     @classmethod
     def read(cls, path: Path) -> ConfigurationFile:
@@ -99,12 +102,28 @@ def rewriting(command: Callable[..., Sequence[Change]]) -> Callable[..., None]:
                 typer.echo(clean(problem), err=True)
             if not dry_run and (text != file.text or file.uploads):
                 reach = lambda: access.reach(AdminClient, wanted, config=file.path)  # noqa: E731 - not before now
-                upload(file, reach)
-                typer.echo(serve_it(file, save(file, text), reach))
+                with _secrets_of(file):
+                    upload(file, reach)
+                    typer.echo(serve_it(file, save(file, text), reach))
         except AdminError as error:
             raise failure(error) from error
 
     return with_options_of(run, command, access.options)
+
+
+@contextmanager
+def _secrets_of(file: ConfigurationFile) -> Iterator[None]:
+    """Write the secrets, and take them back if the rest fails; if it does not, those go that they replace."""
+    try:
+        for secret in file.secrets:
+            secret.write()
+        yield
+    except BaseException:
+        for secret in file.secrets:
+            secret.forget()
+        raise
+    for secret in file.secrets:
+        secret.succeed()
 
 
 def difference(file: ConfigurationFile, text: str) -> str:
@@ -128,7 +147,8 @@ def check(file: ConfigurationFile, text: str) -> list[Problem]:
     errors = [problem for problem in problems if problem.severity is Severity.ERROR]
     if errors:
         raise refused("the change is refused and nothing has changed", errors)
-    return [problem for problem in problems if problem.severity is Severity.WARNING]
+    coming = {secret.path for secret in file.secrets}  # which are written when all is checked
+    return [one for one in problems if one.severity is Severity.WARNING and Path(one.source).absolute() not in coming]
 
 
 def refused(message: str, problems: Sequence[Problem]) -> AdminError:
