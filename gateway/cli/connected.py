@@ -84,7 +84,11 @@ def with_options_of(
 def _words(parameter: inspect.Parameter) -> Iterable[str]:
     """What a parameter is called on the command line, where it says so."""
     marks = getattr(parameter.annotation, "__metadata__", ())
-    return (word for mark in marks for word in getattr(mark, "param_decls", None) or ())
+    # Within Annotated typer takes the first name for a default, until it makes the command.
+    words = (
+        word for mark in marks for word in (getattr(mark, "default", None), *(getattr(mark, "param_decls", ()) or ()))
+    )
+    return (word for word in words if isinstance(word, str))
 
 
 def failure(error: AdminError, *, as_json: bool = False) -> typer.Exit:

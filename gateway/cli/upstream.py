@@ -148,7 +148,7 @@ def enable(  # noqa: PLR0913, PLR0917 - typer's options are parameters
     host: HostOption,
     port: PortOption = None,
     username: UsernameOption = None,
-    password: PasswordOption = None,
+    upstream_password: PasswordOption = None,  # `password` is the administrator's
     connect_timeout_ms: ConnectTimeoutOption = None,
     cert_file: CertFileOption = None,
     server_name: ServerNameOption = "",
@@ -174,11 +174,11 @@ def enable(  # noqa: PLR0913, PLR0917 - typer's options are parameters
             definition["domain"] = domain
         path = f"/{stripped}/" if (stripped := (listen_path or name).strip("/")) else "/"
         definition["proxy"] = {"listen_path": path, "target_url": f"{target}/", "strip_listen_path": True}
-        definition |= _credentials(file, name, username, _asked(password))
+        definition |= _credentials(file, name, username, _asked(upstream_password))
     else:
         definition |= {"protocol": "tcp", "listen_port": listen_port or port}
         definition["proxy"] = {"listen_path": "/", "target_url": target}
-        if username or password:
+        if username or upstream_password:
             said = "its clients log in themselves, in a protocol that passes through: the credentials are not kept"
             typer.echo(f"note: {said}", err=True)
     if own := _own(file, kind, connect_timeout_ms, cert_file, server_name):

@@ -210,3 +210,9 @@ def test_tyks_own_file_is_edited_as_json() -> None:
     assert json.loads(Path("tyk.conf").read_text())["apis"][0]["api_id"] == "upstream-tabpy"
     run("ca", "add", "--cert-file", "ca.der")
     assert yaml.safe_load(Path("tyk.conf").read_text())["gateway"]["ca_certificates"] == {"custom": "ca.der"}
+
+
+def test_what_an_upstream_is_told_is_not_taken_for_the_administrators() -> None:
+    output = run("upstream", "enable", "--help").output
+    assert "--user," not in output
+    assert output.count("--username") == 1
