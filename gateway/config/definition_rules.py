@@ -40,6 +40,7 @@ def check(definition: ApiDefinition, origin: Origin, found: Findings) -> None:
             "remove it, or make the target http",
         )
     _check_upstream_auth(definition, origin, found)
+    _check_upstream_tls(definition, origin, found)
     if definition.proxy.transport.ssl_insecure_skip_verify:
         found.warning(origin.place("proxy", "transport", "ssl_insecure_skip_verify"), *_ANYBODY)
     versions = definition.version_data.versions
@@ -49,6 +50,23 @@ def check(definition: ApiDefinition, origin: Origin, found: Findings) -> None:
             origin.place("version_data", "versions"),
             f"holds {len(versions)} versions, and an API has one here: {chosen} counts",
             "make an API of each version, or keep Default only",
+        )
+
+
+def _check_upstream_tls(definition: ApiDefinition, origin: Origin, found: Findings) -> None:
+    proxy, own = definition.proxy, definition.gateway.upstream_tls
+    asked = {
+        ("upstream_certificates",): definition.upstream_certificates and not definition.upstream_certificates_disabled,
+        ("pinned_public_keys",): definition.pinned_public_keys and not definition.certificate_pinning_disabled,
+        ("gateway", "upstream_tls"): own.ca_file or own.server_name or own.certificate,
+    }
+    targets = proxy.target_list if proxy.enable_load_balancing else (proxy.target_url,)
+    plain = [target for target in targets if target and not target.lower().startswith(("https:", "tls:"))]
+    for keys in (keys for keys, value in asked.items() if value and plain):
+        found.warning(
+            origin.place(*keys),
+            f"protects nothing on the way to {plain[0]}, with which no TLS is spoken",
+            "make the target https, or tls where it is a service's",
         )
 
 

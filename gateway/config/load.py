@@ -37,7 +37,7 @@ class Configuration(BaseModel):
     ``material``: so it is sealed wherever it is kept, and never shown.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
     settings: Settings
     apis: tuple[ApiDefinition, ...]

@@ -43,7 +43,7 @@ class Material(BaseModel):
     in hex, or several with spaces between.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
     found: dict[str, str] = Field({}, repr=False)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from gateway.config.kinds import as_copied
 from gateway.config.material import Material, Purpose, password_reference, sends_password
 from gateway.config.upstream_trust import best_match
 from gateway.routing.policies import towards_upstreams
@@ -24,7 +26,7 @@ class Trust(NamedTuple):
     trouble: str
 
 
-class MissingError(Exception):
+class _MissingError(Exception):
     """What is named cannot be had."""
 
 
@@ -41,7 +43,7 @@ def trust(settings: Settings, api: ApiDefinition, material: Material, host: str,
         identity = _identity(settings, api, material, host, port)
         pins = _pins(settings, api, material, host, port)
         authorities = _authorities(settings, own.ca_file, material)
-    except MissingError as error:
+    except _MissingError as error:
         trouble = str(error)
     tls = UpstreamTls(
         policy=towards_upstreams(settings, transport)[0],
@@ -89,7 +91,7 @@ def _pins(settings: Settings, api: ApiDefinition, material: Material, host: str,
             found = [material.get(Purpose.PIN, reference) for reference in named[pattern]]
             pins = frozenset(" ".join(filter(None, found)).split())
             if not pins:  # those that can be had are enough, and none would be no protection
-                raise MissingError(f"none of the public keys that are pinned for {pattern} can be had")
+                raise _MissingError(f"none of the public keys that are pinned for {pattern} can be had")
             return pins
     return frozenset()
 
@@ -98,12 +100,17 @@ def _authorities(settings: Settings, own: str | None, material: Material) -> str
     if own:
         return _required(material, Purpose.AUTHORITIES, own)
     named = settings.gateway.ca_certificates.values()
-    return "".join(material.get(Purpose.AUTHORITIES, reference) or "" for reference in named)
+    return _joined(tuple(filter(None, (material.get(Purpose.AUTHORITIES, reference) for reference in named))))
+
+
+@lru_cache(4)
+def _joined(parts: tuple[str, ...]) -> str:
+    """All upstreams share one text, however many authorities are in it."""
+    return "".join(parts)
 
 
 def _required(material: Material, purpose: Purpose, reference: str) -> str:
     found = material.get(purpose, reference)
     if found is None:
-        shown = reference if reference.startswith(("/", "(")) or len(reference) <= 256 else "inline PEM"
-        raise MissingError(f"the {purpose} for the upstream cannot be had: {shown}")
+        raise _MissingError(f"the {purpose} for the upstream cannot be had: {as_copied(reference)}")
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,7 @@ class UpstreamTls:
     verify: bool = True
     check_common_name: bool = False
     server_name: str = ""
-    authorities: str = ""
+    authorities: str = field(default="", repr=False)
     exclusive: bool = False
     identity: str = field(default="", repr=False)
     pins: frozenset[str] = frozenset()
@@ -41,8 +42,8 @@ class UpstreamTls:
     def key(self) -> str:
         """A name for all of it that tells nothing of it."""
         said = (
-            self.policy, self.verify, self.check_common_name, self.server_name, self.authorities, self.exclusive,
-            self.identity, sorted(self.pins),
+            self.policy, self.verify, self.check_common_name, self.server_name, _digest(self.authorities),
+            self.exclusive, sha256(self.identity.encode()).digest(), sorted(self.pins),
         )  # fmt: skip
         return sha256(repr(said).encode()).hexdigest()
 
@@ -64,6 +65,11 @@ class UpstreamTls:
         if self.pins and self.pins.isdisjoint(map(public_key_digest, chain)):
             return f"its public key is not pinned: SHA-256 {public_key_digest(chain[0])}"
         return ""
+
+
+@lru_cache(256)  # many upstreams share the same ones
+def _digest(authorities: str) -> str:
+    return sha256(authorities.encode()).hexdigest()
 
 
 def public_key_digest(certificate: bytes) -> str:

@@ -347,3 +347,42 @@ async def test_an_upstream_gets_the_gateways_credentials_and_never_the_clients(p
         assert lines == [name.encode() + b": " + said]
         assert b"s3cret" not in gate.log.encode()
         assert said.decode() not in repr(gate.server.snapshot)
+
+
+# services
+
+
+@pytest.mark.parametrize("fault", ["", "no certificate", "other key", "missing"])
+async def test_a_service_meets_its_target_by_the_same_rules(place, tmp_path, fault):
+    """Tyk's case 33, with a server that speaks first, as Rserve does."""
+
+    async def greet(connection: Connection) -> None:
+        await connection.send(b"Rsrv0103QAP1\r\n")
+        await connection.send(await connection.reader.readline())
+
+    leaf = place.leaf("rserve.internal")
+    own = {"ca_file": place.ca, "server_name": "rserve.internal"}
+    shown = place.bundle("client.pem", place.leaf("the.client"))
+    more: dict[str, Any] = {"upstream_certificates": {"*": shown}, "pinned_public_keys": {"*": (digest(leaf),)}}
+    if fault == "no certificate":
+        del more["upstream_certificates"]
+    if fault == "other key":
+        more["pinned_public_keys"] = {"*": ("ab" * 32,)}
+    if fault == "missing":
+        own["ca_file"] = "/nowhere/ca.pem"
+    async with upstream(greet, tls=place.server(leaf, clients=place.authority)) as server:
+        definition = {
+            "api_id": "rserve", "protocol": "tcp", "listen_port": 6311, "use_keyless": True,
+            "proxy": {"listen_path": "/", "target_url": f"tls://127.0.0.1:{server.port}"},
+            "gateway": {"upstream_tls": own}, **more,
+        }  # fmt: skip
+        async with front(tmp_path, resolved(definition)) as gate:
+            reader, writer = await asyncio.open_connection("127.0.0.1", gate.service_ports[6311])
+            writer.write(b"eval\n")
+            async with asyncio.timeout(10):
+                try:
+                    answer = await reader.read()
+                except ConnectionError:
+                    answer = b""
+            writer.close()
+            assert answer == (b"" if fault else b"Rsrv0103QAP1\r\neval\n")

@@ -106,6 +106,22 @@ def test_a_password_that_would_travel_in_clear_is_warned_of(workshop: Workshop, 
     assert "without encryption" not in workshop.told({"apis": [definition]})
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"pinned_public_keys": {"*": ["ab" * 32]}},
+        {"upstream_certificates": {"*": "/x.pem"}},
+        {"gateway": {"upstream_tls": {"server_name": "a.test"}}},
+    ],
+)
+def test_a_protection_of_tls_where_none_is_spoken_is_warned_of(
+    workshop: Workshop, api: Api, more: dict[str, Any]
+) -> None:
+    assert "protects nothing on the way to http://127.0.0.1:9000/" in workshop.told({"apis": [api(**more)]})
+    secure = api(**more, proxy={"target_url": "https://127.0.0.1:9000/"})
+    assert "protects nothing" not in workshop.told({"apis": [secure]})
+
+
 def test_a_password_is_in_no_copy(workshop: Workshop, api: Api) -> None:
     configuration = workshop.load({"apis": [api() | basic(password="hunter2")]})
     assert "hunter2" not in configuration.model_dump_json() + repr(configuration)
