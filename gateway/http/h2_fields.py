@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 # RFC 9113 section 8.2.2: who sends one of these speaks HTTP/1.1 through HTTP/2, and may be smuggling.
-_CONNECTION_SPECIFIC = frozenset((b"keep-alive", b"proxy-connection", b"upgrade"))
-_CONNECTION_KINDS = frozenset((Kind.CONNECTION, Kind.TRANSFER_ENCODING))
+_CONNECTION_SPECIFIC = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"))
 _DROPPED, _TE = Kind.DROPPED, Kind.TE
 
 _NEVER_THE_SAME = frozenset((b"content-length", b"x-request-id"))
@@ -64,15 +63,23 @@ def sorted_fields(fields: Iterable[tuple[bytes, bytes]], table: FieldTable) -> t
     return lines, ours
 
 
+def check_field(name: bytes, value: bytes) -> None:
+    """Refuse what HTTP/2 does not allow of a field, in a head as in trailers; its grammar is the affair of others.
+
+    Raises:
+        MessageError: 400, and nothing milder: the message is malformed (RFC 9113 sections 8.2.1 and 8.2.2).
+    """
+    if name in _CONNECTION_SPECIFIC:
+        raise MessageError(400, f"the connection-specific field {name.decode()}")
+    if b":" in name or name != name.lower() or value != value.strip(b" \t"):
+        raise MessageError(400, "a field name that is not in lower case, or a value with white space around it")
+
+
 def _learn(pair: tuple[bytes, bytes], table: FieldTable) -> tuple[bytes, Field]:
     """Check a field and write it as a line; where the table remembers lines, it is remembered as it came, too."""
-    name, value = pair
+    check_field(*pair)
     line = b"%b: %b" % pair
     field = table.known.get(line) or table.learn(line)
-    if field.name != name or value != value.strip(b" \t"):
-        raise MessageError(400, "a field name that is not in lower case, or a value with white space around it")
-    if field.kind in _CONNECTION_KINDS or name in _CONNECTION_SPECIFIC:
-        raise MessageError(400, f"the connection-specific field {name.decode()}")
     if field.kind is _TE and field.value.lower() != b"trailers":
         raise MessageError(400, "a TE field that says more than trailers")
     learned = line, field

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from gateway.errors import MessageError
 from gateway.http.fields import HOST, trailer_lines
-from gateway.http.h2_fields import field_block, sorted_fields
+from gateway.http.h2_fields import check_field, field_block, sorted_fields
 from gateway.http.head import CHUNKED, METHOD, ORIGIN_FORM, RequestHead, meaning
 from gateway.http.hpack import Decoder, encode_field
 
@@ -155,10 +155,10 @@ def parse_trailers(fields: FieldList) -> list[bytes]:
     """Read a trailer section as the lines that may be forwarded.
 
     Raises:
-        MessageError: there are pseudo-header fields in it, or fields that are none.
+        MessageError: there are pseudo-header fields in it, fields of a connection, or fields that are none.
     """
-    if any(name != name.lower() or b":" in name for name, _ in fields):
-        raise MessageError(400, "a pseudo-header field in trailers, or a name that is not in lower case")
+    for name, value in fields:
+        check_field(name, value)
     return trailer_lines([b"%b: %b" % pair for pair in fields])
 
 

@@ -297,6 +297,17 @@ CASES = {
     "8.2.2 Keep-Alive": ((headers(1, fields(("keep-alive", "1"))),), Resets(PROTOCOL)),
     "8.2.2 Proxy-Connection": ((headers(1, fields(("proxy-connection", "close"))),), Resets(PROTOCOL)),
     "8.2.2 Transfer-Encoding": ((headers(1, fields(("transfer-encoding", "chunked"))),), Resets(PROTOCOL)),
+    "8.2.2 Transfer-Encoding of something else": (
+        (headers(1, fields(("transfer-encoding", "identity"))),),
+        Resets(PROTOCOL),
+    ),
+    "8.2.2 Transfer-Encoding in trailers": ((post(), headers(1, [("transfer-encoding", "chunked")])), Resets(PROTOCOL)),
+    "8.2.2 Connection in trailers": ((post(), headers(1, [("connection", "close")])), Resets(PROTOCOL)),
+    "8.2.1 white space around a trailer": ((post(), headers(1, [("x", " y")])), Resets(PROTOCOL)),
+    "8.3.1 a port alone as :authority": (
+        (headers(1, [(name, ":443" if name == ":authority" else value) for name, value in fields()]),),
+        Resets(PROTOCOL),
+    ),
     "8.2.2 Upgrade": ((headers(1, fields(("upgrade", "websocket"))),), Resets(PROTOCOL)),
     "8.2.2 TE of trailers": ((headers(1, fields(("te", "trailers"))),), Answered(200)),
     "8.2.2 TE of more": ((headers(1, fields(("te", "trailers, deflate"))),), Resets(PROTOCOL)),
