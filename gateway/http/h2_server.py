@@ -139,16 +139,18 @@ class H2Connection(H2Lifetime):
             self._window_left = _RECEIVE_WINDOW
         data = frames.unpadded(payload) if flags & PADDED else payload
         ended = bool(flags & END_STREAM)
-        if len(data) >= LITTLE:
-            self.credit += MOVED
-        elif not (data or ended):
-            self.credit -= 1
         stream = self._streams.get(number)
         if stream is None:
             self._numbers.check_data(number)
+            if len(data) < LITTLE:  # more may well be the rest of an upload that was refused
+                self.credit -= 1
         elif stream.remote_ended:
             raise Http2Error(ErrorCode.STREAM_CLOSED, "DATA after the end of the stream", number)
         else:
+            if len(data) >= LITTLE:
+                self.credit += MOVED
+            elif not (data or ended):
+                self.credit -= 1
             stream.receive(data, size, ended=ended)
 
     def _headers(self, flags: int, number: int, block: bytes) -> None:
@@ -160,6 +162,7 @@ class H2Connection(H2Lifetime):
             return
         numbers.open(number)
         if number > numbers.accepted:
+            self.credit -= 1
             self._decode(block)
             return
         stream = H2Stream(self, number, self._initial_window, remote_ended=ended)
@@ -197,6 +200,7 @@ class H2Connection(H2Lifetime):
         fields = self._decode(block)
         if stream is None:
             self._numbers.check_headers(number)
+            self.credit -= 1
         elif stream.remote_ended:
             raise Http2Error(ErrorCode.STREAM_CLOSED, "HEADERS after the end of the stream", number)
         elif not ended:
@@ -240,6 +244,7 @@ class H2Connection(H2Lifetime):
                 raise Http2Error(ErrorCode.FRAME_SIZE_ERROR, "an acknowledgement with settings in it")
             if not self._announced:
                 self._ack_deadline = inf
+            self.credit -= 1
             return
         values = dict(frames.parse_settings(payload))  # of several for one thing, the last one stands
         self.credit -= 1 + len(payload) // 60

@@ -47,6 +47,12 @@ FLOODS: dict[str, Callable[[int], list[Frame | bytes]]] = {
     "resets made us send: lengths": lambda n: [headers(n, [*POST, ("content-length", "9")])],
     "heads that are too large": lambda n: [headers(n, [*GET, *((f"x-{k}", "") for k in range(110))])],
     "goaways": lambda _: [GoAwayFrame(0)],
+    "answers to no settings": lambda _: [SettingsFrame(flags=["ACK"])],
+}
+LATE: dict[str, Frame] = {
+    "ends": DataFrame(3, flags=["END_STREAM"]),
+    "bytes": DataFrame(3, b"x"),
+    "trailers": headers(3, [("x", "y")]),
 }
 
 
@@ -68,6 +74,33 @@ def test_a_flood_ends_the_connection(kind: str) -> None:
     assert all(exchange.gone for exchange in shop.exchanges)
     assert shop.connection.running == 0
     assert shop.transport.ended
+
+
+@pytest.mark.parametrize("kind", LATE)
+def test_a_flood_of_what_comes_after_our_reset_ends_the_connection(kind: str) -> None:
+    shop = Workshop()
+    shop.send(headers(1, POST, ended=False), headers(3, [*POST, ("Upper", "x")], ended=False))
+    for _ in range(1000):
+        shop.send(LATE[kind])
+    assert shop.goaway() == CALM
+
+
+def test_what_is_left_of_an_upload_that_was_reset_is_no_flood() -> None:
+    shop = Workshop()
+    shop.send(headers(1, POST, ended=False), headers(3, [*POST, ("Upper", "x")], ended=False))
+    for _ in range(3000):
+        shop.send(DataFrame(3, b"x" * 300))
+    shop.send(*[PingFrame(0, b"12345678")] * 1001)  # and it earns no credit either
+    assert shop.goaway() == CALM
+
+
+def test_a_flood_of_requests_after_a_goaway_ends_the_connection() -> None:
+    shop = Workshop()
+    shop.send(headers(1, POST, ended=False), GoAwayFrame(0))
+    for number in range(3, 2203, 2):
+        shop.send(headers(number))
+    assert shop.floods
+    assert shop.exchanges[0].gone
 
 
 @pytest.mark.parametrize("kind", FLOODS.keys() - {"settings in large frames", "goaways"})
