@@ -206,10 +206,10 @@ class H2UpstreamStream:
             raise MessageError(502, "more of a body than the stream's window")
         if self._left is not None:
             self._left -= len(data)
+        self._end(ended=ended)  # before any of it is passed on: to a client of HTTP/1.1 more is the next response
         if data:
             self._pieces.append(data)
         self._unread += size
-        self._end(ended=ended)
 
     def trailers_received(self, trailers: list[bytes], *, ended: bool) -> None:
         """Take the trailer section, which ends the response."""

@@ -378,6 +378,17 @@ def test_what_breaks_one_stream_costs_that_stream_and_the_connection_takes_no_mo
     line(talk)
 
 
+@pytest.mark.parametrize("what", ["a longer body", "a body to a 204"])
+def test_nothing_of_a_piece_that_is_longer_than_its_body_is_passed_on(what: str) -> None:
+    def talk(it: Line) -> None:
+        receiver, _ = it.ask()
+        it.feed(settings(), *MALFORMED_STREAMS[what])
+        assert receiver.error is not None
+        assert receiver.body == b""  # it would be the next response to a client of HTTP/1.1
+
+    line(talk)
+
+
 BROKEN_CONNECTIONS: dict[str, list[wire.Frame | bytes]] = {
     "HTTP/1.1": [b"HTTP/1.1 400 Bad Request\r\n\r\n"],
     "a frame before SETTINGS": [wire.PingFrame(0, b"12345678")],
