@@ -52,7 +52,10 @@ _PROTOCOL = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?:/[!#$%&'*+\-.^_`|~0-9A-
 _VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 
 # RFC 3986 section 3.2.2, without user information; empty where a target has no authority (RFC 9112 section 3.2).
-HOST = re.compile(rb"(?:[0-9A-Za-z._~%!$&'()*+,;=\-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])?(?::[0-9]{1,5})?")
+# A port needs a host before it (RFC 9110 section 4.2.1).
+HOST = re.compile(
+    rb"(?:(?:(?:[0-9A-Za-z._~!$&'()*+,;=\-]|%[0-9A-Fa-f]{2}){1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?)?"
+)
 
 # Eighteen digits are less than 2**63: no parser behind us can overflow.
 _LENGTH = re.compile(rb"[0-9]{1,18}")

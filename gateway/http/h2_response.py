@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from gateway.errors import MessageError
 from gateway.http import responses
 from gateway.http.h2_fields import sorted_fields
-from gateway.http.head import CHUNKED, ResponseHead
+from gateway.http.head import CHUNKED, ResponseHead, has_date
 from gateway.http.hpack import Decoder
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ class ResponseFields(NamedTuple):
     status: int
     lines: list[bytes]
     length: int | None
+    dated: bool
 
 
 class ResponseBlocks:
@@ -85,7 +86,7 @@ def parse_response(fields: FieldList, table: FieldTable, max_fields: int) -> Res
     lines, ours = sorted_fields(fields[1:], table)
     if len(ours) > 1:
         raise MessageError(502, "more than one Content-Length")
-    return ResponseFields(int(digits), lines, ours[0].number if ours else None)
+    return ResponseFields(int(digits), lines, ours[0].number if ours else None, has_date(lines))
 
 
 def response_head(said: ResponseFields, method: bytes, *, ended: bool) -> ResponseHead:
@@ -94,7 +95,7 @@ def response_head(said: ResponseFields, method: bytes, *, ended: bool) -> Respon
     Raises:
         MessageError: there is no body where a length promises one.
     """
-    status, lines, length = said
+    status, lines, length, dated = said
     if method == b"HEAD" or status < 200 or status in _BODILESS:
         if length is not None and status >= 200 and status != 204:
             lines = [*lines, b"Content-Length: %d" % length]  # what a GET would have got (RFC 9110 section 8.6)
@@ -105,4 +106,4 @@ def response_head(said: ResponseFields, method: bytes, *, ended: bool) -> Respon
         lines = [*lines, b"Content-Length: 0"]
     elif ended:
         raise MessageError(502, "a body that is shorter than its Content-Length")
-    return ResponseHead(status, _status_line(status), lines, length, keep_alive=True)
+    return ResponseHead(status, _status_line(status), lines, length, keep_alive=True, dated=dated)

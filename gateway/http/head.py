@@ -48,6 +48,7 @@ class ResponseHead(NamedTuple):
     """A response as an upstream said it, checked.
 
     ``length``: 0, a number, ``CHUNKED`` or ``UNTIL_CLOSE``. ``upgrade`` names the protocol that follows a 101.
+    ``dated`` says that there is a Date among ``lines``.
     """
 
     status: int
@@ -56,6 +57,7 @@ class ResponseHead(NamedTuple):
     length: int
     keep_alive: bool
     upgrade: bytes = b""
+    dated: bool = True
 
 
 METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}")
@@ -290,10 +292,15 @@ def parse_response(head: bytes, table: FieldTable, method: bytes, max_fields: in
     size, in_step = _body_length(method, status, CHUNKED if chunked else length, lines)
     keep_alive = in_step and _keeps_alive(options, minor)
     upgrade = _protocols(ours) if b"upgrade" in options and minor and status == 101 else b""
-    new = ResponseHead(status, status_line, lines, size, keep_alive, upgrade)
+    new = ResponseHead(status, status_line, lines, size, keep_alive, upgrade, has_date(lines))
     if method != b"HEAD":
         table.remember(head, raw_lines, new)
     return new
+
+
+def has_date(lines: list[bytes]) -> bool:
+    """Tell whether a response says when it was made."""
+    return any(line[:5].lower() == b"date:" for line in lines)
 
 
 def _body_length(method: bytes, status: int, said: int | None, lines: list[bytes]) -> tuple[int, bool]:

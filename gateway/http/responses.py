@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from email.utils import formatdate
+from functools import lru_cache
 from http import HTTPStatus
+from time import time
 
 UPSTREAM_MESSAGES = {
     502: "The upstream cannot be reached, or gave no valid response",
@@ -37,7 +39,12 @@ def error_body(message: str) -> bytes:
 
 def date_line() -> bytes:
     """Write the Date field of this moment."""
-    return b"Date: " + formatdate(usegmt=True).encode()
+    return _date_line(int(time()))
+
+
+@lru_cache(2)
+def _date_line(second: int) -> bytes:
+    return b"Date: " + formatdate(second, usegmt=True).encode()
 
 
 def error_lines(status: int) -> list[bytes]:

@@ -240,7 +240,9 @@ class Exchange(Attempts):
         self._sent = len(body)
         api = self._api
         assert api is not None
-        lines = to_client(head.lines, self._connection.peer, api, self._snapshot)
+        # RFC 9110 section 6.6.1: who passes a response on gives it the date that it lacks.
+        lines = head.lines if head.dated else [*head.lines, responses.date_line()]
+        lines = to_client(lines, self._connection.peer, api, self._snapshot)
         if self._set_cookie is not None:
             lines.append(self._set_cookie)
         if api.balancer is not None and api.balancer.health.troubled:

@@ -58,7 +58,7 @@ async def test_a_response_that_is_a_head_alone_stays_one(tmp_path: Path) -> None
         client = await H2Client.connect(gateway)
         answer = await client.get()
         client.close()
-    assert [name for name, _ in answer.fields] == [":status", "content-type", "grpc-status"]
+    assert [name for name, _ in answer.fields] == [":status", "content-type", "grpc-status", "date"]
     assert (answer.body, answer.trailers) == (b"", [])
 
 

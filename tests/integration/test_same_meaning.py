@@ -305,7 +305,10 @@ def check_response(stage: Stage, sent: bytes) -> None:
     if received is not None and received.start != (b"502",):
         assert expected is not None
         assert (received.start, received.body) == (expected.start, expected.body)
-        assert received.passing() == expected.passing()
+        passed = received.passing()
+        if not any(name == b"date" for name, _ in expected.passing()):  # who passes it on adds one
+            passed = Counter({pair: number for pair, number in passed.items() if pair[0] != b"date"})
+        assert passed == expected.passing()
 
 
 def test_a_response_means_the_same_to_the_client(tmp_path: Path) -> None:

@@ -76,6 +76,8 @@ def test_end_to_end_lines_are_kept_as_they_came_and_hop_by_hop_ones_are_dropped(
         (b"Host: a, b", 400),
         (b"Host: a/b", 400),
         (b"Host: [::1", 400),
+        (b"Host: :80", 400),
+        (b"Host: a%2", 400),
         (b"Host: a\r\nX\x00: a", 400),
         (b"Host: a\r\nX\xe4: a", 400),
         (b"Host: a\r\nX: \x7f", 400),
@@ -236,6 +238,12 @@ def test_nominating_framing_or_host_in_connection_removes_neither() -> None:
 )
 def test_how_long_a_response_body_is(head: bytes, method: bytes, length: int) -> None:
     assert response(head, method).length == length
+
+
+def test_a_response_knows_whether_it_has_a_date() -> None:
+    table = response_fields()
+    assert parse_response(b"HTTP/1.1 200 OK\r\nX: date:\r\ndAte: x", table, b"GET", 100).dated
+    assert not parse_response(b"HTTP/1.1 200 OK\r\nUpdate: x", table, b"GET", 100).dated
 
 
 def test_a_head_response_says_what_a_get_would_have_got() -> None:
