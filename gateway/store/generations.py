@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
+
 from gateway.config.load import Configuration
+from gateway.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,15 +39,27 @@ class Generation:
 
 
 def newest(database: Database, known: Generation | None) -> Generation | None:
-    """Return the newest generation; one that shares its configuration with ``known`` is cheap to return."""
+    """Return the newest generation; one that shares its configuration with ``known`` is cheap to return.
+
+    Raises StoreError for a configuration that another version wrote, with keys or values unknown to this one.
+    """
     for number, created, cause, origin, files_read in database.execute(_NEWEST).fetchall():
         if known is not None and known.origin == origin:
             configuration = known.configuration
         else:
-            configuration = Configuration.model_validate_json(_content(database, origin))
+            configuration = _read(database, number, origin)
         read = datetime.fromisoformat(files_read)
         return Generation(number, datetime.fromisoformat(created), cause, origin, read, configuration)
     return None
+
+
+def _read(database: Database, number: int, origin: int) -> Configuration:
+    try:
+        return Configuration.model_validate_json(_content(database, origin))
+    except ValidationError as error:  # of a gateway that has taken over: what runs on must not fall over its words
+        key = ".".join(map(str, error.errors(include_input=False)[0]["loc"]))
+        reason = f"generation {number} has a {key} that this gateway cannot read; another version wrote it"
+        raise StoreError(f"{database.path}: {reason}") from None
 
 
 def default_name(database: Database) -> str:

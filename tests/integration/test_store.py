@@ -221,6 +221,19 @@ def test_a_database_of_a_newer_gateway_is_left_alone(tmp_path: Path) -> None:
         Store.open(tmp_path, writable=True)
 
 
+def test_a_configuration_with_keys_of_another_version_is_told_and_no_value_of_it(store: Store) -> None:
+    store.publish(configuration(secret="s3cret"), [], None, "start")
+    written = configuration().model_dump_json().replace('"settings":{', '"settings":{"new_key":"s3cret",', 1).encode()
+    database = store._database
+    with database.writing():
+        database.execute(
+            "UPDATE configurations SET content = ?", (database.sealer.seal(written, generations._context(1)),)
+        )
+    with pytest.raises(StoreError, match=r"generation 1 has a settings\.new_key .* another version wrote it") as told:
+        store.current()
+    assert "s3cret" not in str(told.value)
+
+
 def test_a_data_directory_that_is_a_file_is_told(tmp_path: Path) -> None:
     (tmp_path / "data").touch()
     with pytest.raises(StoreError, match=r"data/gateway\.db: .*must be a writable directory"):
