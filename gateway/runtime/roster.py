@@ -179,6 +179,8 @@ class Roster:
                     self._changed.notify_all()
         except (OSError, ValueError) as error:  # a worker that died, or something that is no worker
             self._events.warning("worker.garbled", "a worker's connection broke", reason=error)
+        except asyncio.CancelledError:  # the end; asyncio of Python 3.11 logs a handler that says so as a fault
+            return
         finally:
             writer.close()
             if worker and self._present.get(worker.number) is worker:

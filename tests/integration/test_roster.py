@@ -239,6 +239,18 @@ async def test_what_is_no_worker_is_hung_up_on(tmp_path: Path, log: int) -> None
         await it.roster.emptied()
 
 
+async def test_the_end_of_control_is_no_fault_of_its_conversations(tmp_path: Path, log: int) -> None:
+    faults: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
+    async with office(tmp_path, log) as it:
+        worker = await it.enter(1, 5)
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()  # as asyncio.run does in the end
+        assert await worker.hear() is None
+        await it.roster.emptied()
+    assert faults == []
+
+
 async def test_a_worker_that_comes_again_replaces_its_former_self(tmp_path: Path, log: int) -> None:
     async with office(tmp_path, log) as it:
         former = await it.enter(1, 4)
