@@ -24,6 +24,7 @@ from gateway.admin import (
     certificates,
     definitions,
     domains,
+    expiring,
     generations,
     health,
     openapi,
@@ -58,6 +59,7 @@ def build(who_knows: health.Health, operations: Operations, administrators: Acco
         *reload.CALLS,
         *generations.CALLS,
         *upstreams.CALLS,
+        *expiring.CALLS,
     )
     described = json.dumps(openapi.document(calls)).encode()
 

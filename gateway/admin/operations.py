@@ -239,6 +239,20 @@ class UpstreamReport:
     more: bool
 
 
+@dataclass(frozen=True, slots=True)
+class ExpiringCertificate:
+    """A certificate with its end in sight. ``role`` is server, client, upstream, authority or store.
+
+    ``places`` are where it is used: names, an id of the store, keys of the configuration.
+    """
+
+    fingerprint: str
+    name: str
+    expires: datetime
+    role: str
+    places: tuple[str, ...]
+
+
 class Operations(Protocol):
     """The gateway, as the admin API sees it. Every change returns when it is durable, or raises and changed nothing."""
 
@@ -295,6 +309,9 @@ class Operations(Protocol):
 
     async def reload(self, actor: Actor, *, block: bool) -> ReloadResult:
         """Read all files again; ``block`` waits until every worker serves them. Failures are in the result."""
+
+    async def expiring(self, days: int, limit: int) -> Sequence[ExpiringCertificate]:
+        """At most ``limit`` certificates that end within so many days, the first to end first."""
 
     async def upstreams(self, after: str, limit: int) -> UpstreamReport:
         """How the targets of at most ``limit`` APIs are, whose ids come behind ``after``."""

@@ -71,6 +71,12 @@ def fingerprint(certificate: x509.Certificate) -> str:
     return certificate.fingerprint(SHA256()).hex()
 
 
+def common_name(certificate: x509.Certificate) -> str:
+    """Return the subject's common name, "" when it has none."""
+    found = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(found[0].value) if found else ""
+
+
 def names(certificate: x509.Certificate) -> tuple[str, ...]:
     """The names that clients accept it for: DNS names in lower case, then IP addresses, each once.
 

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from gateway.cli import domain
 from gateway.cli.connected import Gateway, connected
-from gateway.cli.layout import SOON_DAYS, days_left, expiry, facts, moment, table
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+from gateway.cli.layout import SOON_DAYS, expiry, facts, moment, table
 
 DaysOption = Annotated[
     int, typer.Option("--expiring", metavar="DAYS", min=0, help="List the certificates that end within this time.")
@@ -33,22 +29,11 @@ def status(gateway: Gateway, expiring: DaysOption = SOON_DAYS) -> None:
         "reason": ready.get("message") or "",
         "hello": hello,
         "last_change": next(iter(last["generations"]), None),
-        "expiring": list(ending(domain.every(gateway), expiring, datetime.now(UTC))),
+        "expiring": gateway.call("GET", "/tyk/expiring", params={"days": expiring})["certificates"],
     }
     gateway.show(answer, report)
     if not answer["ready"]:
         raise typer.Exit(1)
-
-
-def ending(domains: Iterable[Any], days: int, now: datetime) -> Iterator[dict[str, Any]]:
-    """Each certificate with less than so many days left, once, with a name that it is served for."""
-    seen = set()
-    for one in domains:
-        for pair in one["certificates"]:
-            left = days_left(moment(pair["not_after"]), now)
-            if left < days and pair["fingerprint"] not in seen:
-                seen.add(pair["fingerprint"])
-                yield {"domain": one["domain"], "days_left": left, **pair}
 
 
 def report(answer: Any) -> str:
@@ -65,9 +50,11 @@ def report(answer: Any) -> str:
         ),
     ]
     now = datetime.now(UTC)
-    if rows := sorted(answer["expiring"], key=lambda one: one["not_after"]):
-        lines = ((one["domain"], expiry(moment(one["not_after"]), now), one["source"]) for one in rows)
-        parts.append("\n".join(table([("ending soon", "expires", "source"), *lines])))
+    if rows := answer["expiring"]:
+        lines = (
+            (one["name"], expiry(moment(one["not_after"]), now), one["role"], ", ".join(one["places"])) for one in rows
+        )
+        parts.append("\n".join(table([("ending soon", "expires", "role", "used for"), *lines])))
     return "\n\n".join(part for part in parts if part)
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from gateway.config import tyk_names
+from gateway.config.expiry import ExpiryMonitor
 from gateway.config.kinds import (
     BindAddress,
     Bytes,
@@ -220,6 +221,7 @@ class Security(Section):
     tyk_only: ClassVar[frozenset[str]] = tyk_names.SECURITY
 
     certificates: CertificatesOfSecurity = Field(CertificatesOfSecurity(), description="by what they are for")
+    certificate_expiry_monitor: ExpiryMonitor = Field(ExpiryMonitor(), description="when ends of certificates are told")
     pinned_public_keys: PinnedKeys = Field(
         {},
         repr=False,

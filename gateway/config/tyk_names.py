@@ -70,7 +70,6 @@ DEFINITION = frozenset(_DEFINITION.split())
 SECURITY = frozenset(
     {
         "allow_unsafe_dynamic_mtls_token",
-        "certificate_expiry_monitor",
         "control_api_use_mutual_tls",
         "private_certificate_encoding_secret",
     }

@@ -11,6 +11,7 @@
 * ``operations``  what the admin API may ask for: each change is written, then confirmed by every worker
 * ``accounts``    administrators and their sessions; ``passwords`` hashes, one at a time
 * ``reloads``     what the files said when they were last read; makes what they say now the next generation
+* ``expiry``      watches the ends of all certificates, and tells of them in time
 * ``probes``      asks hosts whether they are up (Tyk's uptime tests) and tells the workers
 * ``upstream_report``  what the workers say of the targets of APIs, added up
 * ``naming``      which API of a configuration names a domain, and what refers to a stored certificate

@@ -23,6 +23,7 @@ from gateway.errors import StoreError
 from gateway.runtime import role
 from gateway.runtime.accounts import LiveAccounts
 from gateway.runtime.control_port import ControlPort, ControlSite
+from gateway.runtime.expiry import ExpiryWatch
 from gateway.runtime.operations import LiveOperations
 from gateway.runtime.probes import Probes
 from gateway.runtime.reloads import Reloads, listed
@@ -84,8 +85,17 @@ class _Control:
         self._roster = Roster(generation.number, inherited.workers_wanted.get, events)
         self._reloads = Reloads(inherited, generation, self._roster, events)
         self._probes = Probes(lambda: self._reloads.current.configuration, self._roster, events)
+        self._expiry = ExpiryWatch(
+            inherited.data_dir, lambda: self._reloads.current.configuration, lambda: self._roster.generation, events
+        )
         self._operations = LiveOperations(
-            inherited.data_dir, self._reloads, self._roster, lambda: self._probes.down, self.ask_for_reload, events
+            inherited.data_dir,
+            self._reloads,
+            self._roster,
+            lambda: self._probes.down,
+            self.ask_for_reload,
+            self._expiry,
+            events,
         )
         self._accounts = LiveAccounts(
             inherited.data_dir, lambda: self._reloads.current.settings.gateway.admin_sessions, events
@@ -119,6 +129,7 @@ class _Control:
                 tasks.create_task(self._look_around(), name="looks around"),
                 tasks.create_task(self._watch(), name="watches files"),
                 tasks.create_task(self._probes.run(), name="probes hosts"),
+                tasks.create_task(self._expiry.run(), name="watches the ends of certificates"),
                 tasks.create_task(self._announce(), name="announces that all serve"),
             ]
             self._events.info("control.started", "attending to the workers", generation=self._roster.generation)
@@ -162,9 +173,14 @@ class _Control:
             "handshakes": Component(Status.PASS, "system", now, shaken),
             "store": _component("datastore", self._looked, self._store_trouble, Status.FAIL),
             "configuration": _component("component", reload.time, reload.refusal, Status.WARN),
-            "certificates": _component("component", self._looked, self._certificate_troubles, Status.WARN),
+            "certificates": self._certificates(),
             **self._hosts(),
         }
+
+    def _certificates(self) -> Component:
+        """What ends soon is worth a word, and no warning yet: most are renewed in time."""
+        said = "; ".join(filter(None, (self._certificate_troubles, self._expiry.summary)))
+        return Component(Status.WARN if self._certificate_troubles else Status.PASS, "component", self._looked, said)
 
     def _hosts(self) -> Mapping[str, Component]:
         said = self._probes.summary()

@@ -11,13 +11,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from gateway.admin.operations import (
     BulkOutcome,
     BulkResult,
     DomainState,
+    ExpiringCertificate,
     GenerationEntry,
     Kind,
     ReloadResult,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from gateway.admin.operations import Actor, BulkUpload, Expectation, Upload, UpstreamReport
     from gateway.certs.pem import CertificatePair
     from gateway.observe.events import EventLog
+    from gateway.runtime.expiry import ExpiryWatch
     from gateway.runtime.reloads import Current, Reloads
     from gateway.runtime.roster import Roster
     from gateway.store.certificates import Stored
@@ -60,6 +62,7 @@ class LiveOperations:
         roster: Roster,
         down: Callable[[], Collection[str]],
         ask_for_reload: Callable[[Actor], None],
+        expiry: ExpiryWatch,
         events: EventLog,
     ) -> None:
         self._data_dir = data_dir
@@ -68,6 +71,7 @@ class LiveOperations:
         self._roster = roster
         self._down = down
         self._ask_for_reload = ask_for_reload
+        self._expiry = expiry
         self._events = events
         self.changed = asyncio.Event()
 
@@ -247,6 +251,11 @@ class LiveOperations:
             )
             for entry in await self._read(lambda store: store.audit(limit))
         ]
+
+    async def expiring(self, days: int, limit: int) -> Sequence[ExpiringCertificate]:
+        """At most ``limit`` certificates that end within so many days, the first to end first."""
+        found = await asyncio.to_thread(self._expiry.ending, datetime.now(UTC) + timedelta(days=days), limit)
+        return [ExpiringCertificate(one.fingerprint, one.name, one.expires, one.role, one.places) for one in found]
 
     async def upstreams(self, after: str, limit: int) -> UpstreamReport:
         """How the targets of at most ``limit`` APIs are, whose ids come behind ``after``."""

@@ -12,6 +12,7 @@
 * ``readings``        what each certificate file held when it was last read, so that an unchanged one is not read again
 * ``unresolved``      what the last reload could not read, as one sentence each
 * ``administrators``  who may use the admin API by name, and ``sessions``, their log-ins; see ``accounts``
+* ``expiry_told``     of which certificates it was told lately that they end; see ``expiry``
 * ``audit``           who changed what, and who tried; nothing in it changes, and only the oldest lines go
 """
 
@@ -144,6 +145,18 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ) WITHOUT ROWID""",
         "CREATE INDEX sessions_by_name ON sessions (name)",
         "CREATE INDEX sessions_by_end ON sessions (ends)",
+    ),
+    (
+        # The leaf's notAfter, seconds since 1970, of what has no key and no row in materials; NULL: not yet looked at.
+        "ALTER TABLE certificates ADD COLUMN expires INTEGER",
+        "CREATE INDEX certificates_by_expiry ON certificates (expires)",
+        """CREATE TABLE expiry_told (
+            certificate TEXT NOT NULL,        -- SHA-256 of the leaf
+            expired INTEGER NOT NULL,         -- whether it was told that it is over, or that it will be
+            time INTEGER NOT NULL,            -- seconds since 1970
+            PRIMARY KEY (certificate, expired)
+        ) WITHOUT ROWID""",
+        "CREATE INDEX expiry_told_by_time ON expiry_told (time)",
     ),
 )
 """Statement lists; a database's ``user_version`` says how many of them it has been through."""

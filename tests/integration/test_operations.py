@@ -25,6 +25,7 @@ from gateway.errors import (
 )
 from gateway.observe.events import EventLog
 from gateway.runtime import renewal
+from gateway.runtime.expiry import ExpiryWatch
 from gateway.runtime.operations import LiveOperations
 from gateway.runtime.reloads import Reloads
 from gateway.store.audit import Deed
@@ -96,6 +97,7 @@ class Node:
             self.roster,  # type: ignore[arg-type]
             frozenset,
             self.asked.append,
+            ExpiryWatch(self.data_dir, lambda: self.reloads.current.configuration, lambda: 1, events),
             events,
         )
 

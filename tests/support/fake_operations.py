@@ -15,6 +15,7 @@ from gateway.admin.operations import (
     BulkResult,
     DomainState,
     Expectation,
+    ExpiringCertificate,
     GenerationEntry,
     Kind,
     Operations,
@@ -128,6 +129,9 @@ class FakeOperations(Operations):
     async def reload(self, actor: Actor, *, block: bool) -> ReloadResult:
         self.reloads.append(block)
         return self.reload_result
+
+    async def expiring(self, days: int, limit: int) -> Sequence[ExpiringCertificate]:
+        return [ExpiringCertificate("ab" * 32, "a.test", MOMENT, "server", ("a.test",))][:limit]
 
     async def upstreams(self, after: str, limit: int) -> UpstreamReport:
         target = TargetReport("http://10.0.0.1:8080", 1, False, 1, MOMENT, 2, 3, 4, 5, 6)

@@ -31,6 +31,7 @@ def answer(api: FakeApi, *domains: dict[str, Any], ready: bool = True) -> None:
         "GET /hello": (200, hello),
         "GET /ready": (200, hello) if ready else not_ready,
         "GET /tyk/generations": (200, {"generations": [change]}),
+        "GET /tyk/expiring": (200, {"certificates": []}),
         "GET /tyk/domains": (200, {"domains": domains, "next": None}),
     }
 
@@ -63,16 +64,23 @@ def test_one_domain_is_shown_with_what_a_rollback_would_bring(api: FakeApi, run:
 
 
 def test_a_ready_gateway_is_told_with_its_parts_and_what_ends_soon(api: FakeApi, run: Any) -> None:
-    answer(api, domain("a.test", pair("ec")), domain("b.test", pair("rsa", SOON)), domain("c.test", pair("rsa", SOON)))
-    finished = run("status")
+    answer(api)
+    ending = {
+        "fingerprint": "a" * 64,
+        "name": "b.test",
+        "not_after": SOON,
+        "role": "client",
+        "places": ["here", "there"],
+    }
+    api.answers["GET /tyk/expiring"] = (200, {"certificates": [ending]})
+    finished = run("status", "--expiring", "5")
     assert finished.exit_code == 0
     assert "ready        yes" in finished.stdout
     assert "swap a.test: ok, 2026-01-01 00:00:00 UTC" in finished.stdout
     assert "worker 1  pass  generation 3" in finished.stdout
-    assert "b.test" in finished.stdout
     assert "(5 days)" in finished.stdout
-    assert "c.test" not in finished.stdout, "one certificate is told once"
-    assert "b.test" not in run("status", "--expiring", "5").stdout
+    assert "client  here, there" in finished.stdout
+    assert api.asked[-1].query == {"days": "5"}
 
 
 def test_a_gateway_that_is_not_ready_has_status_1_and_says_why(api: FakeApi, run: Any) -> None:
