@@ -12,8 +12,7 @@ from gateway.cli import access
 from gateway.cli.admin_client import AdminClient, AdminError
 from gateway.cli.doctor import files, live
 from gateway.cli.doctor.finding import State, ok, problem, warning
-from gateway.cli.layout import SOON_DAYS
-from gateway.cli.status import ending
+from gateway.cli.layout import SOON_DAYS, days_left, moment
 from gateway.store.sites import SELF_SIGNED
 from gateway.tls.names import canonical
 
@@ -34,7 +33,8 @@ _OPENSSL = (3, 5)
 def examine(path: Path, ca: Path | None, wanted: Access, now: datetime) -> Iterator[Finding]:
     """Look at everything. What cannot be looked at is a finding, too."""
     candidate, configured = files.configuration(path, os.environ)
-    running, answered = _ask(path, wanted)
+    answered: list[Finding] = []
+    running, ending = _ask(path, wanted, answered)
     yield from answered
     yield from configured
     if candidate:
@@ -45,21 +45,20 @@ def examine(path: Path, ca: Path | None, wanted: Access, now: datetime) -> Itera
         yield from files.permissions(configuration)
         yield from _connections(configuration, names, ca, now)
     yield from _openssl()
-    yield from _endings(running, now)
+    yield from _endings(ending, now)
 
 
-def _ask(path: Path, wanted: Access) -> tuple[list[Any] | None, list[Finding]]:
-    """What the running gateway serves (the first domains of it; None when it is not to be had), and its findings."""
-    findings: list[Finding] = []
+def _ask(path: Path, wanted: Access, findings: list[Finding]) -> tuple[list[Any] | None, list[Any] | None]:
+    """What the running gateway serves (the first domains), and what ends soon; None when it is not to be had."""
     try:
         with access.reach(AdminClient, wanted, config=path) as client:
             findings.extend(live.control(client))
-            answer = client.call("GET", "/tyk/domains", params={"limit": _MOST_DOMAINS})
-            return answer["domains"], findings
+            domains = client.call("GET", "/tyk/domains", params={"limit": _MOST_DOMAINS})["domains"]
+            return domains, client.call("GET", "/tyk/expiring", params={"days": SOON_DAYS})["certificates"]
     except AdminError as error:
         if not findings:
             findings.append(problem("control port", str(error), "start the gateway: gateway serve; or see --server"))
-        return None, findings
+        return None, None
 
 
 def _connections(configuration: Configuration, names: list[str], ca: Path | None, now: datetime) -> Iterator[Finding]:
@@ -105,18 +104,15 @@ def _openssl() -> Iterator[Finding]:
         yield warning("versions", f"{text} is older than 3.5", "pip install --upgrade cryptography pyopenssl")
 
 
-def _endings(running: list[Any] | None, now: datetime) -> Iterator[Finding]:
-    """The certificates that the running gateway serves and that end soon, whatever they were put by."""
-    if running is None:
-        return
-    found = list(ending(running, SOON_DAYS, now))
-    for one in found:
-        over = one["days_left"] < 0
-        said = "has expired" if over else f"ends in {one['days_left']} days"
-        tell = problem if over else warning
-        yield tell("expiry", f"{one['domain']}: its certificate ({one['source']}) {said}", "renew it and swap it in")
-    if not found:
-        yield ok("expiry", f"no certificate that is served ends within {SOON_DAYS} days")
+def _endings(ending: list[Any] | None, now: datetime) -> Iterator[Finding]:
+    """The certificates that the running gateway knows and that end soon, whatever they are for."""
+    for one in ending or ():
+        left = days_left(moment(one["not_after"]), now)
+        tell, said = (problem, "has expired") if left < 0 else (warning, f"ends in {left} days")
+        used = f"{one['role']}: {', '.join(one['places'])}"
+        yield tell("expiry", f"the certificate of {one['name']} ({used}) {said}", "renew it and swap it in")
+    if ending == []:
+        yield ok("expiry", f"no certificate ends within {SOON_DAYS} days")
 
 
 def _is_address(name: str) -> bool:
