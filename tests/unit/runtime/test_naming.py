@@ -55,3 +55,8 @@ def test_whoever_refers_to_a_certificate_is_told() -> None:
     index = naming(api("one", certificates=("id",)), http_server_options=HttpServerOptions(ssl_certificates=("id",)))
     assert index.users("id") == ("http_server_options.ssl_certificates", "API one")
     assert index.users("other") == ()
+    towards = naming(
+        api("one", upstream_certificates={"*": "id"}, pinned_public_keys={"a.test": ("other", "id")}),
+        api("off", upstream_certificates={"*": "id"}, upstream_certificates_disabled=True),
+    )
+    assert towards.users("id") == ("apis[one].upstream_certificates.*", "apis[one].pinned_public_keys.a.test")
