@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from gateway.config.definitions import ApiTls, Transport
@@ -73,13 +74,16 @@ def towards_clients(settings: Settings, own: ApiTls | None = None) -> PolicyAndW
 
 def towards_upstreams(settings: Settings, transport: Transport) -> PolicyAndWarnings:
     """Return the policy towards https upstreams, and warnings; what the API says goes before ``settings``."""
-    minimum = transport.ssl_min_version or settings.proxy_ssl_min_version
-    maximum = transport.ssl_max_version or settings.proxy_ssl_max_version
-    return upstream_policy(
-        TlsVersion(minimum) if minimum else None,
-        TlsVersion(maximum) if maximum else None,
+    return _upstream_policy(
+        transport.ssl_min_version or settings.proxy_ssl_min_version,
+        transport.ssl_max_version or settings.proxy_ssl_max_version,
         transport.ssl_ciphers or settings.proxy_ssl_ciphers,
     )
+
+
+@lru_cache(256)  # thousands of APIs share a few
+def _upstream_policy(minimum: int | None, maximum: int | None, names: tuple[str, ...]) -> PolicyAndWarnings:
+    return upstream_policy(TlsVersion(minimum) if minimum else None, TlsVersion(maximum) if maximum else None, names)
 
 
 def problems(configuration: Configuration) -> tuple[Problem, ...]:
