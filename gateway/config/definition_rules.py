@@ -31,6 +31,8 @@ def check_settings(settings: Settings, origin: Origin, found: Findings) -> None:
 
 def check(definition: ApiDefinition, origin: Origin, found: Findings) -> None:
     """Check an API definition on its own."""
+    if not definition.is_service and not definition.proxy.listen_path and origin.sound("proxy", "listen_path"):
+        found.error(origin.place("proxy", "listen_path"), "is required and missing", "add it")
     _check_address_lists(definition, origin, found)
     targets = (definition.proxy.target_url, *definition.proxy.target_list)
     if definition.gateway.proxy_protocol and any(target.lower().startswith("h2c:") for target in targets):

@@ -149,8 +149,6 @@ def _check_api(definition: ApiDefinition, settings: Settings, origin: Origin, fo
         place = origin.place("protocol")
         cure = "remove it: APIs are http or https, services tcp or tls"
         found.error(place, f"{definition.protocol!r} is not supported", cure)
-    if not definition.proxy.listen_path and origin.sound("proxy", "listen_path"):
-        found.error(origin.place("proxy", "listen_path"), "is required and missing", "add it")
     for key in ("target_url", "target_list"):
         targets = getattr(definition.proxy, key)
         for target in (targets,) if isinstance(targets, str) else targets:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from gateway.admin.concealment import revealed
-from gateway.config import document, json_text, refusals
+from gateway.config import definition_rules, document, json_text, refusals
 from gateway.config.definitions import ApiDefinition
 from gateway.config.node import MalformedError
 from gateway.config.plain import plain
@@ -119,6 +119,8 @@ def _checked(definition: Mapping[str, object], directory: Path) -> str:
         raise ConfigurationError(found.problems) from error
     refusals.check_definition(node, (), found)
     reading = read(ApiDefinition, node, found, prefix=(), note_empty=False)
+    if reading.model is not None:
+        definition_rules.check(reading.model, reading.origin, found)
     if found.refused or reading.model is None:
         raise ConfigurationError(found.problems)
     return reading.model.api_id
