@@ -205,6 +205,22 @@ class GenerationEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class CrlState:
+    """A revocation list; ``source`` is "admin" for one that was put, else its file, which is its name as well.
+
+    ``warnings`` say why it may not do what it is there for.
+    """
+
+    name: str
+    source: str
+    issuer: str
+    this_update: datetime
+    next_update: datetime | None
+    revoked: int
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class TargetReport:
     """A target as all workers together see it; ``ejections`` are the workers that leave it out, at most until then."""
 
@@ -315,6 +331,21 @@ class Operations(Protocol):
 
     async def upstreams(self, after: str, limit: int) -> UpstreamReport:
         """How the targets of at most ``limit`` APIs are, whose ids come behind ``after``."""
+
+    async def crls(self) -> Sequence[CrlState]:
+        """Return all revocation lists, those that were put first."""
+
+    async def crl(self, name: str) -> CrlState | None:
+        """Return one of `crls`."""
+
+    async def put_crl(self, name: str, data: bytes, actor: Actor) -> CrlState:
+        """Have every worker judge by a revocation list (PEM or DER) before returning.
+
+        Raises CertificateError, ConflictError when it is older than the one that it replaces, and StoreError.
+        """
+
+    async def delete_crl(self, name: str, actor: Actor) -> None:
+        """Remove one that was put. Raises NotFoundError and StoreError."""
 
     async def generations(self, limit: int) -> Sequence[GenerationEntry]:
         """The last entries of the audit log, the newest first."""

@@ -117,6 +117,38 @@ def _check_address_lists(definition: ApiDefinition, origin: Origin, found: Findi
         )
 
 
+def check_client_certificates(definition: ApiDefinition, settings: Settings, origin: Origin, found: Findings) -> None:
+    """Check what an API says of its clients' certificates: nothing that it asks for may be left undone."""
+    listed = definition.client_certificates
+    if not definition.use_mutual_tls_auth:
+        if listed:
+            found.error(
+                origin.place("client_certificates"),
+                "names who may use the API, and use_mutual_tls_auth is not true, so nobody would be asked",
+                "set use_mutual_tls_auth to true; or remove the list, if everybody may use the API",
+            )
+        return
+    place = origin.place("use_mutual_tls_auth")
+    if definition.protocol == "tcp" or definition.gateway.passthrough:
+        found.error(
+            place,
+            "is true, and TLS does not end here, so that no client could be asked",
+            "make it a tls service without gateway.passthrough, or let the upstream ask",
+        )
+    elif not definition.is_service and not settings.http_server_options.use_ssl:
+        found.warning(
+            place,
+            "is true, and http_server_options.use_ssl is not, so every request gets 403",
+            "set http_server_options.use_ssl to true",
+        )
+    if not listed and origin.sound("client_certificates") and not settings.security.certificates.apis:
+        found.warning(
+            place,
+            "is true, and no certificate is listed, so nobody gets in",
+            "list certificates or CAs in client_certificates",
+        )
+
+
 def check_host_policies(
     served: Sequence[tuple[ApiDefinition, Origin]], settings: Settings, found: Findings, *, uses_tls: bool
 ) -> None:

@@ -23,6 +23,7 @@ from gateway.config.kinds import (
     Section,
     SomeSeconds,
     Target,
+    TrustReference,
 )
 from gateway.config.upstream_trust import PinnedKeys, ShownCertificates, UpstreamAuth, UpstreamTls
 from gateway.config.uptime import UptimeTests
@@ -155,6 +156,11 @@ class ApiGateway(Section):
         default=False, description="with `negotiate`: take clients that do not ask for TLS, too; their data can be read"
     )
     upstream_tls: UpstreamTls = Field(UpstreamTls(), description="TLS towards the targets, beyond `proxy.transport`")
+    client_cert_fields: Literal["certificate", "chain", "off"] = Field(
+        "certificate",
+        description="tell the upstream who asks, with `use_mutual_tls_auth`: `Client-Cert`, with `chain` also"
+        " `Client-Cert-Chain` (RFC 9440)",
+    )
     balancing: Balancing = Field(Balancing(), description="how requests are spread over the targets")
     health: HealthRules = Field(HealthRules(), description="when a target is left out for a while")
     queue: Queue = Field(Queue(), description="connections to a target, and who waits for one")
@@ -205,6 +211,14 @@ class ApiDefinition(Section):
     )
     certificate_pinning_disabled: bool = Field(default=False, description="pin no public key of the targets")
     upstream_auth: UpstreamAuth = Field(UpstreamAuth(), description="credentials for the targets")
+    use_mutual_tls_auth: bool = Field(
+        default=False, description="serve only clients with one of `client_certificates`; others get 403"
+    )
+    client_certificates: tuple[TrustReference, ...] = Field(
+        (),
+        repr=False,
+        description="certificates of clients, CAs of such, or public keys: PEM files, inline PEM, ids of the store",
+    )
     use_keyless: bool = Field(
         default=False, description="must be true: this gateway has no access control for APIs yet"
     )

@@ -20,7 +20,8 @@ _FRAMING = """
     proxy-connection te trailer transfer-encoding upgrade
 """
 _FORWARDING = """
-    forwarded host x-forwarded-for x-forwarded-host x-forwarded-port x-forwarded-proto x-real-ip x-request-id
+    client-cert client-cert-chain forwarded host x-forwarded-for x-forwarded-host x-forwarded-port x-forwarded-proto
+    x-real-ip x-request-id
 """
 FRAMING = frozenset(_FRAMING.split())
 """Fields that end at each hop, or say where a message ends (RFC 9110 section 7.6.1, RFC 9112 section 6)."""

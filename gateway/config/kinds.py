@@ -21,6 +21,7 @@ LOWEST_DEFAULT, HIGHEST_DEFAULT = 771, 772
 _STREAMS = {"tcp", "tls"}
 _YEAR = 365 * 24 * 3600
 _STORE_ID = re.compile(r"[A-Za-z0-9_-]*[0-9a-fA-F]{64}", re.ASCII)
+_PRIVATE_BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]*PRIVATE KEY)-----.*?(?:-----END \1-----|\Z)", re.DOTALL)
 _HOST = re.compile(r"(\*\.)?[\w-]+(\.[\w-]+)*\.?")
 
 
@@ -194,6 +195,11 @@ def is_inline_pem(text: str) -> bool:
     return "-----BEGIN " in text
 
 
+def _public_part(text: str) -> str:
+    """What of inline PEM may stand in copies of the configuration: everything but private keys."""
+    return _PRIVATE_BLOCK.sub("", text)
+
+
 def is_store_id(text: str) -> bool:
     """Whether a certificate reference has the form of an id of the certificate store: organisation and SHA-256."""
     return _STORE_ID.fullmatch(text) is not None
@@ -240,3 +246,10 @@ CertificateReference = Annotated[
 ]
 # Never in a copy of the configuration: who needs a secret reads it where it stands.
 Secret = Annotated[SecretStr | None, Field(exclude=True, repr=False)]
+# What others are recognised by: no copy of the configuration lacks it, and none has a key that was pasted with it.
+TrustReference = Annotated[
+    str,
+    Field(min_length=1),
+    PathUnless(is_inline_pem, ambiguous=is_store_id),
+    AfterValidator(_public_part),
+]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.config import document, environment, refusals, rules
+from gateway.config.client_trust import ClientTrust
 from gateway.config.definitions import ApiDefinition
 from gateway.config.material import Material
 from gateway.config.node import Node, asks_for_nothing
@@ -33,6 +34,7 @@ class Configuration(BaseModel):
     """What is configured: settings, served APIs, what a person should know, and the files that were read.
 
     ``material`` is what was found of what is named towards upstreams; who loads a configuration has none yet.
+    ``client_trust`` is the same towards clients, and public.
     Its JSON form reads back equal, except that secrets, passphrases and inline PEM stay out of it, but for what is in
     ``material``: so it is sealed wherever it is kept, and never shown.
     """
@@ -44,6 +46,7 @@ class Configuration(BaseModel):
     warnings: tuple[Problem, ...]
     files: tuple[Path, ...]
     material: Material = Field(Material(), repr=False)
+    client_trust: ClientTrust = Field(ClientTrust(), repr=False)
 
     def of_port(self, port: int) -> Configuration:
         """Return the same with nothing but the APIs of the gateway's port (0), or the services of another one."""

@@ -31,7 +31,7 @@ MAIN_FILE: dict[str, Refusal] = {
 
 _ACCESS_CONTROLS = """
     use_oauth2 external_oauth.enabled use_openid enable_jwt use_basic_auth use_standard_auth
-    enable_signature_checking use_mutual_tls_auth client_certificates auth.use_certificate
+    enable_signature_checking auth.use_certificate
     auth.validate_signature auth_configs.*.use_certificate auth_configs.*.validate_signature
     security_requirements enable_coprocess_auth use_go_plugin_auth custom_plugin_auth_enabled
     custom_middleware.auth_check

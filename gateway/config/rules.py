@@ -113,6 +113,7 @@ def check_definitions(
     for definition, own in served:
         _check_definition(definition, settings, own, found)
         definition_rules.check(definition, own, found)
+        definition_rules.check_client_certificates(definition, settings, own, found)
     for definition, own in apis:
         _check_api(definition, settings, own, found)
     _check_names(served, found)

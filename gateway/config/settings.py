@@ -77,6 +77,9 @@ class HttpServerOptions(Section):
     enable_websockets: bool = Field(
         default=True, description="let clients and upstreams switch to WebSocket or to another protocol"
     )
+    skip_client_ca_announcement: bool = Field(
+        default=False, description="ask for client certificates without saying of which issuers"
+    )
     skip_url_cleaning: bool = Field(default=False, description="route paths as they come, with `//` and `..` in them")
     enable_strict_routes: bool = Field(
         default=False, description="`/app` matches `/app` and `/app/...`, no longer `/apple`"
@@ -209,6 +212,13 @@ class GatewaySection(Section):
     via: Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]*$")] = Field(
         "gateway",
         description="what the gateway calls itself in the `Via` field of requests to upstreams; empty: no such field",
+    )
+    client_crls: tuple[Path, ...] = Field(
+        (), description="revocation lists of the CAs of client certificates: PEM or DER files"
+    )
+    expired_client_crls: Literal["refuse", "use"] = Field(
+        "refuse",
+        description="when a revocation list is past its `nextUpdate`: `refuse` all certificates of its CA, or `use` it",
     )
     tls: GatewayTls = Field(GatewayTls(), description="TLS beyond Tyk's keys")
     access_log: AccessLog = Field(AccessLog(), description="one line per request")

@@ -40,13 +40,13 @@ _MAIN_FILE = """
 
 _HTTP_SERVER_OPTIONS = """
     enable_path_prefix_matching enable_path_suffix_matching flush_interval
-    max_response_body_size override_defaults skip_client_ca_announcement skip_target_path_escaping
+    max_response_body_size override_defaults skip_target_path_escaping
     ssl_insecure_skip_verify use_ssl_le
 """
 
 _DEFINITION = """
     _id analytics_plugin api_model application_protocol auth auth_configs auth_provider
-    base_identity_provided_by basic_auth cache_options client_certificates
+    base_identity_provided_by basic_auth cache_options
     config_data config_data_disabled cors created_at custom_middleware custom_middleware_bundle
     custom_middleware_bundle_disabled custom_plugin_auth_enabled definition detailed_tracing
     disable_quota disable_rate_limit do_not_track dont_set_quota_on_create enable_batch_request_support
@@ -60,7 +60,7 @@ _DEFINITION = """
     request_signing response_processors scopes security_requirements session_lifetime
     session_lifetime_respects_key_expiration session_provider slug strip_auth_data tag_headers tags
     tags_disabled
-    use_basic_auth use_go_plugin_auth use_mutual_tls_auth use_oauth2 use_openid use_standard_auth
+    use_basic_auth use_go_plugin_auth use_oauth2 use_openid use_standard_auth
     user_group_owners user_owners version_name
 """
 
@@ -74,7 +74,7 @@ SECURITY = frozenset(
         "private_certificate_encoding_secret",
     }
 )
-CERTIFICATES_OF_SECURITY = frozenset({"apis", "control_api", "dashboard_api", "mdcb_api"})
+CERTIFICATES_OF_SECURITY = frozenset({"control_api", "dashboard_api", "mdcb_api"})
 UPSTREAM_AUTH = frozenset({"oauth", "upstream_request_signing", "request_signing"})
 PROXY = frozenset({"service_discovery"})
 TRANSPORT = frozenset({"proxy_url"})
@@ -84,6 +84,7 @@ VERSION = frozenset(
 
 # Go's field name, where it is not the key in capitals without underscores. Three of the keys are obeyed here.
 IRREGULAR_VARIABLES = {
+    "apis": "API",
     "disable_ports_whitelist": "DISABLEPORTWHITELIST",
     "enable_http_profiler": "HTTPPROFILE",
     "enable_separate_analytics_store": "ENABLESEPERATEANALYTICSSTORE",

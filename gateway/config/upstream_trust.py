@@ -15,6 +15,7 @@ from gateway.config.kinds import (
     HostPattern,
     Secret,
     Section,
+    TrustReference,
     refuse,
 )
 
@@ -59,6 +60,9 @@ class CertificatesOfSecurity(Section):
 
     tyk_only: ClassVar[frozenset[str]] = tyk_names.CERTIFICATES_OF_SECURITY
 
+    apis: tuple[TrustReference, ...] = Field(
+        (), repr=False, description="client certificates and CAs that every API with `use_mutual_tls_auth` accepts"
+    )
     upstream: ShownCertificates = Field(
         {},
         repr=False,

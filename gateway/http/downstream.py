@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from gateway.http.fields import FieldTable
     from gateway.http.head import RequestHead, ResponseHead
     from gateway.http.proxy_protocol import Ends
+    from gateway.tls.client_certificates import ClientCertificate
 
 
 class Exchange(Protocol):
@@ -157,6 +158,7 @@ class Peer:
     ``forwarded_lines`` say who is connected (``http.forwarding``), the same for each request; the TLS values are empty
     where there is no TLS. ``ends`` are those of the client's connection; ``policy`` is what it began under, to be
     compared with that of a request's host. ``redirect_port`` is where to send each request, on a port that serves none.
+    ``certificate`` is the one that the client has shown, who need not be allowed anything for it.
     """
 
     address: str
@@ -169,3 +171,4 @@ class Peer:
     ends: Ends | None = None
     policy: object = None
     redirect_port: int = 0
+    certificate: ClientCertificate | None = None

@@ -79,6 +79,8 @@ _FRAMING = {
     b"transfer-encoding": Kind.TRANSFER_ENCODING,
 }
 _REQUEST = {
+    b"client-cert": Kind.DROPPED,  # RFC 9440 section 2.4: whom a client's certificate names is ours alone to say
+    b"client-cert-chain": Kind.DROPPED,
     b"expect": Kind.EXPECT,
     b"forwarded": Kind.FORWARDED,
     b"host": Kind.HOST,

@@ -52,6 +52,7 @@ class Exchange(Attempts):
     # Class attributes, not slots: what an exchange never changes it need not set, on the path of every request.
     deadline = inf
     request_id = b""
+    _identity = b""
     _route: Route | None = None
     _trailers = _NO_TRAILERS
     _responding = False
@@ -98,7 +99,13 @@ class Exchange(Attempts):
 
     def _refusal(self, admission: Admission) -> tuple[int, str] | None:
         peer = self._connection.peer
-        return admission.refusal(peer.server_name, peer.policy, self._client())
+        refusal = admission.refusal(peer.server_name, peer.policy, self._client())
+        if refusal is None and admission.clients is not None:
+            if reason := admission.certificate_refusal(peer.certificate, encrypted=bool(peer.tls_version)):
+                return 403, reason
+            assert peer.certificate is not None
+            self._identity = admission.identity(peer.certificate)
+        return refusal
 
     def _client(self) -> str:
         """The address of who asked: the peer's, unless that is a proxy whose word is taken."""
@@ -147,7 +154,7 @@ class Exchange(Attempts):
                 head,
                 self._connection.peer,
                 api,
-                b"%bX-Request-Id: %b\r\n" % (self._snapshot.via[head.minor_version], self.request_id),
+                b"%b%bX-Request-Id: %b\r\n" % (self._identity, self._snapshot.via[head.minor_version], self.request_id),
                 self._server.forwarding,
             ),
             self,

@@ -15,6 +15,7 @@ from gateway.errors import GatewayError
 from gateway.http import responses
 from gateway.proxy.peeking import Peeking
 from gateway.tls import alerts
+from gateway.tls.client_authentication import refusal
 from gateway.tls.client_hello import LIMIT, ClientHello, ClientHelloError, PlainHttpError, missing, parse
 from gateway.tls.context import accept
 
@@ -111,9 +112,9 @@ class Handshake(Peeking):
         except SSL.WantWriteError:
             self._watch_writes(wanted=True)
         except (SSL.Error, OSError) as error:
-            self._fail(alerts.explain(error, self._hello, self.policy.tls if self.policy is not None else None))
+            explained = alerts.explain(error, self._hello, self.policy.tls if self.policy is not None else None)
+            self._fail(refusal(self._connection) or explained)
         else:
-            self._let_go()
             self._shaken(self._connection)
 
     def _find_site(self, name: str) -> tuple[HostPolicy, Site | None]:
@@ -121,6 +122,7 @@ class Handshake(Peeking):
         return self._server.sites.find(name, snapshot, snapshot)
 
     def _shaken(self, tls: SSL.Connection) -> None:
+        self._let_go()
         self._server.handshaken(self, self._socket, tls)
 
     def expire(self) -> None:

@@ -33,6 +33,7 @@ from gateway.proxy.services import Services
 from gateway.proxy.shares import Shares
 from gateway.proxy.sites import Sites
 from gateway.proxy.upstreams import Upstreams
+from gateway.tls.client_authentication import shown
 from gateway.tls.policy import HTTP2
 from gateway.tls.transport import TlsTransport
 
@@ -346,6 +347,7 @@ class ProxyServer:
             tls_cipher=tls.get_cipher_name() or "" if tls is not None else "",
             ends=ends,
             policy=policy,
+            certificate=shown(tls) if tls is not None and policy is not None and policy.clients is not None else None,
         )
 
     def _forget(self, connection: Resident, address: str) -> None:

@@ -14,6 +14,7 @@ from gateway.errors import UnknownServiceError
 from gateway.proxy.handshake import Handshake
 from gateway.routing.services import POSTGRESQL
 from gateway.tls import alerts, postgresql
+from gateway.tls.client_authentication import shown
 from gateway.tls.postgresql import NegotiationError, Opening
 
 if TYPE_CHECKING:
@@ -89,6 +90,10 @@ class ServiceHandshake(Handshake):
             self._send(postgresql.error_response(_PLAIN_REFUSED))
             self._fail("client asked for no TLS, and gateway.allow_plain is not set")
         elif self._find_service():
+            if self.service.certificate_refusal(None):
+                self._send(postgresql.error_response(_PLAIN_REFUSED))
+                self._fail(f"the service {self.service.api_id} is for clients with certificates only")
+                return
             self._let_go()
             self._server.services.identified(self, self._socket)
 
@@ -123,4 +128,10 @@ class ServiceHandshake(Handshake):
 
     @override
     def _shaken(self, tls: SSL.Connection) -> None:
-        self._server.services.identified(self, self._socket, tls)
+        # The handshake lets in what has expired, for a request can be told so; and who names no host was not asked.
+        reason = self.service.certificate_refusal(shown(tls))
+        if reason:
+            self._fail(f"the service {self.service.api_id} refused its client: {reason}")
+        else:
+            self._let_go()
+            self._server.services.identified(self, self._socket, tls)

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from gateway.certs.pem import CertificatePair
     from gateway.routing.policies import HostPolicies, HostPolicy
     from gateway.routing.snapshot import Snapshot
-    from gateway.tls.policy import TlsPolicy
 
 DEFAULT = ""
 """The store's key of the default site."""
@@ -45,8 +44,8 @@ class Sites:
 
     def __init__(self, find_pairs: Callable[[str], tuple[CertificatePair, ...]]) -> None:
         self._find_pairs = find_pairs
-        self._sites: OrderedDict[tuple[str, TlsPolicy, tuple[bytes, ...]], Site | None] = OrderedDict()
-        self._policies: set[tuple[TlsPolicy, tuple[bytes, ...]]] = set()
+        self._sites: OrderedDict[tuple[str, HostPolicy, tuple[bytes, ...]], Site | None] = OrderedDict()
+        self._policies: set[tuple[HostPolicy, tuple[bytes, ...]]] = set()
 
     def __len__(self) -> int:
         """Count the names that are remembered, served or not."""
@@ -65,19 +64,21 @@ class Sites:
         policy = port.hosts.of_host(name)
         keys = candidates(name) if snapshot.strict_sni else (*candidates(name), DEFAULT)
         for key in keys:
-            site = self._site(key, policy.tls, port.protocols, snapshot)
+            site = self._site(key, policy, port.protocols, snapshot)
             if site is not None:
                 return policy, site
         return policy, None
 
-    def _site(self, name: str, policy: TlsPolicy, protocols: tuple[bytes, ...], snapshot: Snapshot) -> Site | None:
+    def _site(self, name: str, policy: HostPolicy, protocols: tuple[bytes, ...], snapshot: Snapshot) -> Site | None:
         """Hosts that share certificates have a site for each policy, between which no session resumes."""
         key = name, policy, protocols
         if key in self._sites:
             self._sites.move_to_end(key)
             return self._sites[key]
         pairs = self._find_pairs(name)
-        site = build_site(name, pairs, policy, protocols=protocols) if pairs else None
+        site = None
+        if pairs:
+            site = build_site(name, pairs, policy.tls, protocols=protocols, clients=policy.clients)
         self._sites[key] = site
         self._policies.add((policy, protocols))
         if len(self._sites) > snapshot.limits.active_sites:

@@ -13,19 +13,27 @@ if TYPE_CHECKING:
 
 
 def domain_of(api: ApiDefinition, settings: Settings) -> str:
+    """The domain that an API names, "" for none, as certificates see it: a pattern for one label is a wildcard."""
+    return _canonical(re.sub(r"^\{[^{}]*\}\.", "*.", _written(api, settings)))
+
+
+def host_of(api: ApiDefinition, settings: Settings) -> str:
     """The domain that an API names, "" for none. ``{any}.example.com`` is a wildcard by another name."""
+    return _canonical(re.sub(r"^\{\w+\}\.", "*.", _written(api, settings)))
+
+
+def _written(api: ApiDefinition, settings: Settings) -> str:
     custom = settings.enable_custom_domains and not api.domain_disabled
-    return _spelled((custom and api.domain) or settings.hostname)
+    return (custom and api.domain) or settings.hostname
 
 
 def service_domain(api: ApiDefinition, settings: Settings) -> str:
     """The server name that leads to a service, "" for any; the ``hostname`` of the APIs is none of its, as in Tyk."""
     named = api.protocol == "tls" and settings.enable_custom_domains and not api.domain_disabled
-    return _spelled(api.domain) if named and api.domain else ""
+    return _canonical(re.sub(r"^\{[^{}]*\}\.", "*.", api.domain)) if named and api.domain else ""
 
 
-def _spelled(domain: str) -> str:
-    domain = re.sub(r"^\{[^{}]*\}\.", "*.", domain)
+def _canonical(domain: str) -> str:
     try:
         return canonical(domain)
     except ValueError:

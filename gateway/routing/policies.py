@@ -8,16 +8,20 @@ from typing import TYPE_CHECKING
 
 from gateway.config.definitions import ApiTls, Transport
 from gateway.config.problems import Problem, Severity
+from gateway.routing.clients import ClientLists
 from gateway.routing.domains import domain_of
+from gateway.routing.templates import host_pattern, is_template
 from gateway.tls.names import candidates
 from gateway.tls.policy import TlsPolicy, server_policy, upstream_policy
 from gateway.tls.versions import TlsVersion
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Iterator
 
     from gateway.config.load import Configuration
     from gateway.config.settings import Settings
+    from gateway.tls.client_authentication import ClientAuthentication
 
 PolicyAndWarnings = tuple[TlsPolicy, tuple[str, ...]]
 
@@ -30,33 +34,56 @@ class HostPolicy:
     """
 
     tls: TlsPolicy
+    clients: ClientAuthentication | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class HostPolicies:
-    """The rules of every host: ``default``, and those of the domains (canonical, or ``*.parent``) that differ."""
+    """The rules of every host: ``default``, and those of the domains (canonical, or ``*.parent``) that differ.
+
+    ``patterns`` are the domains with regular expressions that ask for client certificates, those that insist first.
+    """
 
     default: HostPolicy
     differing: dict[str, HostPolicy]
+    patterns: tuple[tuple[re.Pattern[str], HostPolicy], ...] = ()
 
     @classmethod
-    def of(cls, configuration: Configuration) -> HostPolicies:
+    def of(cls, configuration: Configuration, clients: ClientLists | None = None) -> HostPolicies:
         """Collect what the settings and the API definitions say. Raises ValueError when versions leave nothing."""
         settings = configuration.settings
-        default = HostPolicy(towards_clients(settings)[0])
-        said = {
-            domain_of(api, settings): HostPolicy(towards_clients(settings, api.gateway.tls)[0])
+        tls = {
+            domain_of(api, settings): towards_clients(settings, api.gateway.tls)[0]
             for api in configuration.apis
             if api.gateway.tls.is_set
         }
-        return cls(default, {domain: policy for domain, policy in said.items() if domain and policy != default})
+        asked = (clients or ClientLists(configuration)).by_domain(configuration.apis)
+        usual = towards_clients(settings)[0]
+        default = HostPolicy(usual, asked.get(""))
+        # Where every other domain asks for certificates, those that do not are the ones that differ.
+        said = {domain: HostPolicy(tls.get(domain, usual), asked.get(domain)) for domain in {**tls, **asked} if domain}
+        patterns = [(host_pattern(key), said[key]) for key, wish in asked.items() if wish and is_template(key)]
+        patterns.sort(key=lambda entry: not (entry[1].clients and entry[1].clients.required))
+        named = {domain: policy for domain, policy in said.items() if not is_template(domain)}
+        differing = {domain for domain, policy in named.items() if policy != default}
+        # Under a wildcard that differs, and beside a pattern that might match, even the default has to be said.
+        differing |= {domain for domain in named if patterns or differing & {*candidates(domain)[1:]}}
+        return cls(default, {domain: named[domain] for domain in differing}, tuple(patterns))
+
+    @property
+    def differ(self) -> bool:
+        """Whether not all hosts have the same rules."""
+        return bool(self.differing or self.patterns)
 
     def of_host(self, name: str) -> HostPolicy:
-        """Return the rules of a host by its canonical name: its own, its wildcard's, or the default ones."""
+        """Return the rules of a host by its canonical name: its own, its wildcard's, a pattern's, or the default."""
         if self.differing:
             for key in candidates(name):
                 if (policy := self.differing.get(key)) is not None:
                     return policy
+        for pattern, policy in self.patterns:
+            if pattern.fullmatch(name):
+                return policy
         return self.default
 
 

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
     from gateway.config.load import Configuration
     from gateway.config.settings import Limits
+    from gateway.routing.clients import ClientLists
     from gateway.routing.snapshot import Api
+    from gateway.tls.client_certificates import ClientCertificate
 
 POSTGRESQL = b"postgresql"
 """The name of PostgreSQL's protocol in TLS (ALPN), with which its clients begin without asking for TLS first."""
@@ -34,6 +36,11 @@ class Service:
         """Tell whether a client with this address may use it."""
         admission = self.api.admission
         return admission is None or admission.admits(address)
+
+    def certificate_refusal(self, certificate: ClientCertificate | None) -> str:
+        """Return why a client with this certificate, or none, must not use it; "" if it may."""
+        admission = self.api.admission
+        return admission.certificate_refusal(certificate, encrypted=True) if admission is not None else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +80,10 @@ class ServicePort:
         raise UnknownServiceError(f"Can't detect service based on provided SNI information: {server_name}")
 
 
-def service_ports(configuration: Configuration, apis: Mapping[str, Api], limits: Limits) -> dict[int, ServicePort]:
-    """Index the services of a configuration by port. ``apis`` are made of the same."""
+def service_ports(
+    configuration: Configuration, apis: Mapping[str, Api], limits: Limits, clients: ClientLists
+) -> dict[int, ServicePort]:
+    """Index the services of a configuration by port. ``apis`` and ``clients`` are made of the same."""
     settings = configuration.settings
     found: dict[int, ServicePort] = {}
     for port in dict.fromkeys(definition.listen_port for definition in configuration.apis if definition.is_service):
@@ -89,7 +98,7 @@ def service_ports(configuration: Configuration, apis: Mapping[str, Api], limits:
         found[port] = ServicePort(
             port=port,
             protocol="tls" if first.protocol == "tls" else "tcp",
-            hosts=HostPolicies.of(sharing),
+            hosts=HostPolicies.of(sharing, clients),
             protocols=(POSTGRESQL,) if negotiate else (),
             introduced=first.enable_proxy_protocol,
             negotiate=negotiate,

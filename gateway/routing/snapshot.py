@@ -10,6 +10,7 @@ from gateway.config.networks import networks
 from gateway.routing.admission import Admission, admission
 from gateway.routing.balancer import Balancer
 from gateway.routing.balancing import Target, weighted_targets
+from gateway.routing.clients import ClientLists
 from gateway.routing.field_rules import effective_version, of_requests, of_responses
 from gateway.routing.paths import clean_path
 from gateway.routing.policies import HostPolicies, towards_upstreams
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from gateway.config.networks import Network
     from gateway.config.settings import AccessLog, GatewaySection, Limits, Settings
     from gateway.routing.field_rules import FieldRules
+    from gateway.tls.client_certificates import AllowList
     from gateway.tls.upstream import UpstreamTls
 
 _DEFAULT_MAX_IDLE = 100
@@ -155,7 +157,7 @@ class Snapshot:
         return decision
 
     def _admission(self, api: Api, host: bytes) -> Admission | None:
-        if self.hosts is None or not self.hosts.differing:
+        if self.hosts is None or not self.hosts.differ:
             return api.admission
         name = host_name(host)
         return replace(api.admission or Admission(), host=name, policy=self.hosts.of_host(name))
@@ -176,14 +178,18 @@ def build(configuration: Configuration, generation: int) -> Snapshot:
     options = settings.http_server_options
     own = settings.gateway
     limits = _effective_limits(settings)
-    apis = {api.api_id: _api(api, settings, limits, configuration.material) for api in configuration.apis}
+    clients = ClientLists(configuration)
+    apis = {
+        api.api_id: _api(api, settings, limits, configuration.material, clients.of_api(api))
+        for api in configuration.apis
+    }
     own_port = configuration.of_port(0)
     redirect = own.http_redirect
     hsts_max_age = redirect.hsts_max_age if redirect is not None else 0
     return Snapshot(
         generation=generation,
         limits=limits,
-        hosts=HostPolicies.of(own_port) if options.use_ssl else None,
+        hosts=HostPolicies.of(own_port, clients) if options.use_ssl else None,
         protocols=(HTTP2, HTTP1) if options.enable_http2 else (HTTP1,),
         strict_sni=own.tls.strict_sni,
         trusted_proxies=networks(own.trusted_proxies),
@@ -207,7 +213,7 @@ def build(configuration: Configuration, generation: int) -> Snapshot:
             strict=options.enable_strict_routes,
         ),
         apis=apis,
-        services=service_ports(configuration, apis, limits),
+        services=service_ports(configuration, apis, limits, clients),
     )
 
 
@@ -235,7 +241,7 @@ def _plain(values: dict[str, Any]) -> Limits:
     return cast("Limits", SimpleNamespace(**values))
 
 
-def _api(api: ApiDefinition, settings: Settings, limits: Limits, material: Material) -> Api:
+def _api(api: ApiDefinition, settings: Settings, limits: Limits, material: Material, clients: AllowList | None) -> Api:
     given, withheld = credentials(api, material)
     weights = weighted_targets(api)
     upstreams = _upstreams(api, settings, limits, material, tuple(weights), withheld)
@@ -247,7 +253,7 @@ def _api(api: ApiDefinition, settings: Settings, limits: Limits, material: Mater
         balancer=Balancer(api, upstreams, tuple(weights.values())) if chooses else None,
         body_bytes=_body_bytes(api, limits),
         client_limits=_client_limits(api, limits),
-        admission=admission(api),
+        admission=admission(api, clients),
         request_rules=of_requests(api, given),
         response_rules=of_responses(api),
         upgrades=(settings.http_server_options.enable_websockets if upgrades is None else upgrades) and is_api,

@@ -20,7 +20,7 @@ from gateway.admin.authentication import Guard
 from gateway.admin.health import Component, Status
 from gateway.admin.operations import Actor
 from gateway.errors import StoreError
-from gateway.runtime import role
+from gateway.runtime import revocations, role
 from gateway.runtime.accounts import LiveAccounts
 from gateway.runtime.control_port import ControlPort, ControlSite
 from gateway.runtime.expiry import ExpiryWatch
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping
     from pathlib import Path
 
+    from gateway.config.load import Configuration
     from gateway.config.settings import Settings
     from gateway.observe.events import EventLog
     from gateway.runtime.role import Inherited
@@ -242,7 +243,9 @@ class _Control:
             self._roster.ping(_PATIENCE_SECONDS)
             self._probes.follow()
             try:
-                self._certificate_troubles, ends = await asyncio.to_thread(_certificates, self._inherited.data_dir)
+                self._certificate_troubles, ends = await asyncio.to_thread(
+                    _certificates, self._inherited.data_dir, self._reloads.current.configuration
+                )
                 self._store_trouble = ""
                 if ends and not self._reloads.last.refusal:
                     self.ask_for_reload(_EXPIRY)
@@ -267,12 +270,14 @@ async def _first(*waits: Coroutine[object, object, object]) -> None:
             task.cancel()
 
 
-def _certificates(data_dir: Path) -> tuple[str, bool]:
-    """What is wrong with certificates that are served, or should be ("" for nothing); whether to make our own anew."""
+def _certificates(data_dir: Path, configuration: Configuration) -> tuple[str, bool]:
+    """What is wrong with certificates of ours or of clients ("" for nothing); whether to make our own anew."""
     now = datetime.now(UTC)
     with contextlib.closing(Store.open(data_dir, writable=False)) as store:
         expired, unresolved, end = store.expired(now), store.unresolved(), store.end_of_self_signed()
-    troubles = [*([f"expired: {listed(expired)}"] if expired else []), *unresolved[:_PROBLEMS_SHOWN]]
+        over = revocations.over(configuration, store.crls(), now)
+    found = {"expired": expired, "revocation lists past their nextUpdate": over}
+    troubles = [f"{what}: {listed(names)}" for what, names in found.items() if names] + [*unresolved[:_PROBLEMS_SHOWN]]
     return "; ".join(troubles), end is not None and now > end - RENEWED
 
 

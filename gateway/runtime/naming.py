@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from gateway.config.client_trust import references
 from gateway.config.material import wanted
 from gateway.routing.domains import domain_of
 from gateway.tls.names import candidates
@@ -27,6 +28,8 @@ class Naming:
             self._users[control.certificate].append("gateway.control_tls")
         for item in wanted(settings, configuration.apis):
             self._users[item.reference].append(item.place)
+        for place, reference in references(settings, configuration.apis):
+            self._users[reference].append(place)
         for api in configuration.apis:
             for reference in api.certificates:
                 self._users[reference].append(f"API {api.api_id}")

@@ -11,12 +11,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from gateway.admin.operations import (
     BulkOutcome,
     BulkResult,
+    CrlState,
     DomainState,
     ExpiringCertificate,
     GenerationEntry,
@@ -27,8 +29,9 @@ from gateway.admin.operations import (
     SwapResult,
 )
 from gateway.certs import describe
+from gateway.config.client_trust import references
 from gateway.errors import CertificateError, ConflictError, GatewayError, StoreError
-from gateway.runtime import definition_files, upstream_report
+from gateway.runtime import definition_files, revocations, upstream_report
 from gateway.runtime.examination import Verdict, examine
 from gateway.runtime.reloads import APPLY_SECONDS, listed
 from gateway.store import uploads
@@ -115,6 +118,9 @@ class LiveOperations:
             deed = self._deed(actor, action, certificate_id)
             await self._write(lambda store: store.remove_certificate(certificate_id, deed))
         self._events.info("certificate.deleted", "removed from the certificate store", id=certificate_id)
+        settings, apis = self._current.settings, self._current.configuration.apis
+        if any(reference == certificate_id for _, reference in references(settings, apis)):
+            await self.reload(actor, block=True)  # whoever was let in by it is so no longer
 
     # Domains
 
@@ -220,6 +226,39 @@ class LiveOperations:
 
     def _state(self, name: str, served: Sequence[Served]) -> DomainState:
         return DomainState(name, tuple(map(_pair, served)), self._current.naming.apis(name))
+
+    # Revocation lists
+
+    async def crls(self) -> Sequence[CrlState]:
+        """All revocation lists, those that were put first."""
+        put = await self._read(lambda store: store.crls())
+        return await asyncio.to_thread(revocations.states, self._current.configuration, put, datetime.now(UTC))
+
+    async def crl(self, name: str) -> CrlState | None:
+        """One of `crls`."""
+        return next((state for state in await self.crls() if state.name == name), None)
+
+    async def put_crl(self, name: str, data: bytes, actor: Actor) -> CrlState:
+        """Have every worker judge by a revocation list before returning."""
+        deed = self._deed(actor, "put revocation list", name)
+        async with self._told(deed.action, name, actor), self._changing:
+            before = (await self._read(lambda store: store.crls())).get(name)
+            configuration, now = self._current.configuration, datetime.now(UTC)
+            pem, state = await asyncio.to_thread(revocations.examine, configuration, name, data, before, now)
+            short = await self._set_crl(name, pem, deed)
+        return replace(state, warnings=state.warnings + short)
+
+    async def delete_crl(self, name: str, actor: Actor) -> None:
+        """Remove one that was put."""
+        deed = self._deed(actor, "delete revocation list", name)
+        async with self._told(deed.action, name, actor), self._changing:
+            await self._set_crl(name, None, deed)
+
+    async def _set_crl(self, name: str, pem: str | None, deed: Deed) -> tuple[str, ...]:
+        generation = await self._write(lambda store: store.set_crl(name, pem, deed))
+        short = await self._apply(generation.number, frozenset())
+        self._events.info("crl.changed", deed.action, name=name, who=deed.who, generation=generation.number)
+        return short
 
     # Reload, and what was changed
 

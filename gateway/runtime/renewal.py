@@ -9,13 +9,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gateway.config import client_trust
 from gateway.config.load import DEFAULT_CERTIFICATES, Configuration, load
 from gateway.config.material import wanted
 from gateway.config.problems import Problem, Severity
 from gateway.errors import ConfigurationError, StoreError
 from gateway.observe import access_log
 from gateway.routing import policies, snapshot
-from gateway.store import control_certificate, default_certificate, file_sources, upstream_sources
+from gateway.store import client_sources, control_certificate, default_certificate, file_sources, upstream_sources
 from gateway.store.readings import FilesRead
 from gateway.store.sqlite import Generation, Store
 
@@ -39,6 +40,7 @@ class Candidate:
     collected: file_sources.Collected
     control: file_sources.Collected
     towards: upstream_sources.Provided
+    clients: client_sources.Collected
     files_read: datetime
     store: bool
     """Whether there was one, with the last good state of what is not read."""
@@ -46,7 +48,7 @@ class Candidate:
     @property
     def warnings(self) -> tuple[Problem, ...]:
         """What should be looked at, and does not stand in the way."""
-        found = self.collected.problems + self.control.problems + self.towards.problems
+        found = self.collected.problems + self.control.problems + self.towards.problems + self.clients.problems
         return self.configuration.warnings + found + policies.problems(self.configuration)
 
 
@@ -74,16 +76,18 @@ def read(
         ) as store:
             collected, control = _collect(configuration, began, store, anew=anew, most=most)
             towards = upstream_sources.collect(configuration, began, store)
+            clients = client_sources.collect(configuration, began, store)
             there = not store.is_empty()
     except StoreError:
         if data_dir:
             raise
         collected, control = _collect(configuration, began, None, anew=anew, most=most)
         towards = upstream_sources.collect(configuration, began)
+        clients = client_sources.collect(configuration, began, None)
         there = False
-    configuration = configuration.model_copy(update={"material": towards.material})
+    configuration = configuration.model_copy(update={"material": towards.material, "client_trust": clients.trust})
     unwritable = access_log.trouble(configuration.settings.gateway.access_log.path)
-    problems = configuration.warnings + collected.problems + control.problems
+    problems = configuration.warnings + collected.problems + control.problems + clients.problems
     if unwritable:
         cure = "name a file in a directory that exists and is writable, or stdout"
         problems += (Problem(Severity.ERROR, "gateway.access_log.path", "", unwritable, cure),)
@@ -91,7 +95,7 @@ def read(
         raise ConfigurationError(problems)
     # What no worker could build must not become a generation: the next worker to start would have nothing else.
     snapshot.build(configuration, 0)
-    return Candidate(configuration, collected, control, towards, began, there)
+    return Candidate(configuration, collected, control, towards, clients, began, there)
 
 
 def _collect(
@@ -112,10 +116,11 @@ def publish(data_dir: Path, candidate: Candidate, deed: Deed) -> tuple[Generatio
     nothing has changed.
     """
     collected = candidate.collected
-    unresolved = collected.unresolved + candidate.control.unresolved + candidate.towards.unresolved
+    unresolved = collected.unresolved + candidate.control.unresolved
+    unresolved += candidate.towards.unresolved + candidate.clients.unresolved
     with contextlib.closing(Store.open(data_dir, writable=True)) as store:
         return store.publish(
-            candidate.configuration,
+            client_trust.with_crls(candidate.configuration, store.crls()),
             collected.entries + candidate.control.entries,
             collected.default,
             f"{deed.action} by {deed.who}",
@@ -135,6 +140,8 @@ def watched(configuration: Configuration) -> frozenset[Path]:
     if (control := settings.gateway.control_tls) and control.certificate:
         references.add(control.certificate)
     references.update(item.reference for item in wanted(settings, configuration.apis))
+    references.update(reference for _, reference in client_trust.references(settings, configuration.apis))
+    files.update(settings.gateway.client_crls)
     files.update(Path(name) for name in references if name.startswith("/"))
     files.update(path for path in (settings.app_path, settings.gateway.certificates_dir) if path)
     if not settings.gateway.certificates_dir:  # the default directory, should it be made

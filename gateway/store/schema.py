@@ -10,6 +10,7 @@
 * ``generations``     the last changes of what is served; most of them share their configuration. The newest says
                       whose certificates the default site, the name "", serves
 * ``readings``        what each certificate file held when it was last read, so that an unchanged one is not read again
+* ``crls``            revocation lists for clients' certificates that were put at runtime
 * ``unresolved``      what the last reload could not read, as one sentence each
 * ``administrators``  who may use the admin API by name, and ``sessions``, their log-ins; see ``accounts``
 * ``expiry_told``     of which certificates it was told lately that they end; see ``expiry``
@@ -157,6 +158,12 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             PRIMARY KEY (certificate, expired)
         ) WITHOUT ROWID""",
         "CREATE INDEX expiry_told_by_time ON expiry_told (time)",
+    ),
+    (
+        """CREATE TABLE crls (
+            name TEXT PRIMARY KEY,
+            crl TEXT NOT NULL                 -- PEM
+        ) WITHOUT ROWID""",
     ),
 )
 """Statement lists; a database's ``user_version`` says how many of them it has been through."""

@@ -12,7 +12,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
 
-from gateway.errors import StoreError
+from gateway.config.client_trust import with_crls
+from gateway.errors import NotFoundError, StoreError
 from gateway.store import audit, certificates, domains, generations, materials, readings, schema, sites
 from gateway.store.audit import Deed
 from gateway.store.database import Database
@@ -253,6 +254,33 @@ class Store:
         """Return the pair of that id in Tyk's store; None when there is none with a key."""
         with self._database.reading():
             return certificates.pair(self._database, certificate_id)
+
+    def crls(self) -> dict[str, str]:
+        """Return the revocation lists that were put, in PEM, by their names."""
+        with self._database.reading():
+            return dict(self._database.execute("SELECT name, crl FROM crls ORDER BY name").fetchall())
+
+    def set_crl(self, name: str, pem: str | None, deed: Deed) -> Generation:
+        """Put a revocation list, or remove one (None), and make the present configuration with it the next generation.
+
+        Raises NotFoundError when there is none to remove.
+        """
+        database = self._database
+        with database.writing():
+            if pem is None:
+                if not database.execute("DELETE FROM crls WHERE name = ?", (name,)).rowcount:
+                    raise NotFoundError(f"there is no revocation list {name}")
+            else:
+                database.execute("INSERT OR REPLACE INTO crls VALUES (?, ?)", (name, pem))
+            present = generations.newest(database, None)
+            assert present is not None, "what is changed at runtime has been published"
+            crls = dict(database.execute("SELECT name, crl FROM crls ORDER BY name").fetchall())
+            configuration = with_crls(present.configuration, crls)
+            default = generations.default_name(database)
+            cause = f"{deed.action} {name}"
+            generation = generations.append(database, configuration, default, cause, present.files_read)
+            audit.append(database, deed, generation=generation.number)
+        return generation
 
     def note(self, deed: Deed, result: str) -> None:
         """Write into the audit log what became of a deed that changed nothing here."""

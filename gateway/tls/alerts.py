@@ -34,6 +34,7 @@ _REASONS = {
     "inappropriate fallback": "client fell back to an older TLS version than both support (RFC 7507)",
     "http request": "client sent plain HTTP to the HTTPS port",
     "https proxy request": "client sent plain HTTP to the HTTPS port",
+    "peer did not return a certificate": "client sent no certificate, and all that is served here demands one",
     "unexpected eof while reading": _CLOSED,
 }
 

@@ -1,4 +1,4 @@
-"""From policy and certificates to OpenSSL: the only file that does this.
+"""From policy and certificates to OpenSSL: the only file that does this, with `client_authentication` for clients'.
 
 Theory of operation. A context holds a site's certificates; SSL_set_SSL_CTX switches a connection to it before
 the handshake. Measured with OpenSSL 4.0, each fact with a test, that call carries over
@@ -6,9 +6,9 @@ the handshake. Measured with OpenSSL 4.0, each fact with a test, that call carri
 * the certificates with their keys and chains, the cipher list with the TLS 1.3 suites, the DH parameters, the
   security level, the ALPN callback and the session id context,
 
-but not the options, the modes, the groups and the version bounds, which a connection copies from the context
-it is opened on. So every connection is opened on one base context that allows every version, and then gets
-the site's context, options (which bound the versions) and, if they differ, groups.
+but not how clients are verified, the options, the modes, the groups and the version bounds, which a connection
+copies from the context it is opened on. So every connection is opened on one base context that allows every
+version, and then gets the site's context, options (which bound the versions) and, if they differ, groups.
 
 The base context also keeps the keys of the session tickets. It is made once, before the workers are forked: a
 session resumes on every worker and after a certificate swap, until the gateway restarts. It never resumes at
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from gateway.certs.pem import CertificatePair
+    from gateway.tls.client_authentication import ClientAuthentication
     from gateway.tls.upstream import UpstreamTls
 
 # RFC 7919: who announces groups of this kind, as nmap does with the small one, gets one of those announced or no
@@ -76,7 +77,8 @@ class NoApplicationProtocolError(SSL.Error):
 class Site:
     """What a connection needs to serve ``name``: a canonical name, ``*.parent``, or "" for the default.
 
-    ``options`` are OpenSSL's, to be added to the connection's; ``groups``, unless empty, replace the base's.
+    ``options`` are OpenSSL's, to be added to the connection's; ``groups``, unless empty, replace the base's;
+    ``clients`` says whom it asks for certificates.
     """
 
     name: str
@@ -84,6 +86,7 @@ class Site:
     options: int
     policy: TlsPolicy
     groups: tuple[str, ...]
+    clients: ClientAuthentication | None = None
 
 
 def base_context() -> SSL.Context:
@@ -108,6 +111,7 @@ def build_site(
     policy: TlsPolicy,
     *,
     protocols: tuple[bytes, ...] = (HTTP1,),
+    clients: ClientAuthentication | None = None,
 ) -> Site:
     """Return the site ``name`` with its certificates, at most one of each key type.
 
@@ -124,14 +128,17 @@ def build_site(
     if policy.uses_dhe:
         context.load_tmp_dh(_DH_PARAMETERS)
     # At most 32 bytes. The policy is in it so that no session outlives the rules under which it was made.
-    context.set_session_id(sha256(f"{name} {policy} {protocols}".encode()).digest())
+    rules = f"{name} {policy} {protocols}" + (f" {clients}" if clients else "")
+    context.set_session_id(sha256(rules.encode()).digest())
+    if clients is not None:
+        clients.prepare(context)
     if protocols:
         context.set_alpn_select_callback(_selector(protocols, policy.http2_minimum))
     options = SSL.OP_CIPHER_SERVER_PREFERENCE if policy.server_preference else 0
     for version, without in _WITHOUT.items():
         if not policy.minimum <= version <= policy.maximum:
             options |= without
-    return Site(name, context, options, policy, (*GROUPS, *_DHE_GROUPS) if policy.uses_dhe else ())
+    return Site(name, context, options, policy, (*GROUPS, *_DHE_GROUPS) if policy.uses_dhe else (), clients)
 
 
 def accept(base: SSL.Context, site: Site, sock: socket.socket) -> SSL.Connection:
@@ -141,6 +148,8 @@ def accept(base: SSL.Context, site: Site, sock: socket.socket) -> SSL.Connection
     connection.set_options(site.options)
     if site.groups:
         _set_groups(connection, site.groups)
+    if site.clients is not None:
+        site.clients.ask(connection)
     connection.set_accept_state()
     return connection
 

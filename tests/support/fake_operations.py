@@ -13,6 +13,7 @@ from gateway.admin.operations import (
     ApiReport,
     BulkOutcome,
     BulkResult,
+    CrlState,
     DomainState,
     Expectation,
     ExpiringCertificate,
@@ -27,6 +28,7 @@ from gateway.admin.operations import (
     UpstreamReport,
 )
 from gateway.certs.pem import check_names, parse_pair
+from gateway.certs.revocation import read_crl
 from gateway.config.problems import Problem, Severity
 from gateway.errors import CertificateError, ConfigurationError, ConflictError, NotFoundError
 
@@ -49,6 +51,7 @@ class FakeOperations(Operations):
     definitions: dict[str, dict[str, object]] = field(default_factory=dict)
     log: list[GenerationEntry] = field(default_factory=list)
     reload_result: ReloadResult = field(default_factory=lambda: ReloadResult(ok=True, generation=7))
+    lists: dict[str, CrlState] = field(default_factory=dict)
     reloads: list[bool] = field(default_factory=list)
     passphrases: list[str | None] = field(default_factory=list)
 
@@ -138,6 +141,22 @@ class FakeOperations(Operations):
         apis = [ApiReport(f"api{number}", "", "round_robin", (target,)) for number in range(3)]
         found = [api for api in apis if api.api_id > after]
         return UpstreamReport(2, tuple(found[:limit]), len(found) > limit)
+
+    async def crls(self) -> Sequence[CrlState]:
+        return list(self.lists.values())
+
+    async def crl(self, name: str) -> CrlState | None:
+        return self.lists.get(name)
+
+    async def put_crl(self, name: str, data: bytes, actor: Actor) -> CrlState:
+        if not self.any_pem:
+            read_crl(data)
+        state = self.lists[name] = CrlState(name, "admin", "CN=CA", MOMENT, None, 1)
+        return state
+
+    async def delete_crl(self, name: str, actor: Actor) -> None:
+        if self.lists.pop(name, None) is None:
+            raise NotFoundError(f"there is no revocation list {name}")
 
     async def generations(self, limit: int) -> Sequence[GenerationEntry]:
         return self.log[::-1][:limit]

@@ -80,11 +80,13 @@ class H2Client:
         """Whether windows are opened again as data comes."""
 
     @classmethod
-    async def connect(cls, front: Front, *, prior: bytes | None = None) -> H2Client:
+    async def connect(
+        cls, front: Front, *, prior: bytes | None = None, name: str = "localhost", context: ssl.SSLContext | None = None
+    ) -> H2Client:
         """Connect with TLS and ALPN; ``prior`` is sent in the place of preface and settings."""
-        context = client_context()
+        context = context or client_context()
         context.set_alpn_protocols(["h2"])
-        client = cls(*await asyncio.open_connection("127.0.0.1", front.port, ssl=context, server_hostname="localhost"))
+        client = cls(*await asyncio.open_connection("127.0.0.1", front.port, ssl=context, server_hostname=name))
         assert client.writer.get_extra_info("ssl_object").selected_alpn_protocol() == "h2"
         if prior is None:
             client.h2.initiate_connection()

@@ -14,7 +14,7 @@ from support.fake_accounts import FakeAccounts
 from support.fake_operations import MOMENT, FakeOperations
 from support.front import LOCALHOST
 
-from gateway.admin.operations import Kind, ServedPair, StoredCertificate
+from gateway.admin.operations import CrlState, Kind, ServedPair, StoredCertificate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,6 +62,7 @@ operations = FakeOperations(
     any_pem=True,
     served=Plenty(a_pair),
     stored=Plenty(a_certificate),
+    lists=Plenty(lambda name: CrlState(name, "admin", "CN=CA", MOMENT, MOMENT, 1)),
     definitions=Plenty(lambda name: {"api_id": name}),
 )
 schema = schemathesis.openapi.from_asgi(

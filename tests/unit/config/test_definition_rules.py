@@ -183,3 +183,49 @@ def test_what_each_definition_of_tyk_says_of_versions_is_no_news(workshop: Works
 )
 def test_whom_to_believe_must_be_said(workshop: Workshop, main: dict[str, Any], line: str) -> None:
     assert line in workshop.told(main)
+
+
+LISTED = {"use_mutual_tls_auth": True, "client_certificates": ["clients.pem"]}
+
+
+@pytest.mark.parametrize(
+    ("keys", "options", "line"),
+    [
+        (
+            {"client_certificates": ["c.pem"]},
+            SSL,
+            "error: apis[0].client_certificates @ main.json:1: names who may use",
+        ),
+        (
+            {"use_mutual_tls_auth": True},
+            SSL,
+            "warning: apis[0].use_mutual_tls_auth @ main.json:1: is true, and no cert",
+        ),
+        (
+            LISTED,
+            {"use_ssl": False},
+            "warning: apis[0].use_mutual_tls_auth @ main.json:1: is true, and http_server_opt",
+        ),
+        ({**LISTED, "auth": {"use_certificate": True}}, SSL, "error: apis[0].auth.use_certificate @ main.json:1: asks"),
+    ],
+)
+def test_nothing_that_is_asked_of_clients_certificates_is_left_undone(
+    workshop: Workshop, api: Api, keys: dict[str, Any], options: dict[str, Any], line: str
+) -> None:
+    assert line in workshop.told({"http_server_options": options, "apis": [api(domain="a.test", **keys)]})
+
+
+def test_a_list_for_the_whole_gateway_is_one_and_paths_start_from_the_file(workshop: Workshop, api: Api) -> None:
+    text = {
+        "http_server_options": SSL, "security": {"certificates": {"apis": ["ca.pem"]}},
+        "gateway": {"client_crls": ["a.crl"]}, "apis": [api(domain="a.test", use_mutual_tls_auth=True)],
+    }  # fmt: skip
+    assert workshop.told(text) == ""
+    settings = workshop.load(text).settings
+    assert settings.security.certificates.apis == (str(workshop.directory / "ca.pem"),)
+    assert settings.gateway.client_crls == (workshop.directory / "a.crl",)
+
+
+@pytest.mark.parametrize("name", ["Client-Cert", "client_cert_chain"])
+def test_no_rule_says_who_the_client_is(workshop: Workshop, api: Api, name: str) -> None:
+    assert "no rule can touch it" in workshop.told({"apis": [api(gateway={"request_headers": {"set": {name: "x"}}})]})

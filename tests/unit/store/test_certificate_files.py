@@ -236,7 +236,7 @@ def test_a_database_of_before_has_the_last_good_state_until_it_is_brought_on(nod
     node.look()
     node.bundle("a.pem", new)
     data_dir, newer = node.store._database.path.parent, node.store
-    for table in ("readings", "sessions", "administrators", "expiry_told"):
+    for table in ("readings", "sessions", "administrators", "expiry_told", "crls"):
         newer._database.execute(f"DROP TABLE {table}")
     newer._database.execute("DROP INDEX certificates_by_expiry")
     newer._database.execute("ALTER TABLE certificates DROP COLUMN expires")

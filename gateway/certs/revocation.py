@@ -1,0 +1,78 @@
+"""Certificate revocation lists (RFC 5280 section 5): which certificates of an issuer no longer count."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from gateway.errors import CertificateError
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+MAX_BYTES = 4 << 20
+"""The largest list that is read: about 100,000 revoked certificates."""
+
+_PEM = b"-----BEGIN X509 CRL-----"
+
+
+@dataclass(frozen=True, slots=True)
+class RevocationList:
+    """What an issuer says is revoked: the serial numbers. ``next_update`` is until when it says so; None: for ever."""
+
+    issuer: x509.Name
+    serials: frozenset[int] = field(repr=False)
+    this_update: datetime
+    next_update: datetime | None
+    signed: x509.CertificateRevocationList = field(repr=False, compare=False)
+
+    @property
+    def pem(self) -> bytes:
+        """The list as it is kept."""
+        return self.signed.public_bytes(Encoding.PEM)
+
+    def is_signed_by(self, issuer: x509.Certificate) -> bool:
+        """Whether the issuer's key has signed it, and the issuer is named in it."""
+        if issuer.subject != self.issuer:
+            return False
+        try:
+            return self.signed.is_signature_valid(issuer.public_key())  # type: ignore[arg-type]  # the rest: TypeError
+        except (ValueError, TypeError, UnsupportedAlgorithm):
+            return False
+
+    def is_over(self, now: datetime) -> bool:
+        """Whether the issuer should have published the next one."""
+        return self.next_update is not None and now > self.next_update
+
+
+def read_crl(data: bytes) -> RevocationList:
+    """Read a list in PEM or DER; who signed it is not looked at. Raises CertificateError.
+
+    Lists that only say what changed, or speak for other issuers, are refused: a certificate would seem good by them.
+    """
+    if len(data) > MAX_BYTES:
+        raise CertificateError(f"the revocation list is over {MAX_BYTES} bytes")
+    try:
+        start = data.find(_PEM)
+        signed = x509.load_der_x509_crl(data) if start < 0 else x509.load_pem_x509_crl(data[start:])
+        for extension in signed.extensions:
+            if isinstance(extension.value, x509.IssuingDistributionPoint):
+                _refuse_partial(extension.value)
+            elif isinstance(extension.value, x509.DeltaCRLIndicator):
+                raise CertificateError("this is a delta list, which says only what changed; give the complete one")
+            elif extension.critical:
+                raise CertificateError(f"the list has a critical extension, {extension.oid.dotted_string}, not known")
+        serials = frozenset(entry.serial_number for entry in signed)
+        return RevocationList(signed.issuer, serials, signed.last_update_utc, signed.next_update_utc, signed)
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+        raise CertificateError("this is not a certificate revocation list, or a damaged one") from error
+
+
+def _refuse_partial(scope: x509.IssuingDistributionPoint) -> None:
+    partial = scope.only_contains_ca_certs or scope.only_contains_attribute_certs or scope.only_some_reasons
+    if scope.indirect_crl or partial:
+        raise CertificateError("the list speaks for some certificates or reasons only; give the complete one")

@@ -1,0 +1,136 @@
+"""The part of a handshake in which a client shows a certificate: how it is asked, and who is refused right there.
+
+OpenSSL checks that the client holds the key, and that its certificate and chain are strong enough; who it may be is
+decided by `client_certificates`, in OpenSSL's verify callback: what comes back from there decides the alert.
+
+Where certificates are asked for no session is ever resumed, for a ticket would let in whoever holds it: on a host that
+asks for others, after a revocation, and after the list has changed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from OpenSSL import SSL, crypto
+from OpenSSL._util import ffi, lib
+
+from gateway.tls.client_certificates import AllowList, ClientCertificate, Standing, fingerprint
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# More would not fit beside everything else into one extension (RFC 8446 section 4.2.4); then no issuer is named.
+_ANNOUNCED_BYTES = 16384
+
+# X509_V_ERR_*_TOO_SMALL and _TOO_WEAK, which pyOpenSSL does not name: keys and signatures below the security level.
+_TOO_WEAK = frozenset({66, 67, 68})
+_CODES = {
+    Standing.REVOKED: lib.X509_V_ERR_CERT_REVOKED,
+    Standing.UNSURE: lib.X509_V_ERR_UNABLE_TO_GET_CRL,
+    Standing.UNLISTED: lib.X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY,
+}
+_REASONS = {
+    Standing.REVOKED: "has been revoked",
+    Standing.UNSURE: "cannot be checked: the revocation list of its issuer is past its nextUpdate",
+    Standing.UNLISTED: "is not allowed here",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ClientAuthentication:
+    """What a host asks of its clients: a certificate that is ``allowed`` or, where not all need one, just any.
+
+    One that was revoked is refused in both cases. Who has ``announced`` issuers' certificates only may leave it.
+    """
+
+    allowed: AllowList
+    required: bool
+    announced: bool
+
+    def prepare(self, context: SSL.Context) -> None:
+        """Have the context of a site know the authorities, and announce them."""
+        self.allowed.trust(context.get_cert_store())  # type: ignore[arg-type]  # a new context has one
+        issuers = [name.public_bytes() for name in self.allowed.issuers] if self.announced else []
+        if 0 < sum(len(name) + 2 for name in issuers) <= _ANNOUNCED_BYTES:
+            _announce(context, issuers)
+
+    def ask(self, connection: SSL.Connection) -> None:
+        """Have a connection, which is about to shake hands, ask for a certificate and judge it."""
+        mode = SSL.VERIFY_PEER | (SSL.VERIFY_FAIL_IF_NO_PEER_CERT if self.required else 0)
+        connection.set_app_data(_Check(self))
+        connection.set_options(SSL.OP_NO_TICKET)
+        lib.SSL_set_verify(connection._ssl, mode, _verify)  # noqa: SLF001 - pyOpenSSL's callback cannot say why not
+
+
+class _Check:
+    """What was decided in the handshake of one connection."""
+
+    __slots__ = ("_asked", "code", "reason")
+
+    def __init__(self, asked: ClientAuthentication) -> None:
+        self._asked = asked
+        self.code: int | None = None
+        self.reason = ""
+
+    def judge(self, context: Any, error: int) -> int:
+        """Return OpenSSL's code for what becomes of the certificate; called for each thing that OpenSSL finds."""
+        if error in _TOO_WEAK:
+            self.code = error
+            self.reason = "the client's certificate has a key or a signature that is too weak"
+        elif self.code is None:
+            leaf, *others = _built(context)
+            standing = self._asked.allowed.judge(leaf, others, datetime.now(UTC)).standing
+            refused = standing is Standing.REVOKED or (self._asked.required and standing in _CODES)
+            self.code = _CODES[standing] if refused else lib.X509_V_OK
+            if refused:
+                name = fingerprint(leaf)
+                self.reason = f"the client's certificate (SHA256 {name}) {_REASONS[standing]}"
+        return self.code
+
+
+def shown(connection: SSL.Connection) -> ClientCertificate | None:
+    """Return the certificate that a client has shown in a handshake that is over."""
+    leaf = connection.get_peer_certificate(as_cryptography=True)
+    if leaf is None:
+        return None
+    return ClientCertificate(leaf, connection.get_peer_cert_chain(as_cryptography=True) or ())
+
+
+def refusal(connection: SSL.Connection) -> str:
+    """Return why a certificate was refused in a handshake that has failed; "" when that is not why."""
+    check = connection.get_app_data()
+    return check.reason if isinstance(check, _Check) else ""
+
+
+def _built(context: Any) -> list[Any]:
+    """The chain as far as OpenSSL could build it, leaf first."""
+    stack = lib.X509_STORE_CTX_get1_chain(context)
+    found = [
+        crypto.X509._from_raw_x509_ptr(lib.sk_X509_value(stack, at))  # noqa: SLF001 - it takes the reference over
+        for at in range(lib.sk_X509_num(stack))
+    ]
+    lib.sk_X509_free(stack)
+    return [one.to_cryptography() for one in found]
+
+
+def _answer(_: int, context: Any) -> int:
+    ssl = lib.X509_STORE_CTX_get_ex_data(context, lib.SSL_get_ex_data_X509_STORE_CTX_idx())
+    check = SSL.Connection._reverse_mapping[ssl].get_app_data()  # noqa: SLF001 - how pyOpenSSL's own callback does it
+    code = check.judge(context, lib.X509_STORE_CTX_get_error(context))
+    lib.X509_STORE_CTX_set_error(context, code)
+    return int(code == lib.X509_V_OK)
+
+
+# One for all connections. Whatever goes wrong in it, the answer is no.
+_verify = ffi.callback("int (*)(int, X509_STORE_CTX *)", _answer, error=0)
+
+
+def _announce(context: SSL.Context, names: Sequence[bytes]) -> None:
+    """Name the issuers (DER) whose certificates are wanted."""
+    stack = lib.sk_X509_NAME_new_null()
+    for name in names:
+        data = ffi.new("unsigned char[]", name)
+        lib.sk_X509_NAME_push(stack, lib.d2i_X509_NAME(ffi.NULL, ffi.new("unsigned char **", data), len(name)))
+    lib.SSL_CTX_set_client_CA_list(context._context, stack)  # noqa: SLF001 - pyOpenSSL wants names of its own making
