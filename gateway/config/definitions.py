@@ -51,7 +51,8 @@ class Proxy(Section):
     tyk_only: ClassVar[frozenset[str]] = tyk_names.PROXY
 
     listen_path: ListenPath = Field(
-        "", description="the path that the API answers, required; the longest one that matches wins; services have none"
+        "/",
+        description="the path that the API answers, required; the longest that matches wins; services have none",
     )
     target_url: Target = Field(
         "",

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from gateway.errors import UpstreamError
 from gateway.http.unsent import reset
@@ -219,8 +219,7 @@ class ServiceConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Look for a target."""
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)  # which uvloop's is not by inheritance
         self._server.count("service_connections")
         if self._service.admits(self.peer.address):
             self._connect()

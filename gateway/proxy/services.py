@@ -29,7 +29,9 @@ class Services:
         self.ports: dict[int, ServicePort] = {}
 
     def listen(self, port: int, sock: socket.socket) -> None:
-        """Accept connections to the services of ``port``."""
+        """Accept connections to the services of ``port``, if it does not do so already."""
+        if port in self._listeners:
+            return
         self._listeners[port] = Listener(self._server, sock, redirect=False, service_port=port)
 
     def adopt(self, ports: dict[int, ServicePort]) -> None:

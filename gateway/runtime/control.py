@@ -83,7 +83,7 @@ class _Control:
             generation = store.newest()
         self._files_read = generation.files_read
         self._looked = datetime.now(UTC)
-        self._roster = Roster(generation.number, inherited.workers_wanted.get, events)
+        self._roster = Roster(generation.number, inherited.workers_wanted.get, events, inherited.listeners.services)
         self._reloads = Reloads(inherited, generation, self._roster, events)
         self._probes = Probes(lambda: self._reloads.current.configuration, self._roster, events)
         self._expiry = ExpiryWatch(
@@ -123,6 +123,7 @@ class _Control:
         if self._inherited.adopting and not self._inherited.serving.get():
             # Until all workers are there the ones of the gateway before serve, and nothing may change.
             await _first(self._roster.completed(), stop.wait(), self._left.wait())
+        self._reloads.openings.reconcile(self._reloads.current.configuration)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(server.serve(), name="control port")
             chores = [

@@ -11,16 +11,17 @@ import errno
 import fcntl
 import os
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gateway.config.problems import Problem, Severity
 from gateway.errors import ConfigurationError, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from gateway.config.load import Configuration
     from gateway.config.settings import Settings
 
 _BACKLOG = 4096
@@ -35,17 +36,21 @@ _CURES = {
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """``main`` and ``redirect`` are the workers'; ``control`` and ``workers``, a UNIX socket, control's."""
+    """``main`` and ``redirect`` are the workers'; ``control`` and ``workers``, a UNIX socket, control's.
+
+    ``services``, by port, are those of services; they come and go (``service_ports``).
+    """
 
     main: socket.socket
     redirect: socket.socket | None
     control: socket.socket
     workers: socket.socket
+    services: dict[int, socket.socket] = field(default_factory=dict)
 
     @property
     def ports(self) -> tuple[socket.socket, ...]:
         """Those that the network reaches."""
-        return tuple(sock for sock in (self.main, self.redirect, self.control) if sock)
+        return tuple(sock for sock in (self.main, self.redirect, self.control, *self.services.values()) if sock)
 
     def close(self) -> None:
         """Stop listening, as far as this process is concerned."""
@@ -58,8 +63,18 @@ def workers_path(data_dir: Path) -> Path:
     return data_dir / f"workers-{os.getpid()}.sock"
 
 
-def open_all(settings: Settings, inherited: Sequence[socket.socket] = ()) -> Listeners:
+def service_ports(configuration: Configuration) -> dict[int, str]:
+    """Return the ports that a configuration wants for its services, each with the key that asks for it."""
+    services = (api for api in reversed(configuration.apis) if api.is_service)
+    return {api.listen_port: f"apis[{api.api_id}].listen_port" for api in services}
+
+
+def open_all(
+    settings: Settings, inherited: Sequence[socket.socket] = (), services: Mapping[int, str] | None = None
+) -> Listeners:
     """Open every socket that ``settings`` ask for, or take it from those ``inherited``, which are closed otherwise.
+
+    ``services`` are the ports of services, each with the key that asks for it.
 
     Raises ConfigurationError with each that cannot be opened.
     """
@@ -74,16 +89,16 @@ def open_all(settings: Settings, inherited: Sequence[socket.socket] = ()) -> Lis
             try:
                 return opened.enter_context(listen())
             except OSError as error:
-                message = f"cannot listen on {where}: {error.strerror or error}"
-                problems.append(Problem(Severity.ERROR, key, "", message, _CURES.get(error.errno or 0, cure)))
+                problems.append(cannot_listen(key, where, error, cure))
                 return None
 
         def tcp(key: str, address: str, port: int) -> socket.socket | None:
-            return attempt(key, f"{address or '*'} port {port}", "", lambda: _listen(address, port, offered))
+            return attempt(key, f"{address or '*'} port {port}", "", lambda: listen(address, port, offered))
 
         main = tcp("listen_port", settings.listen_address, settings.listen_port)
         plain = tcp("gateway.http_redirect.port", settings.listen_address, redirect.port) if redirect else None
         control = tcp("control_api_port", gateway.control_address, settings.control_api_port)
+        more = {port: tcp(key, settings.listen_address, port) for port, key in (services or {}).items()}
         cure = "choose a shorter path, on a local file system"
         workers = attempt("gateway.data_dir", str(messages), cure, lambda: _listen_unix(messages, alone=not inherited))
         if problems or not main or not control or not workers:
@@ -91,7 +106,13 @@ def open_all(settings: Settings, inherited: Sequence[socket.socket] = ()) -> Lis
         opened.pop_all()
     for unwanted in offered.values():
         unwanted.close()
-    return Listeners(main, plain, control, workers)
+    return Listeners(main, plain, control, workers, {port: sock for port, sock in more.items() if sock})
+
+
+def cannot_listen(key: str, where: str, error: OSError, cure: str = "") -> Problem:
+    """Tell why a socket that ``key`` asks for cannot be opened."""
+    message = f"cannot listen on {where}: {error.strerror or error}"
+    return Problem(Severity.ERROR, key, "", message, _CURES.get(error.errno or 0, cure))
 
 
 def _bound(sock: socket.socket) -> tuple[int, str, int]:
@@ -99,14 +120,17 @@ def _bound(sock: socket.socket) -> tuple[int, str, int]:
     return sock.family, host, port
 
 
-def _listen(address: str, port: int, offered: dict[tuple[int, str, int], socket.socket]) -> socket.socket:
-    """Listen on a TCP port of one address; "" and "::" mean every address of both families."""
+def listen(address: str, port: int, offered: dict[tuple[int, str, int], socket.socket] | None = None) -> socket.socket:
+    """Listen on a TCP port of one address, or take the socket ``offered``. Raises OSError.
+
+    An ``address`` of "" or "::" means every address of both families.
+    """
     if not address and not socket.has_dualstack_ipv6():
         address = "0.0.0.0"  # noqa: S104 - this is what an empty listen_address asks for
     family, _, _, _, where = socket.getaddrinfo(
         address or "::", port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
-    if sock := offered.pop((family, str(where[0]), int(where[1])), None):
+    if sock := (offered if offered is not None else {}).pop((family, str(where[0]), int(where[1])), None):
         return sock
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:

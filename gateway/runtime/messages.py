@@ -3,7 +3,8 @@
 The worker dials and says ``Hello`` with the generation it serves. From then on control says ``Apply``
 whenever a newer generation is in the store and ``Ping`` now and then; the worker answers ``Applied`` or
 ``Failed``, and ``Counters``. Control says ``Probed`` whenever hosts went down or up, and to each worker that comes;
-and ``Inquire`` when somebody wants to know how targets are, which the worker answers with ``Targets``.
+and ``Inquire`` when somebody wants to know how targets are, which the worker answers with ``Targets``. A worker
+that lacks sockets of services says ``Sockets`` on another connection, and gets them all.
 """
 
 from __future__ import annotations
@@ -107,7 +108,14 @@ class Targets:
     kind: Literal["targets"] = "targets"
 
 
-FromWorker = Hello | Applied | Failed | Counters | Targets
+@dataclass(frozen=True, slots=True)
+class Sockets:
+    """Worker, on a connection of its own: give me the sockets of services. They come with a list of their ports."""
+
+    kind: Literal["sockets"] = "sockets"
+
+
+FromWorker = Hello | Applied | Failed | Counters | Targets | Sockets
 FromControl = Apply | Ping | Probed | Inquire
 Message = FromWorker | FromControl
 

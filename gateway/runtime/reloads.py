@@ -22,6 +22,7 @@ from gateway.errors import ConfigurationError, GatewayError, StoreError
 from gateway.routing.policies import HostPolicies
 from gateway.runtime import renewal
 from gateway.runtime.naming import Naming
+from gateway.runtime.service_ports import Openings
 from gateway.store import admin_secret
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ class Reloads:
         # One thread for all: the C library keeps the memory that each thread has used, of 100,000 files 50 MB.
         self._thread = ThreadPoolExecutor(1, "reload")
         self.changing = asyncio.Lock()
+        self.openings = Openings(inherited, events)
         self.current = Current.of(generation.configuration)
         self.last = LastReload(generation.created)
         self.unwritten = False
@@ -139,9 +141,10 @@ class Reloads:
         loop = asyncio.get_running_loop()
         candidate, current = await loop.run_in_executor(self._thread, read)
         async with self.changing:
-            generation, changed = await loop.run_in_executor(
-                self._thread, renewal.publish, inherited.data_dir, candidate, deed
-            )
+            with self.openings.opened(candidate.configuration):
+                generation, changed = await loop.run_in_executor(
+                    self._thread, renewal.publish, inherited.data_dir, candidate, deed
+                )
             self.current, self.last = current, LastReload(datetime.now(UTC))
             message = before.message if before else _NOTHING
             if generation.number == roster.generation:
@@ -149,6 +152,7 @@ class Reloads:
             else:
                 message = ""
                 short = await roster.apply(generation.number, changed, APPLY_SECONDS)
+            self.openings.close_all_but(candidate.configuration)
         return _Pass(candidate, generation.number, message, changed | (before.changed if before else set()), short)
 
     async def recall_secret(self) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from gateway.observe.events import EventLog, LoggingBridge
 from gateway.proxy.shares import Shares
 from gateway.runtime.children import SharedCount
+from gateway.runtime.service_ports import Deposit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
@@ -56,6 +57,7 @@ class Inherited:
     shares: Shares = field(default_factory=Shares)
     leaving: SharedCount = field(default_factory=SharedCount)
     serving: SharedCount = field(default_factory=SharedCount)
+    deposit: Deposit = field(default_factory=Deposit)
     adopting: bool = False
     supervisor: int = field(default_factory=os.getpid)
 

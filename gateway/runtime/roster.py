@@ -19,13 +19,15 @@ from gateway.runtime.messages import (
     Inquire,
     Ping,
     Probed,
+    Sockets,
     Targets,
     decode,
     encode,
 )
+from gateway.runtime.service_ports import hand_out
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence, Set
+    from collections.abc import Callable, Mapping, Sequence, Set
     from socket import socket
 
     from gateway.observe.events import EventLog
@@ -62,7 +64,15 @@ class _Attendant:
 class Roster:
     """The workers that are connected, and the generation that they should serve by now."""
 
-    def __init__(self, generation: int, wanted: Callable[[], int], events: EventLog) -> None:
+    def __init__(
+        self,
+        generation: int,
+        wanted: Callable[[], int],
+        events: EventLog,
+        sockets: Mapping[int, socket] | None = None,
+    ) -> None:
+        """``sockets`` are those of services, which workers are given when they ask for them."""
+        self._sockets = sockets if sockets is not None else {}
         self.generation = self._ordered = generation
         self._wanted = wanted
         self._events = events
@@ -167,6 +177,9 @@ class Roster:
         try:
             async for line in reader:
                 message = decode(line)
+                if isinstance(message, Sockets):
+                    hand_out(self._sockets, writer)
+                    return
                 if isinstance(message, Hello):
                     worker = self._present[message.worker] = _Attendant(message, writer)
                     if worker.generation < self._ordered:

@@ -98,7 +98,7 @@ def _prepare(config_path: Path, environ: Mapping[str, str], command: Command | N
     events.info(
         "gateway.started", "listening", generation=generation.number, workers=wanted.get(), pid=os.getpid(),
         address=_address(sockets.main), redirect=sockets.redirect and _address(sockets.redirect),
-        control=_address(sockets.control),
+        control=_address(sockets.control), services=",".join(map(str, sockets.services)) or None,
     )  # fmt: skip
     lifeline, end = os.pipe()
     inherited = role.Inherited(
@@ -123,11 +123,14 @@ def _read(
         spare.put_back(data_dir)  # an upgrade that was interrupted never served anything
         candidate = renewal.read(config_path, environ, anew=False, most=_FILES_AT_START)
         lock = listeners.lock(data_dir) if early is None else early
-        sockets = listeners.open_all(candidate.configuration.settings)
+        sockets = listeners.open_all(
+            candidate.configuration.settings, services=listeners.service_ports(candidate.configuration)
+        )
     else:
         candidate = renewal.read(config_path, environ, anew=False)
         data_dir = candidate.configuration.settings.gateway.data_dir
-        sockets = listeners.open_all(candidate.configuration.settings, before.sockets)
+        services = listeners.service_ports(candidate.configuration)
+        sockets = listeners.open_all(candidate.configuration.settings, before.sockets, services)
         before.take_over(data_dir)
         lock = listeners.lock(data_dir)
         spare.make(data_dir)
@@ -162,6 +165,7 @@ class _Supervisor:
             self._fill_slots()
             due = (slot.due for slot in self._slots if not (slot.pid or slot.held))
             received = _next_signal(min(self._stop_at, self._succession.due, *due))
+            self._inherited.deposit.collect(self._inherited.listeners.services)
             if received in _STOP or time.monotonic() >= self._stop_at:
                 if self._leaves(received):
                     continue

@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter, ValidationError
 
+from gateway.config.service_rules import MOST_PORTS
 from gateway.errors import GatewayError
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ VARIABLE = "GATEWAY_PREDECESSOR"
 
 _CHECKED, _YOURS, _SERVING = b"checked", b"yours", b"serving"
 _LONGEST_WORD = 16
-_MOST_SOCKETS = 16
+_MOST_SOCKETS = 16 + MOST_PORTS
 # Leaving takes control as long as its last answers, which it gives itself at most 30 seconds for.
 _YOURS_SECONDS = 60.0
 _NO_PROGRAM = 127

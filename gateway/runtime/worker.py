@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
-from gateway.errors import StoreError
+from gateway.errors import GatewayError, StoreError
 from gateway.proxy.server import ProxyServer
 from gateway.routing import snapshot
 from gateway.runtime import role
@@ -34,6 +34,7 @@ from gateway.runtime.messages import (
     decode,
     encode,
 )
+from gateway.runtime.service_ports import WorkerPorts
 from gateway.store.sqlite import Store
 
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ def run(number: int, inherited: Inherited, events: EventLog) -> int:
 
 
 class _Worker:
+    _ports: WorkerPorts  # once it serves
+
     def __init__(
         self,
         number: int,
@@ -96,6 +99,8 @@ class _Worker:
         self._server.listen(listeners.main)
         if listeners.redirect:
             self._server.listen(listeners.redirect, redirect=True)
+        self._ports = WorkerPorts(listeners.services, self._control)
+        self._ports.serve(self._server, self._snapshot.services.keys())
         conversation = asyncio.create_task(self._keep_in_touch(), name="conversation with control")
         self._events.info("worker.started", "serving", generation=self._generation.number)
         await stop.wait()
@@ -117,6 +122,7 @@ class _Worker:
             with contextlib.suppress(OSError, ValueError):  # control is away, or died in the middle of a line
                 reader, writer = await asyncio.open_unix_connection(self._control, limit=MAX_LINE)
                 delay = first
+                await self._complete_ports()
                 try:
                     await self._converse(reader, writer)
                 finally:
@@ -129,7 +135,7 @@ class _Worker:
         async for line in reader:
             match decode(line):
                 case Apply() as order:
-                    writer.write(encode(self._apply(order)))
+                    writer.write(encode(await self._apply(order)))
                 case Ping():
                     writer.write(encode(Counters(self._server.counters())))
                 case Probed(down=down):
@@ -140,7 +146,15 @@ class _Worker:
                 case message:
                     raise ValueError(f"control does not say {message}")
 
-    def _apply(self, order: Apply) -> Applied | Failed:
+    async def _complete_ports(self) -> None:
+        """Listen on what was opened while this worker was being started, if anything."""
+        try:
+            await self._ports.fetch(self._snapshot.services.keys())
+        except GatewayError as error:
+            self._events.error("port.missing", str(error))
+        self._ports.serve(self._server, self._snapshot.services.keys())
+
+    async def _apply(self, order: Apply) -> Applied | Failed:
         """Serve the newest generation, which is the one ordered or one that will be ordered next."""
         try:
             generation = self._store.newest(self._generation)
@@ -153,7 +167,9 @@ class _Worker:
                 following = snapshot.renumbered(self._snapshot, generation.number)
             else:
                 following = snapshot.build(generation.configuration, generation.number)
+            await self._ports.fetch(following.services.keys())
             self._server.apply(following, changed)
+            self._ports.serve(self._server, following.services.keys())
         except Exception as error:  # noqa: BLE001 - whatever is wrong with the new one, the old one serves on
             self._events.error(
                 "generation.refused", f"cannot serve the new generation: {error}", generation=order.generation

@@ -7,6 +7,7 @@ import json
 import os
 from contextlib import closing
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -67,6 +68,7 @@ class PlayedInherited:
     environ: dict[str, str]
     settings: Any
     data_dir: Path
+    listeners: Any = field(default_factory=lambda: SimpleNamespace(services={}))
 
 
 class Node:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gateway.config.load import Configuration
 from tests.unit.config.workshop import Workshop
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def test_a_definition_of_tyk_is_a_service(workshop: Workshop) -> None:
     (one,) = loaded.apis
     assert (one.is_service, one.terminates_tls, one.listen_port) == (True, True, 9000)
     assert loaded.warnings == ()
+    assert Configuration.model_validate_json(loaded.model_dump_json()) == loaded
     assert loaded.of_port(0).apis == ()
     assert loaded.of_port(9000).apis == (one,)
 

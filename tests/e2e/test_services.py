@@ -1,0 +1,174 @@
+"""Services of real processes: ports come and go with reloads, and outlive every process but all of them at once."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import socketserver
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support.roles import PATIENCE, Gateway, Upstream, free_ports, until
+
+from gateway.certs.self_signed import Authority
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+class Echo(socketserver.ThreadingTCPServer):
+    """Answers each line with it."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Line)
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+    def handle_error(self, *_: object) -> None:
+        """Say nothing: that the gateway is killed is what the tests are about."""
+
+
+class _Line(socketserver.StreamRequestHandler):
+    def handle(self) -> None:
+        for line in self.rfile:
+            self.wfile.write(line)
+
+
+@pytest.fixture(scope="module")
+def echo() -> Iterator[Echo]:
+    with Echo() as server:
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Iterator[Gateway]:
+    with Upstream("first") as upstream:
+        prepared = Gateway(tmp_path, Authority.create(), upstream)
+        try:
+            yield prepared
+        finally:
+            prepared.end()
+            upstream.shutdown()
+
+
+def service(port: int, echo: Echo, api_id: str = "echo") -> dict[str, Any]:
+    target = f"tcp://127.0.0.1:{echo.server_address[1]}"
+    return {"api_id": api_id, "protocol": "tcp", "listen_port": port, "proxy": {"target_url": target}}
+
+
+def connect(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+
+
+def echoes(sock: socket.socket) -> bool:
+    sock.sendall(b"ping\n")
+    return sock.recv(100) == b"ping\n"
+
+
+def serves(port: int) -> bool:
+    with connect(port) as sock:
+        return echoes(sock)
+
+
+def refuses(port: int) -> bool:
+    with contextlib.suppress(ConnectionRefusedError), connect(port):
+        return False
+    return True
+
+
+def reload(gateway: Gateway, answer: str = "reload.applied") -> str:
+    gateway.configure()
+    gateway.signal(signal.SIGHUP)
+    return gateway.hear(answer)
+
+
+def test_a_port_comes_with_a_reload_and_goes_with_one(gateway: Gateway, echo: Echo) -> None:
+    first, second = free_ports(2)
+    gateway.settings["apis"].append(service(first, echo))
+    gateway.configure()
+    gateway.started()
+    assert f"services={first}" in gateway.hear("gateway.started")
+    assert serves(first)
+    gateway.settings["apis"].append(service(second, echo, "more"))
+    reload(gateway)
+    with connect(first) as kept:
+        assert echoes(kept)
+        assert serves(second)
+        del gateway.settings["apis"][1]
+        reload(gateway)
+        assert echoes(kept)
+        assert refuses(first)
+        assert serves(second)
+    assert gateway.get() == "first"
+
+
+def test_a_port_that_is_taken_refuses_the_reload_and_leaves_everything_as_it_was(gateway: Gateway, echo: Echo) -> None:
+    first, free, taken = free_ports(3)
+    gateway.settings["apis"].append(service(first, echo))
+    gateway.configure()
+    gateway.started()
+    with socket.create_server(("127.0.0.1", taken)):
+        gateway.settings["apis"] += [service(free, echo, "free"), service(taken, echo, "taken")]
+        line = reload(gateway, "reload.refused")
+        assert f"apis[taken].listen_port: cannot listen on 127.0.0.1 port {taken}: Address already in use" in line
+        assert refuses(free)
+        assert serves(first)
+    reload(gateway)
+    assert serves(free)
+    assert serves(taken)
+
+
+def test_who_waits_to_be_accepted_loses_nothing_when_every_process_but_the_supervisor_is_killed(
+    gateway: Gateway, echo: Echo
+) -> None:
+    gateway.started()
+    (port,) = free_ports(1)
+    gateway.settings["apis"].append(service(port, echo))
+    reload(gateway)  # control opens it
+    assert serves(port)
+    children = gateway.children()
+    for pid in children:
+        os.kill(pid, signal.SIGSTOP)
+    with contextlib.ExitStack() as stack:
+        waiting = [stack.enter_context(connect(port)) for _ in range(20)]
+        for pid in children:
+            os.kill(pid, signal.SIGKILL)
+        assert all(map(echoes, waiting))
+    until(gateway.ready)
+    assert not set(children) & set(gateway.children())
+    gateway.signal(signal.SIGTTIN)
+    until(lambda: len(gateway.children()) == len(children) + 1)
+    assert serves(port)
+
+
+def test_an_upgrade_takes_the_ports_of_services_over(gateway: Gateway, echo: Echo) -> None:
+    gateway.started()
+    (port,) = free_ports(1)
+    gateway.settings["apis"].append(service(port, echo))
+    reload(gateway)
+    with connect(port) as kept:
+        assert echoes(kept)
+        gateway.signal(signal.SIGUSR2)
+        pid = int(gateway.hear("upgrade.started").rsplit("successor=")[1])
+        try:
+            gateway.hear("upgrade.done")
+            assert serves(port)
+            assert echoes(kept)  # with a worker that drains
+            kept.close()
+            assert gateway.process.wait(PATIENCE) == 0
+            assert serves(port)
+            del gateway.settings["apis"][1]
+            gateway.configure()
+            os.kill(pid, signal.SIGHUP)
+            gateway.hear("port.closed", port=str(port))
+            assert refuses(port)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+    gateway.rest()
