@@ -34,6 +34,8 @@ def check(definition: ApiDefinition, origin: Origin, found: Findings) -> None:
     if not definition.is_service and not definition.proxy.listen_path and origin.sound("proxy", "listen_path"):
         found.error(origin.place("proxy", "listen_path"), "is required and missing", "add it")
     _check_address_lists(definition, origin, found)
+    if ("proxy", "listen_path") not in origin.sources and origin.sound("proxy") and not definition.is_service:
+        found.error(origin.place("proxy", "listen_path"), "is required and missing", "add it")
     targets = (definition.proxy.target_url, *definition.proxy.target_list)
     if definition.gateway.proxy_protocol and any(target.lower().startswith("h2c:") for target in targets):
         found.error(
