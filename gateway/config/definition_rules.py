@@ -31,8 +31,6 @@ def check_settings(settings: Settings, origin: Origin, found: Findings) -> None:
 
 def check(definition: ApiDefinition, origin: Origin, found: Findings) -> None:
     """Check an API definition on its own."""
-    if not definition.is_service and not definition.proxy.listen_path and origin.sound("proxy", "listen_path"):
-        found.error(origin.place("proxy", "listen_path"), "is required and missing", "add it")
     _check_address_lists(definition, origin, found)
     if ("proxy", "listen_path") not in origin.sources and origin.sound("proxy") and not definition.is_service:
         found.error(origin.place("proxy", "listen_path"), "is required and missing", "add it")
