@@ -12,10 +12,10 @@ from gateway.config.header_kinds import HeaderName  # noqa: TC001 - pydantic eva
 from gateway.config.kinds import (
     CertificateReference,
     CommaSeparated,
-    HostPattern,
     Secret,
     Section,
     TrustReference,
+    host_pattern,
     refuse,
 )
 
@@ -53,6 +53,15 @@ def best_match(named: Mapping[str, _T], host: str, port: int) -> str | None:
     known = {pattern.lower(): pattern for pattern in named}
     bracketed = f"[{host}]:{port}" if ":" in host else ""
     return next((known[pattern] for pattern in (bracketed, *wanted) if pattern in known), None)
+
+
+def _one_host(text: str) -> str:
+    if "*" in host_pattern(text) or "{" in text:
+        refuse("is a pattern", "write one name, such as db.internal")
+    return text
+
+
+HostName = Annotated[str, AfterValidator(_one_host)]
 
 
 class CertificatesOfSecurity(Section):
@@ -103,7 +112,7 @@ class UpstreamTls(Section):
         None,
         description="trust these authorities and no others: a file (PEM or DER), inline PEM, or an id of the store",
     )
-    server_name: HostPattern = Field(
+    server_name: HostName = Field(
         "", description="the name that is asked for (SNI) and that the certificate must have; empty: the target's"
     )
     certificate: CertificateReference | None = Field(

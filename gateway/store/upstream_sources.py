@@ -176,14 +176,13 @@ def _pins(reference: str, store: Store | None) -> str:
         if stored is not None and stored.kind == "public_key":
             return sha256(stored.der).hexdigest()
     content, _ = _content(reference, store)
-    digests = [
-        _digest(block.pem, is_key=block.label == "PUBLIC KEY")
-        for block in read_blocks(content)
-        if block.label in ("PUBLIC KEY", *_LABELS)
-    ]
-    if not digests:
-        raise CertificateError("there is no public key and no certificate in it")
-    return " ".join(digests[:1] if is_store_id(reference) else digests)
+    blocks = read_blocks(content)
+    keys = [_digest(block.pem, is_key=True) for block in blocks if block.label == "PUBLIC KEY"]
+    # Of a chain the first is meant: with its authority's key every certificate of that would do.
+    leaf = [_digest(block.pem, is_key=False) for block in blocks if block.label in _LABELS][:1]
+    if not keys and not leaf:
+        raise CertificateError(f"there is no public key and no certificate in it{instead(blocks)}")
+    return " ".join(keys + leaf)
 
 
 def _digest(pem: bytes, *, is_key: bool) -> str:

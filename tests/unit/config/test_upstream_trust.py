@@ -85,6 +85,8 @@ def basic(**more: Any) -> dict[str, Any]:
         (basic(), "has to have either password or password_file"),
         (basic(password="x", password_file="y"), "has to have either password or password_file"),
         (basic(password="x") | {"upstream_auth": {"oauth": {"enabled": True}}}, "does not have"),
+        ({"gateway": {"upstream_tls": {"server_name": "*.internal"}}}, "is a pattern"),
+        ({"gateway": {"upstream_tls": {"server_name": "https://a"}}}, "is a URL"),
         ({"proxy": {"transport": {"ssl_insecure_skip_verify": True}}}, "can read and change everything"),
     ],
 )

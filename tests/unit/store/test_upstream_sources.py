@@ -99,6 +99,19 @@ def test_a_public_key_is_pinned_by_whatever_names_it(tmp_path, store, client, ki
     assert not provided.problems
 
 
+def test_of_a_chain_only_the_leaf_is_pinned_and_of_public_keys_all(tmp_path, client):
+    authority = Authority.create()
+    leaf = authority.leaf("a.test")
+    chain = written(tmp_path, leaf.chain_pem + authority.pair.chain_pem)
+    assert collect(pinned(chain), NOW).material.get(Purpose.PIN, chain) == digest(leaf)
+    pem = [
+        pair.leaf.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo) for pair in (leaf, client)
+    ]
+    keys = written(tmp_path, b"".join(pem), "keys.pem")
+    found = collect(pinned(keys), NOW).material.get(Purpose.PIN, keys)
+    assert found == f"{digest(leaf)} {digest(client)}"
+
+
 def test_the_first_line_of_a_file_is_the_password_and_who_can_read_it_is_told(tmp_path):
     file = written(tmp_path, b"hunter2\n", mode=0o644)
     auth = {"enabled": True, "basic_auth": {"enabled": True, "username": "u", "password_file": file}}
