@@ -14,7 +14,7 @@ import pytest
 import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from support.front import api, front, until
+from support.front import AUTHORITY, api, front, until
 from support.h2_upstream import h2_upstream
 from support.trusted import Place, resolved
 from support.upstream import Connection, ok, upstream
@@ -170,6 +170,22 @@ async def test_a_certificate_is_shown_over_http_2_too(place, tmp_path):
         definition = guarded(server.port, own, **pins)
         assert (await status(tmp_path, definition, proxy_enable_http2=True))[0] == 200
         assert (await status(tmp_path, guarded(server.port, {"ca_file": place.ca}), proxy_enable_http2=True))[0] == 502
+
+
+@pytest.mark.parametrize("http_2", [False, True])
+@pytest.mark.parametrize("known", [True, False])
+async def test_a_gateway_behind_a_gateway_lets_it_in_by_its_certificate(place, tmp_path, http_2, known):
+    """Tyk's case 47: mutual TLS from one to the next."""
+    client = place.leaf("outer.gateway", authority=trustme.CA())
+    listed = (client if known else place.leaf("another")).cert_chain_pems[0].bytes().decode()
+    trusted = AUTHORITY.pair.chain_pem.decode()
+    async with upstream() as server:
+        inner = resolved(api(server.url, domain="localhost", use_mutual_tls_auth=True, client_certificates=(listed,)))
+        async with front(tmp_path, inner) as second:
+            shown = {"upstream_certificates": {"localhost": place.bundle("outer.pem", client)}}
+            definition = guarded(second.port, {"ca_file": trusted}, **shown)
+            assert (await status(tmp_path, definition, proxy_enable_http2=http_2))[0] == (200 if known else 502)
+        assert len(server.requests) == (1 if known else 0)
 
 
 # pins
