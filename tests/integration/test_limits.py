@@ -97,6 +97,23 @@ async def test_whoever_waits_too_long_is_told_and_let_go(
         client.close()
 
 
+async def test_a_worker_that_was_kept_from_running_holds_nothing_against_its_clients(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr("gateway.proxy.server.monotonic", lambda: clock[0])
+    limits = {"body_idle_timeout": 5}
+    async with upstream() as up, front(tmp_path, configuration(api(up.url), limits=limits)) as gate:
+        client = await gate.connect()
+        client.writer.write(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nfirst")
+        await until(lambda: bool(up.requests))
+        clock[0] += 60  # a machine that was asleep, or too busy for it
+        gate.server._tick()
+        client.writer.write(b"last")
+        assert (await client.response()).status == 200
+        client.close()
+
+
 async def test_connections_of_one_address_are_bounded(tmp_path: Path) -> None:
     async with upstream() as up:
         async with front(tmp_path, configuration(api(up.url), limits={"connections_per_address": 2})) as gate:
