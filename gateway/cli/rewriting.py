@@ -49,8 +49,8 @@ class ConfigurationFile:
     path: Path
     text: str
     settings: Settings
-    uploads: list[dict[str, str]] = field(default_factory=list)
-    """What a command has for the gateway's store, to be named by its id; sent before the file is saved."""
+    uploads: dict[str, dict[str, str]] = field(default_factory=dict)
+    """What a command has for the gateway's store, by the id that names it there; sent before the file is saved."""
     secrets: list[SecretFile] = field(default_factory=list)
     """What a command has for files of their own that the new text names."""
 
@@ -147,8 +147,12 @@ def check(file: ConfigurationFile, text: str) -> list[Problem]:
     errors = [problem for problem in problems if problem.severity is Severity.ERROR]
     if errors:
         raise refused("the change is refused and nothing has changed", errors)
-    coming = {secret.path for secret in file.secrets}  # which are written when all is checked
-    return [one for one in problems if one.severity is Severity.WARNING and Path(one.source).absolute() not in coming]
+    coming = {str(secret.path) for secret in file.secrets} | file.uploads.keys()  # when all is checked
+    return [
+        one
+        for one in problems
+        if one.severity is Severity.WARNING and coming.isdisjoint((one.source, str(Path(one.source).absolute())))
+    ]
 
 
 def refused(message: str, problems: Sequence[Problem]) -> AdminError:
@@ -203,7 +207,7 @@ def _beside(place: Path, model: Path, text: str) -> Iterator[Path]:
 
 def upload(file: ConfigurationFile, reach: Reach) -> None:
     """Put what the command has for the store there, where keys are sealed. Raises AdminError."""
-    for body in file.uploads:
+    for body in file.uploads.values():
         with reach() as client:
             try:
                 client.call("POST", "/tyk/certs", json=body)

@@ -282,7 +282,7 @@ def _stored(file: ConfigurationFile, cert: Path, key: Path, chain: Path | None, 
         )
     except CertificateError as error:
         raise AdminError(str(error)) from error
-    file.uploads.append(body)
+    file.uploads[pair.fingerprint] = body
     known = pair.fingerprint in file.settings.http_server_options.ssl_certificates
     return [] if known else [append(f"{_OPTIONS}.ssl_certificates", pair.fingerprint)]
 

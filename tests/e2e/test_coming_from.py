@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import signal
 import socket
 import sys
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
+import pytest
 from support.console import PATIENCE, Shell, examples, filled, same
 from support.roles import Upstream, free_ports, until
 
@@ -29,9 +31,9 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "coming-from.md"
 def stage(directory: Path) -> Iterator[Shell]:
     """The document's directory with its configuration, and ports of its own."""
     with Upstream("hello from the app\n") as upstream:
-        port, control_port = free_ports(2)
+        port, control_port, tcp_port = free_ports(3)
         stands_for = {
-            "8443": str(port), "9696": str(control_port), "8000": str(upstream.server_port),
+            "8443": str(port), "9696": str(control_port), "6311": str(tcp_port), "8000": str(upstream.server_port),
             "node1": socket.gethostname().lower(),
         }  # fmt: skip
         settings = re.search(r"^```yaml\n(.*?)^```$", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL)
@@ -60,6 +62,7 @@ def play(shell: Shell) -> Iterator[tuple[str, str, str]]:
         yield f"{DOCUMENT.name}:{example.line}: {example.command}", example.output, output
 
 
+@pytest.mark.skipif(not (shutil.which("curl") and shutil.which("openssl")), reason="the examples use them")
 def test_every_example_does_what_the_document_says(tmp_path: Path) -> None:
     different = []
     with stage(tmp_path) as shell:
