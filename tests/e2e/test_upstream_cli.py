@@ -6,6 +6,8 @@ import base64
 import http.client
 import json
 import os
+import socket
+import socketserver
 import ssl
 import subprocess
 import threading
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trustme
-from support.roles import PATIENCE, Gateway, Upstream, until
+from support.roles import PATIENCE, Gateway, Upstream, free_ports, until
 
 from gateway.certs.self_signed import Authority
 
@@ -47,6 +49,31 @@ class TabPy(ThreadingHTTPServer):
 
     def handle_error(self, *_: object) -> None:
         """Say nothing: that the gateway hangs up is what the test is about."""
+
+
+class Rserve(socketserver.ThreadingTCPServer):
+    """Greets first, then echoes lines, over TLS."""
+
+    daemon_threads = True
+
+    def __init__(self, authority: trustme.CA) -> None:
+        super().__init__(("127.0.0.1", 0), _Greeting)
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("localhost").configure_cert(self.context)
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+    def handle_error(self, *_: object) -> None:
+        """Say nothing: that the gateway hangs up is what the test is about."""
+
+
+class _Greeting(socketserver.BaseRequestHandler):
+    server: Rserve
+
+    def handle(self) -> None:
+        with self.server.context.wrap_socket(self.request, server_side=True) as tls:
+            tls.sendall(b"Rsrv0103QAP1")
+            while data := tls.recv(100):
+                tls.sendall(data)
 
 
 class _Answer(BaseHTTPRequestHandler):
@@ -143,3 +170,31 @@ def test_tabpy_behind_the_gateway_from_its_first_request_to_its_last(node: Node)
     log = node.directory / "data"
     assert not list((log / "secrets").iterdir())
     assert not any(b"s3cret" in file.read_bytes() for file in log.iterdir() if file.is_file())
+
+
+def test_rserve_gets_a_port_of_its_own_while_the_gateway_runs(node: Node) -> None:
+    authority, (port,) = trustme.CA(), free_ports(1)
+    authority.cert_pem.write_to_path(str(node.directory / "rserve-ca.pem"))
+    with Rserve(authority) as rserve:
+        node.run(
+            "upstream", "enable", "--connection-type", "maestro-rserve-secure", "--rserve-host", "localhost",
+            "--rserve-port", str(rserve.server_address[1]), "--rserve-connect-timeout-ms", "900000",
+            "--cert-file", "rserve-ca.pem", "--listen-port", str(port),
+        )  # fmt: skip
+        until(lambda: _answers(port))
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as client, client.makefile("rwb") as file:
+            assert file.read(12) == b"Rsrv0103QAP1"
+            file.write(b"login and a script")
+            file.flush()
+            assert file.read(18) == b"login and a script"
+        node.run("upstream", "disable", "rserve")
+        until(lambda: not _answers(port))
+        rserve.shutdown()
+
+
+def _answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE).close()
+    except ConnectionError:
+        return False
+    return True

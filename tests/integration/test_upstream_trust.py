@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 import trustme
+import uvloop
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from support.front import AUTHORITY, api, front, until
-from support.h2_upstream import h2_upstream
+from support.h2_upstream import H2Upstream, h2_upstream
 from support.trusted import Place, resolved
 from support.upstream import Connection, ok, upstream
 
@@ -96,6 +97,33 @@ async def test_the_common_name_can_be_demanded_everywhere(place, tmp_path, switc
         wanted = 502 if switch else 200
         assert (await status(tmp_path, guarded(server.port, proxy=blind), **settings))[0] == wanted
         assert len(server.requests) == (0 if switch else 1)
+
+
+@pytest.mark.parametrize(
+    ("everywhere", "own", "wanted"),
+    [
+        ({}, {}, 200),
+        ({"proxy_ssl_min_version": 772}, {}, 502),
+        ({}, {"ssl_min_version": 772}, 502),
+        ({"proxy_ssl_min_version": 772}, {"ssl_min_version": 771}, 200),
+        ({"proxy_ssl_ciphers": ("TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",)}, {}, 502),
+        (
+            {"proxy_ssl_ciphers": ("TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",)},
+            {"ssl_ciphers": ("TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",)},
+            200,
+        ),
+    ],
+)
+async def test_what_an_api_says_of_versions_and_ciphers_goes_before_what_all_say(
+    place, tmp_path, everywhere, own, wanted
+):
+    """Tyk's case 46, against an upstream of TLS 1.2 with one suite."""
+    context = place.server()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers("ECDHE-ECDSA-AES256-GCM-SHA384")
+    async with upstream(tls=context) as server:
+        definition = guarded(server.port, {"ca_file": place.ca}, proxy={"transport": own})
+        assert (await status(tmp_path, definition, **everywhere))[0] == wanted
 
 
 # certificates that upstreams want
@@ -220,6 +248,26 @@ async def test_an_upstream_has_one_of_the_pinned_keys_or_gets_nothing(place, tmp
         if wanted == 502:
             assert f"its public key is not pinned: SHA-256 {digest(leaf)}" in said
             assert not server.requests
+
+
+@pytest.mark.parametrize("http_2", [False, True])
+@pytest.mark.parametrize("pinned", ["leaf", "authority", "stranger"])
+def test_pins_hold_on_the_loop_that_workers_run(place, tmp_path, pinned, http_2):
+    leaf = place.leaf("localhost")
+    known = {"leaf": digest(leaf), "authority": digest(place.authority), "stranger": "ab" * 32}
+    wanted = 502 if pinned == "stranger" else 200
+
+    async def ask() -> None:
+        context = place.server(leaf, alpn=["h2"] if http_2 else ["http/1.1"])
+        async with h2_upstream(tls=context) if http_2 else upstream(tls=context) as server:
+            shown = place.bundle("client.pem", place.leaf("the.client"))
+            own = {"ca_file": place.ca, "certificate": shown}
+            definition = guarded(server.port, own, pinned_public_keys={"*": (known[pinned],)})
+            assert (await status(tmp_path, definition, proxy_enable_http2=http_2))[0] == wanted
+            asked = server.streams if isinstance(server, H2Upstream) else server.requests
+            assert len(asked) == (wanted == 200)
+
+    uvloop.run(ask())
 
 
 async def test_a_pin_does_not_stand_in_for_trust(place, tmp_path):
