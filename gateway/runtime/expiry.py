@@ -15,7 +15,11 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 
+from gateway.certs.trusted import read_trusted
+from gateway.config.client_trust import references
+from gateway.config.kinds import is_inline_pem
 from gateway.config.material import Purpose, wanted
+from gateway.errors import CertificateError
 from gateway.store.expiry import Ending, ExpiryStore
 
 if TYPE_CHECKING:
@@ -34,7 +38,7 @@ _BETWEEN_LOOKS = 60.0
 """However much changes."""
 _COUNTED = 1000
 _NAMED = 3
-_UPSTREAM, _AUTHORITY = "upstream", "authority"
+_UPSTREAM, _AUTHORITY, _CLIENT = "upstream", "authority", "client"
 
 
 class ExpiryWatch:
@@ -129,13 +133,23 @@ def _configured(configuration: Configuration) -> Iterator[Ending]:
         pem = configuration.material.get(item.purpose, item.reference)
         if pem is None or item.purpose not in (Purpose.IDENTITY, Purpose.AUTHORITIES):
             continue
-        api_id = item.place.removeprefix("apis[").partition("]")[0] if item.place.startswith("apis[") else ""
+        api_id = _api_id(item.place)
         found = x509.load_pem_x509_certificates(pem.encode())
         if item.purpose is Purpose.IDENTITY:
             yield Ending.of(found[0], _UPSTREAM, (item.place,), api_id)
         else:
             for one in found:
                 yield Ending.of(one, _AUTHORITY, (item.place,), api_id)
+    for place, reference in references(configuration.settings, configuration.apis):
+        pem = reference if is_inline_pem(reference) else configuration.client_trust.found.get(reference)
+        with contextlib.suppress(CertificateError):  # what cannot be read was told when it was
+            trusted = read_trusted(pem.encode() if pem else b"")
+            for one in dict.fromkeys([*([trusted.pin] if trusted.pin else ()), *trusted.authorities]):
+                yield Ending.of(one, _CLIENT, (place,), _api_id(place))
+
+
+def _api_id(place: str) -> str:
+    return place.removeprefix("apis[").partition("]")[0] if place.startswith("apis[") else ""
 
 
 def _summary(ending: Sequence[Ending], settings: ExpiryMonitor, now: datetime) -> str:

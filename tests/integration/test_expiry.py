@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.certs.self_signed import Authority, self_signed
+from gateway.config.client_trust import ClientTrust
+from gateway.config.definitions import ApiDefinition
 from gateway.config.expiry import ExpiryMonitor
 from gateway.config.load import Configuration
 from gateway.config.material import Material, Purpose, key
@@ -161,3 +163,23 @@ def test_the_search_goes_along_the_dates(node: Node) -> None:
             plan = store._database.execute(f"EXPLAIN QUERY PLAN {query}", asked).fetchall()
         assert index in str(plan)
         assert "SCAN" not in str(plan)
+
+
+def test_clients_certificates_and_their_cas_are_watched_like_all_others(node: Node) -> None:
+    client, ca, shared = pair("client.test", 11), Authority.create("Clients' CA", days=8, now=NOW), pair("all.test", 5)
+    proxy = {"listen_path": "/", "target_url": "http://a"}
+    listed = [client.chain_pem.decode(), "/ca.pem", "/missing.pem"]
+    api = {"api_id": "one", "use_keyless": True, "use_mutual_tls_auth": True, "client_certificates": listed}
+    node.configuration = Configuration(
+        settings=Settings.model_validate({"security": {"certificates": {"apis": ("/all.pem",)}}}),
+        apis=(ApiDefinition.model_validate({**api, "proxy": proxy}, strict=False),),
+        warnings=(),
+        files=(),
+        client_trust=ClientTrust(found={"/ca.pem": ca.pair.chain_pem.decode(), "/all.pem": shared.chain_pem.decode()}),
+    )
+    told = {line.partition("cert_name=")[2].split("  ")[0].split(" expires")[0]: line for line in node.told()}
+    assert len(told) == 3
+    assert all("cert_role=client" in line for line in told.values())
+    (line,) = (line for name, line in told.items() if "client.test" in name)
+    assert "api_id=one" in line
+    assert "places=apis[one].client_certificates[0]" in line

@@ -9,6 +9,7 @@ import ssl
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.clients import Identity, identity
 from support.front import AUTHORITY, Client, Front, client_context, configuration, front, until
 from support.upstream import Connection, upstream
 
@@ -398,3 +399,59 @@ async def test_a_removed_service_keeps_its_connections_and_takes_no_new_ones(tmp
             gate.server.apply(snapshot.build(configuration(), 2), None)
             assert await echoed(kept) == b"a ping\n"
             assert await echoed(waiting) == b"a ping\n"
+
+
+# clients' certificates
+
+
+async def asked(gate: Front, directory: Path, one: Identity | None, name: str | None, version: ssl.TLSVersion) -> bytes:
+    """What a client gets for a line; nothing when it is refused."""
+    context = client_context(version=version)
+    context.check_hostname = name is not None
+    if one:
+        one.shown_by(context, directory)
+    try:
+        streams = await asyncio.open_connection(
+            "127.0.0.1", gate.service_ports[PORT], ssl=context, server_hostname=name or ""
+        )
+        _connected.append(Client(*streams))
+        return await echoed(_connected[-1])
+    except OSError:
+        return b""
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["TLS 1.2", "TLS 1.3"])
+async def test_a_service_lets_in_only_clients_with_the_right_certificate(
+    tmp_path: Path, version: ssl.TLSVersion
+) -> None:
+    alice, bob, eve, old = identity("alice"), identity("bob"), identity("eve"), identity("old", days=(-9, -1))
+    mutual = {"use_mutual_tls_auth": True}
+    async with upstream(named(b"a")) as one, upstream(named(b"b")) as other:
+        services = (
+            service(f"tcp://127.0.0.1:{one.port}", domain="a.test", client_certificates=[alice.pem, old.pem], **mutual),
+            service(f"tcp://127.0.0.1:{other.port}", "other", domain="b.test", client_certificates=[bob.pem], **mutual),
+            service(f"tcp://127.0.0.1:{other.port}", "open", domain="c.test"),
+        )
+        sites = {**SITES, "c.test": (AUTHORITY.leaf("c.test"),)}
+        async with front(tmp_path, configuration(*services), sites) as gate:
+            for who, name, answer in (
+                (old, "a.test", b""), (alice, "a.test", b"a ping\n"), (bob, "b.test", b"b ping\n"),
+                (None, "c.test", b"b ping\n"), (alice, "b.test", b""), (bob, "a.test", b""), (eve, "a.test", b""),
+                (None, "a.test", b""),
+            ):  # fmt: skip
+                assert await asked(gate, tmp_path, who, name, version) == answer, (who, name)
+            await gate.logged("the service one refused its client: Certificate has expired")
+            assert one.connections == 1, "who is refused costs the upstream nothing"
+
+
+async def test_who_names_no_host_is_not_let_in_by_that(tmp_path: Path) -> None:
+    alice = identity("alice")
+    async with upstream(named(b"a")) as up:
+        only = service(
+            f"tcp://127.0.0.1:{up.port}", domain="a.test", use_mutual_tls_auth=True, client_certificates=[alice.pem]
+        )
+        async with front(tmp_path, configuration(only), SITES) as gate:
+            assert await asked(gate, tmp_path, None, None, ssl.TLSVersion.TLSv1_3) == b""
+            await gate.logged("the service one refused its client: Client TLS certificate is required")
+            assert not up.connections
+            assert await asked(gate, tmp_path, alice, "a.test", ssl.TLSVersion.TLSv1_3) == b"a ping\n"

@@ -50,7 +50,10 @@ class Identity:
 
     def context(self, directory: Path, version: ssl.TLSVersion | None = None) -> ssl.SSLContext:
         """A client that shows it."""
-        context = client_context(version=version)
+        return self.shown_by(client_context(version=version), directory)
+
+    def shown_by(self, context: ssl.SSLContext, directory: Path) -> ssl.SSLContext:
+        """Have a client show it."""
         path = directory / f"{self.sha256[:16]}.pem"
         secret = self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         path.write_bytes(secret + b"".join(one.public_bytes(Encoding.PEM) for one in (self.leaf, *self.chain)))

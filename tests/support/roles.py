@@ -221,9 +221,13 @@ class Connection:
         self._http.request("GET", path, headers={"Host": self._name})
 
     def receive(self) -> str:
+        status, text = self.answer()
+        assert status == 200
+        return text
+
+    def answer(self) -> tuple[int, str]:
         response = self._http.getresponse()
-        assert response.status == 200
-        return response.read().decode()
+        return response.status, response.read().decode()
 
     def close(self) -> None:
         self.tls.close()

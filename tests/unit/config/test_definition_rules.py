@@ -229,3 +229,13 @@ def test_a_list_for_the_whole_gateway_is_one_and_paths_start_from_the_file(works
 @pytest.mark.parametrize("name", ["Client-Cert", "client_cert_chain"])
 def test_no_rule_says_who_the_client_is(workshop: Workshop, api: Api, name: str) -> None:
     assert "no rule can touch it" in workshop.told({"apis": [api(gateway={"request_headers": {"set": {name: "x"}}})]})
+
+
+def test_where_tls_does_not_end_no_client_could_be_asked(workshop: Workshop) -> None:
+    service = {"api_id": "one", "listen_port": 9000, "proxy": {"target_url": "tcp://a:1"}, **LISTED}
+    for more in ({"protocol": "tcp"}, {"protocol": "tls", "gateway": {"passthrough": True}}):
+        assert "error: apis[0].use_mutual_tls_auth @ main.json:1: is true, and TLS" in workshop.told(
+            {"apis": [{**service, **more}]}
+        )
+    told = workshop.told({"apis": [{**service, "protocol": "tls"}]})
+    assert "use_mutual_tls_auth" not in told
