@@ -32,6 +32,8 @@ for scheme in ('http', 'https'):  # the latter with gateway.control_tls\n\
                   context=ssl._create_unverified_context())\n\
         break\n\
     except OSError as error:\n\
+        if 'CERTIFICATE_REQUIRED' in str(error) or 'HANDSHAKE_FAILURE' in str(error):\n\
+            break  # control_api_use_mutual_tls: it answers, though not to us\n\
         failure = error\n\
 else:\n\
     raise failure\n"]

@@ -29,13 +29,12 @@ from gateway.cli.address import (
 )
 from gateway.cli.admin_client import AdminClient
 from gateway.cli.failures import AdminError
-from gateway.cli.trust import TRUST_VARIABLE
+from gateway.cli.trust import CLIENT_CERT_VARIABLE, CLIENT_KEY_VARIABLE, TRUST_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PASSWORD_VARIABLE = "GATEWAY_ADMIN_PASSWORD"  # noqa: S105 - the name of a variable, not a password
-CLIENT_CERT_VARIABLE, CLIENT_KEY_VARIABLE = "GATEWAY_ADMIN_CLIENT_CERT", "GATEWAY_ADMIN_CLIENT_KEY"
 
 _Client = TypeVar("_Client", bound=AdminClient)
 _PANEL = "Which gateway, and as whom"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.cli.address import SECRET_VARIABLE, Address, is_exposed, locate
 from gateway.cli.failures import AbsentError, AdminError
-from gateway.cli.trust import TRUST_VARIABLE, is_distrust
+from gateway.cli.trust import CLIENT_CERT_VARIABLE, TRUST_VARIABLE, alert, is_distrust
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,6 +64,11 @@ class AdminClient:
                     f"the certificate of {self.address.url} is not trusted: {error}; name the file with it or its CA's "
                     f"with --trust FILE or {TRUST_VARIABLE}, and in the address a host that it is for; or look at its "
                     "fingerprint with --trust-admin-cert"
+                ) from error
+            if said := alert(error):
+                raise AdminError(
+                    f"{self.address.url} refused the TLS connection ({said}); if it wants a client certificate, name "
+                    f"one that it knows with --client-cert FILE (and --client-key FILE), or in {CLIENT_CERT_VARIABLE}"
                 ) from error
             raise AbsentError(
                 f"cannot reach the gateway at {self.address.url}: {error}; does it run, and is that its control port?"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gateway.config.settings import ControlTls
 
 TRUST_VARIABLE = "GATEWAY_ADMIN_TRUST"
+CLIENT_CERT_VARIABLE, CLIENT_KEY_VARIABLE = "GATEWAY_ADMIN_CLIENT_CERT", "GATEWAY_ADMIN_CLIENT_KEY"
 
 _NO_CHECK_TIME = 0x200000
 """X509_V_FLAG_NO_CHECK_TIME, which the standard library does not name."""
@@ -108,6 +109,13 @@ def certificate_at(url: str, trust: Trust) -> bytes:
 def fingerprint(certificate: bytes) -> str:
     """The SHA-256 of a certificate (DER), as OpenSSL and browsers show it."""
     return sha256(certificate).digest().hex(":").upper()
+
+
+def alert(error: BaseException | None) -> str:
+    """Return the alert with which the other side ended a TLS connection, "" when it was not that."""
+    while error is not None and not (isinstance(error, ssl.SSLError) and "ALERT" in str(error.reason)):
+        error = error.__cause__ or error.__context__
+    return str(error.reason).partition("ALERT_")[2].replace("_", " ").lower() if isinstance(error, ssl.SSLError) else ""
 
 
 def is_distrust(error: BaseException | None) -> bool:

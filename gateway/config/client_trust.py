@@ -35,7 +35,7 @@ def asking(apis: Iterable[ApiDefinition]) -> list[ApiDefinition]:
 
 
 def references(settings: Settings, apis: Iterable[ApiDefinition]) -> Iterator[tuple[str, str]]:
-    """Every place where clients' certificates are named, and what is named there; nothing where no API asks."""
+    """Every place where clients' certificates are named that somebody asks for, and what is named there."""
     asked = asking(apis)
     if asked:
         for index, reference in enumerate(settings.security.certificates.apis):
@@ -43,6 +43,9 @@ def references(settings: Settings, apis: Iterable[ApiDefinition]) -> Iterator[tu
     for api in asked:
         for index, reference in enumerate(api.client_certificates):
             yield f"apis[{api.api_id}].client_certificates[{index}]", reference
+    if settings.security.control_api_use_mutual_tls:
+        for index, reference in enumerate(settings.security.certificates.control_api):
+            yield f"security.certificates.control_api[{index}]", reference
 
 
 def with_crls(configuration: Configuration, crls: Mapping[str, str]) -> Configuration:

@@ -12,7 +12,6 @@ from inspect import isclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gateway.config import refusals
 from gateway.config.kinds import Section
 from gateway.config.node import Node, Word, forbidden_character
 from gateway.config.problems import Findings, Place
@@ -28,7 +27,7 @@ PREFIX = "TYK_GW"
 
 def overlay(root: Node, environ: Mapping[str, str], found: Findings) -> Node:
     """Put the values of variables over those of the main file."""
-    known = variables() | {variable(path.split(".")): tuple(path.split(".")) for path in refusals.MAIN_FILE}
+    known = variables()
     base = Path.cwd()
     for name, value in sorted(environ.items()):
         if not name.startswith(f"{PREFIX}_") or not value:

@@ -75,7 +75,6 @@ class _Load:
             raise ConfigurationError(self._problems())
         root, inline = self._without_apis(root)
         root = environment.overlay(root, self._environ, self._found)
-        refusals.check_main_file(root, self._found)
         main = read(Settings, root, self._found)
         if main.model is None:
             raise ConfigurationError(self._problems())

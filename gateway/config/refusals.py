@@ -22,13 +22,6 @@ _UPSTREAM = (
     "remove it only if the upstreams do without",
 )
 
-MAIN_FILE: dict[str, Refusal] = {
-    "security.control_api_use_mutual_tls": (
-        "asks for client certificates on the control port, which this gateway does not check yet",
-        "remove it, and keep gateway.control_address on loopback",
-    ),
-}
-
 _ACCESS_CONTROLS = """
     use_oauth2 external_oauth.enabled use_openid enable_jwt use_basic_auth use_standard_auth
     enable_signature_checking auth.use_certificate
@@ -44,11 +37,6 @@ DEFINITION: dict[str, Refusal] = {
     "upstream_auth.oauth.enabled": _UPSTREAM,
     "upstream_auth.upstream_request_signing.enabled": _UPSTREAM,
 }
-
-
-def check_main_file(node: Node, found: Findings) -> None:
-    """Refuse what the main file asks for in vain."""
-    _check(_MAIN_FILE, node, (), found)
 
 
 def check_definition(node: Node, prefix: Keys, found: Findings) -> None:
@@ -89,4 +77,4 @@ def _tree(table: dict[str, Refusal]) -> dict[str, Any]:
     return tree
 
 
-_MAIN_FILE, _DEFINITION = _tree(MAIN_FILE), _tree(DEFINITION)
+_DEFINITION = _tree(DEFINITION)

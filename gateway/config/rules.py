@@ -69,7 +69,16 @@ def _check_ports(settings: Settings, origin: Origin, found: Findings) -> None:
 
 
 def _check_control_tls(settings: Settings, origin: Origin, found: Findings) -> None:
-    control = settings.gateway.control_tls
+    control, security = settings.gateway.control_tls, settings.security
+    if security.control_api_use_mutual_tls:
+        place = origin.place("security", "control_api_use_mutual_tls")
+        if control is None:
+            found.error(
+                place, "is true, and the control port has no TLS", "name its certificate in gateway.control_tls"
+            )
+        if not security.certificates.control_api and origin.sound("security", "certificates", "control_api"):
+            cure = "list certificates or CAs in security.certificates.control_api"
+            found.warning(place, "is true, and no certificate is listed, so nobody can use the control port", cure)
     if control is None:
         return
     keys = "gateway", "control_tls"

@@ -231,6 +231,10 @@ class Security(Section):
     tyk_only: ClassVar[frozenset[str]] = tyk_names.SECURITY
 
     certificates: CertificatesOfSecurity = Field(CertificatesOfSecurity(), description="by what they are for")
+    control_api_use_mutual_tls: bool = Field(
+        default=False,
+        description="let only clients with a certificate of `certificates.control_api` use the control port",
+    )
     certificate_expiry_monitor: ExpiryMonitor = Field(ExpiryMonitor(), description="when ends of certificates are told")
     pinned_public_keys: PinnedKeys = Field(
         {},

@@ -70,11 +70,10 @@ DEFINITION = frozenset(_DEFINITION.split())
 SECURITY = frozenset(
     {
         "allow_unsafe_dynamic_mtls_token",
-        "control_api_use_mutual_tls",
         "private_certificate_encoding_secret",
     }
 )
-CERTIFICATES_OF_SECURITY = frozenset({"control_api", "dashboard_api", "mdcb_api"})
+CERTIFICATES_OF_SECURITY = frozenset({"dashboard_api", "mdcb_api"})
 UPSTREAM_AUTH = frozenset({"oauth", "upstream_request_signing", "request_signing"})
 PROXY = frozenset({"service_discovery"})
 TRANSPORT = frozenset({"proxy_url"})

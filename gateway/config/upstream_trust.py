@@ -72,6 +72,9 @@ class CertificatesOfSecurity(Section):
     apis: tuple[TrustReference, ...] = Field(
         (), repr=False, description="client certificates and CAs that every API with `use_mutual_tls_auth` accepts"
     )
+    control_api: tuple[TrustReference, ...] = Field(
+        (), repr=False, description="client certificates and CAs that `control_api_use_mutual_tls` lets in"
+    )
     upstream: ShownCertificates = Field(
         {},
         repr=False,

@@ -37,6 +37,17 @@ class ClientLists:
             return None
         return self._list((*self._configuration.settings.security.certificates.apis, *api.client_certificates))
 
+    def of_control(self) -> ClientAuthentication | None:
+        """What is asked of the clients of the control port; None for nothing."""
+        settings = self._configuration.settings
+        if not settings.security.control_api_use_mutual_tls:
+            return None
+        return ClientAuthentication(
+            self._list(settings.security.certificates.control_api),
+            required=True,
+            announced=not settings.http_server_options.skip_client_ca_announcement,
+        )
+
     def by_domain(self, apis: Sequence[ApiDefinition]) -> dict[str, ClientAuthentication | None]:
         """What is asked of the clients of a port, by the domain of its APIs; nothing at all where no API asks.
 

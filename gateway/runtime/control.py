@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.config.load import Configuration
-    from gateway.config.settings import Settings
     from gateway.observe.events import EventLog
     from gateway.runtime.role import Inherited
 
@@ -198,8 +197,8 @@ class _Control:
             return f"No worker serves generation {self._roster.generation} yet"
         return None
 
-    def _served(self) -> tuple[Settings, int]:
-        return self._reloads.current.settings, self._roster.generation
+    def _served(self) -> tuple[Configuration, int]:
+        return self._reloads.current.configuration, self._roster.generation
 
     async def _reload_when_asked(self) -> None:
         loop, delay = asyncio.get_running_loop(), 0.0

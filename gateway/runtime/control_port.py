@@ -18,11 +18,17 @@ from OpenSSL import SSL
 from typing_extensions import override
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from gateway.admin.declarations import Refusal
+from gateway.admin.routes import refuse
+from gateway.config.client_trust import with_crls
 from gateway.errors import GatewayError, StoreError
+from gateway.routing.admission import Admission
+from gateway.routing.clients import ClientLists
 from gateway.routing.policies import towards_clients
 from gateway.store import control_certificate
 from gateway.store.sqlite import Store
 from gateway.tls import alerts
+from gateway.tls.client_authentication import refusal, shown
 from gateway.tls.context import accept, build_site
 from gateway.tls.transport import TlsTransport
 
@@ -31,11 +37,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from starlette.types import ASGIApp, Receive, Scope, Send
     from uvicorn.protocols.http.h11_impl import RequestResponseCycle
 
     from gateway.certs.pem import CertificatePair
-    from gateway.config.settings import ControlTls, Settings
+    from gateway.config.load import Configuration
+    from gateway.config.settings import ControlTls
     from gateway.observe.events import EventLog
+    from gateway.tls.client_authentication import ClientAuthentication
+    from gateway.tls.client_certificates import ClientCertificate
     from gateway.tls.context import Site
     from gateway.tls.policy import TlsPolicy
 
@@ -51,7 +61,10 @@ _LAST_SECONDS = 1.0
 
 
 class ControlSite:
-    """What the control port shows: the certificates that the store has for it now, under the clients' policy."""
+    """What the control port shows: the certificates that the store has for it now, under the clients' policy.
+
+    With ``security.control_api_use_mutual_tls`` it asks for certificates as well, of everybody and for every path.
+    """
 
     def __init__(self, data_dir: Path, events: EventLog) -> None:
         self._data_dir = data_dir
@@ -60,37 +73,53 @@ class ControlSite:
         self._made_of: object = None
         self._site: Site | None = None
 
-    async def get(self, settings: Settings, generation: int) -> Site | None:
+    async def get(self, configuration: Configuration, generation: int) -> Site | None:
         """Return the site, or None when the port is to speak plain HTTP.
 
         Whatever is wrong leaves the last one. Raises GatewayError when there is none.
         """
+        settings = configuration.settings
         wanted = settings.gateway.control_tls
         if wanted is None:
             self._known = self._made_of = self._site = None
             return None
-        if self._known != (wanted, settings.http_server_options, generation):
+        if self._known != (wanted, settings.http_server_options, settings.security, generation):
             try:
                 policy, _ = towards_clients(settings)
-                self._show(await asyncio.to_thread(self._find, wanted), policy)
-                self._known = wanted, settings.http_server_options, generation
+                pairs, clients = await asyncio.to_thread(self._find, wanted, configuration)
+                self._show(pairs, policy, clients)
+                self._known = wanted, settings.http_server_options, settings.security, generation
             except GatewayError as error:
                 if self._site is None:
                     raise
                 self._events.error("control.certificate", f"the control port keeps its certificate: {error}")
         return self._site
 
-    def _find(self, wanted: ControlTls) -> tuple[CertificatePair, ...]:
-        with contextlib.closing(Store.open(self._data_dir, writable=False)) as store:
-            return control_certificate.find(wanted, store)
+    async def refusal(
+        self, configuration: Configuration, generation: int, certificate: ClientCertificate | None, *, encrypted: bool
+    ) -> str:
+        """Say why the client of a connection, which may be older than the rules, must not go on; "" if it may."""
+        site = await self.get(configuration, generation)
+        if site is None or site.clients is None:
+            return ""
+        return Admission(clients=site.clients.allowed).certificate_refusal(certificate, encrypted=encrypted)
 
-    def _show(self, pairs: tuple[CertificatePair, ...], policy: TlsPolicy) -> None:
+    def _find(
+        self, wanted: ControlTls, configuration: Configuration
+    ) -> tuple[tuple[CertificatePair, ...], ClientAuthentication | None]:
+        with contextlib.closing(Store.open(self._data_dir, writable=False)) as store:
+            lists = ClientLists(with_crls(configuration, store.crls()))
+            return control_certificate.find(wanted, store), lists.of_control()
+
+    def _show(
+        self, pairs: tuple[CertificatePair, ...], policy: TlsPolicy, clients: ClientAuthentication | None
+    ) -> None:
         if not pairs:
             raise StoreError("there is no certificate for the control port; name one in gateway.control_tls")
-        made_of = pairs, policy
+        made_of = pairs, policy, clients
         if made_of == self._made_of:
             return
-        self._site = build_site("the control port", pairs, policy, protocols=(b"http/1.1",))
+        self._site = build_site("the control port", pairs, policy, protocols=(b"http/1.1",), clients=clients)
         self._made_of = made_of
         shown = ", ".join(pair.fingerprint for pair in pairs)
         self._events.info("control.certificate", "the control port shows a certificate", fingerprint=shown)
@@ -99,12 +128,12 @@ class ControlSite:
 class ControlPort(uvicorn.Server):
     """uvicorn's HTTP/1.1 on ``listener``, without hands on the process's signals: those are ``role``'s.
 
-    ``settings`` and ``generation`` say what is current. TLS connections begin on ``base``.
+    ``current`` are configuration and generation of now. TLS connections begin on ``base``.
     """
 
     def __init__(
         self, config: uvicorn.Config, listener: socket.socket, base: SSL.Context, site: ControlSite,
-        current: Callable[[], tuple[Settings, int]], events: EventLog,
+        current: Callable[[], tuple[Configuration, int]], events: EventLog,
     ) -> None:  # fmt: skip
         super().__init__(config)
         self._listener = listener
@@ -144,7 +173,7 @@ class ControlPort(uvicorn.Server):
 
     def _close_idle(self) -> None:
         """Close connections whose next request does not come, or drips: uvicorn waits for one for ever."""
-        now, longest = time.monotonic(), self._current()[0].gateway.limits.request_head_timeout
+        now, longest = time.monotonic(), self._current()[0].settings.gateway.limits.request_head_timeout
         idle: dict[H11Protocol, tuple[object, float]] = {}
         for connection in tuple(self.server_state.connections):
             assert isinstance(connection, H11Protocol)  # as configured
@@ -183,18 +212,20 @@ class ControlPort(uvicorn.Server):
 
     async def _welcome(self, sock: socket.socket, address: str) -> None:
         """Bring a connection to its protocol, or end it."""
-        settings, generation = self._current()
+        configuration, generation = self._current()
+        connection: SSL.Connection | None = None
         try:
-            async with asyncio.timeout(settings.gateway.limits.tls_handshake_timeout):
-                site = await self._certificate.get(settings, generation)
+            async with asyncio.timeout(configuration.settings.gateway.limits.tls_handshake_timeout):
+                site = await self._certificate.get(configuration, generation)
                 if site is None:
-                    await self._loop.connect_accepted_socket(self._protocol, sock)
+                    await self._loop.connect_accepted_socket(lambda: self._protocol(None, encrypted=False), sock)
                     return
                 connection = accept(self._base, site, sock)
                 await self._shake(connection, sock)
         except (SSL.Error, OSError, GatewayError) as error:
             sock.close()
-            said = f"TLS handshake error from {address}: {alerts.explain(error)}"
+            reason = (refusal(connection) if connection else "") or alerts.explain(error)
+            said = f"TLS handshake error from {address}: {reason}"
             self._complain("control.handshake", said)
             return
         except BaseException:
@@ -202,7 +233,8 @@ class ControlPort(uvicorn.Server):
             raise
         # That it is encrypted is all that uvicorn asks of the "sslcontext".
         extra = {"socket": sock, "sslcontext": site.context}
-        TlsTransport(self._loop, sock, connection, self._protocol(), extra).start()
+        client = shown(connection) if site.clients else None
+        TlsTransport(self._loop, sock, connection, self._protocol(client, encrypted=True), extra).start()
 
     async def _shake(self, connection: SSL.Connection, sock: socket.socket) -> None:
         while True:
@@ -215,9 +247,21 @@ class ControlPort(uvicorn.Server):
             else:
                 return
 
-    def _protocol(self) -> asyncio.Protocol:
-        """Make what uvicorn makes for each connection of its own servers."""
-        return H11Protocol(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+    def _protocol(self, certificate: ClientCertificate | None, *, encrypted: bool) -> asyncio.Protocol:
+        """Make what uvicorn makes for each connection of its own servers; its requests are the client's."""
+        protocol = H11Protocol(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+        protocol.app = self._of_client(protocol.app, certificate, encrypted=encrypted)
+        return protocol
+
+    def _of_client(self, app: ASGIApp, certificate: ClientCertificate | None, *, encrypted: bool) -> ASGIApp:
+        async def checked(scope: Scope, receive: Receive, send: Send) -> None:
+            said = await self._certificate.refusal(*self._current(), certificate, encrypted=encrypted)
+            if said:
+                await refuse(Refusal(403, said), {"Connection": "close"})(scope, receive, send)
+            else:
+                await app(scope, receive, send)
+
+        return checked
 
     def _complain(self, event: str, message: str) -> None:
         """Write a line, unless one was just written: strangers must not fill the log."""

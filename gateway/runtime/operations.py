@@ -117,6 +117,8 @@ class LiveOperations:
                 raise ConflictError(f"{certificate_id} is used by {listed(users)}; to remove it anyway, force it")
             deed = self._deed(actor, action, certificate_id)
             await self._write(lambda store: store.remove_certificate(certificate_id, deed))
+        if users:  # whoever was recognised by it no longer is
+            self._ask_for_reload(actor)
         self._events.info("certificate.deleted", "removed from the certificate store", id=certificate_id)
         settings, apis = self._current.settings, self._current.configuration.apis
         if any(reference == certificate_id for _, reference in references(settings, apis)):

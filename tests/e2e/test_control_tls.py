@@ -12,11 +12,13 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from support.roles import PATIENCE, Gateway, Upstream, until
 
 from gateway.certs.self_signed import Authority, self_signed
 from gateway.cli.admin_client import AdminClient, AdminError, locate
+from tests.support.clients import identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -189,3 +191,29 @@ def test_a_certificate_that_cannot_be_had_at_the_first_start_is_an_error(
     )  # fmt: skip
     assert finished.returncode == 2
     assert said in finished.stderr
+
+
+def test_commands_show_a_client_certificate_where_one_is_asked_for(gateway: Gateway, authority: Authority) -> None:
+    written(gateway, self_signed("admin.test"))
+    client, stranger = identity("an administrator"), identity("a stranger")
+    ids = [one.leaf.fingerprint(SHA256()).hex() for one in (client,)]
+    started(gateway, certificate="control.pem")
+    with command_line(gateway) as at:
+        at.call("POST", "/tyk/certs", content=client.pem)
+    gateway.settings["security"] = {"control_api_use_mutual_tls": True, "certificates": {"control_api": ids}}
+    gateway.configure()
+    gateway.hear("reload.applied", cause='"watched files"')
+    for one in (client, stranger):
+        one.context(gateway.directory)
+    shown_by = {one: (gateway.directory / f"{one.sha256[:16]}.pem", None) for one in (client, stranger)}
+    for refused in (None, shown_by[stranger]):
+        with command_line(gateway, shown=refused) as at, pytest.raises(AdminError, match="--client-cert FILE"):
+            at.call("GET", "/hello")
+    with command_line(gateway, shown=shown_by[client]) as at:
+        assert at.call("GET", "/tyk/certs", params={"mode": "detailed"})["certs"]
+        at.call("DELETE", f"/tyk/certs/{ids[0]}", params={"force": "true"})
+        gateway.hear("reload.applied", cause="secret")
+        with pytest.raises(AdminError, match="not allowed"):
+            at.call("GET", "/hello")
+    with command_line(gateway, shown=shown_by[client]) as at, pytest.raises(AdminError, match="--client-cert FILE"):
+        at.call("GET", "/hello")

@@ -40,15 +40,16 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
 @contextlib.asynccontextmanager
 async def served(data_dir: Path, control_tls: ControlTls | None) -> AsyncIterator[int]:
     settings = Settings(gateway=GatewaySection(control_tls=control_tls, limits=LIMITS))
+    configuration = Configuration(settings=settings, apis=(), warnings=(), files=())
     with contextlib.closing(Store.open(data_dir, writable=True)) as store:
         entries = [SiteEntry(CONTROL_PORT, self_signed("admin.test"), "")]
-        store.publish(Configuration(settings=settings, apis=(), warnings=(), files=()), entries, None, "test")
+        store.publish(configuration, entries, None, "test")
     sock = socket.create_server(("127.0.0.1", 0))
     sock.setblocking(False)
     events = EventLog(os.open(data_dir / "log", os.O_CREAT | os.O_WRONLY))
     config = uvicorn.Config(app, http="h11", ws="none", lifespan="off", log_config=None)
     base = base_context()
-    port = ControlPort(config, sock, base, ControlSite(data_dir, events), lambda: (settings, 1), events)
+    port = ControlPort(config, sock, base, ControlSite(data_dir, events), lambda: (configuration, 1), events)
     task = asyncio.create_task(port.serve())
     try:
         yield sock.getsockname()[1]

@@ -135,7 +135,7 @@ def test_nodes_that_yaml_aliases_may_share_stay_as_they_are() -> None:
         (
             "TYK_GW_SECURITY_CONTROLAPIUSEMUTUALTLS",
             "true",
-            "error: security.control_api_use_mutual_tls @ TYK_GW_SECURITY_CONTROLAPIUSEMUTUALTLS: asks for",
+            "error: security.control_api_use_mutual_tls @ TYK_GW_SECURITY_CONTROLAPIUSEMUTUALTLS: is true",
         ),
     ],
 )

@@ -54,9 +54,3 @@ def test_a_definition_with_other_faults_is_refused_as_well(workshop: Workshop) -
     told = workshop.told({"apis": [{"enable_jwt": True, "proxy": 5}]})
     for words in ["use_keyless", "enable_jwt", "api_id @ main.json:1: is required", "proxy @ main.json:1: must be"]:
         assert words in told
-
-
-@pytest.mark.parametrize("path", refusals.MAIN_FILE)
-def test_the_main_file_asks_for_no_protection_that_is_not_there(workshop: Workshop, path: str) -> None:
-    assert f"error: {path} @ main.json:1: " in workshop.told(nested(path, {"a": True}))
-    assert "error" not in workshop.told(nested(path, None))
