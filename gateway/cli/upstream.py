@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
 import typer
+from typer.core import TyperCommand
+from typing_extensions import override
 
 from gateway.cli import ca
 from gateway.cli.admin_client import AdminError
@@ -140,7 +142,16 @@ ListenPortOption = Annotated[
 ]
 
 
-@group.command()
+class _AsInTableau(TyperCommand):
+    """Takes ``-cfFILE`` in one word, as Tableau's page writes it."""
+
+    @override
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        split = [[one[:3], one[3:]] if re.match("-cf.", one) else [one] for one in args]
+        return super().parse_args(ctx, [part for parts in split for part in parts])
+
+
+@group.command(cls=_AsInTableau)
 @rewriting
 def enable(  # noqa: PLR0913, PLR0917 - typer's options are parameters
     file: ConfigurationFile,

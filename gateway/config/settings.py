@@ -271,6 +271,9 @@ class Settings(Section):
     proxy_ssl_min_version: OptionalVersion = Field(None, description="lowest TLS version to upstreams; empty: 771")
     proxy_ssl_max_version: OptionalVersion = Field(None, description="highest TLS version to upstreams; empty: 772")
     proxy_ssl_ciphers: tuple[str, ...] = Field((), description="cipher suites to upstreams; names as in `ssl_ciphers`")
+    proxy_ssl_disable_renegotiation: bool = Field(
+        default=False, description="let no https upstream negotiate TLS anew on a connection (TLS 1.2 and older)"
+    )
     ssl_force_common_name_check: bool = Field(
         default=False, description="the common name of an upstream's certificate must be its host, too"
     )

@@ -28,7 +28,7 @@ _MAIN_FILE = """
     oauth_redirect_uri_separator oauth_refresh_token_expire oauth_token_expire
     oauth_token_expired_retain_period omit_config_file opentelemetry optimisations_use_async_session_write
     override_messages policies ports_whitelist private_certificate_encoding_secret
-    proxy_close_connections proxy_ssl_disable_renegotiation public_key_path
+    proxy_close_connections public_key_path
     rate_limit_response_headers readiness_check_endpoint_name regexp_cache_expire reload_interval
     reload_wait_time resource_sync secrets sentry_code sentry_log_level service_discovery
     session_lifetime_respects_key_expiration session_update_buffer_size session_update_pool_size

@@ -54,6 +54,7 @@ def trust(settings: Settings, api: ApiDefinition, material: Material, host: str,
         exclusive=own.ca_file is not None,
         identity=identity,
         pins=pins,
+        renegotiates=not settings.proxy_ssl_disable_renegotiation,
     )
     return Trust(tls, trouble)
 

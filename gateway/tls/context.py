@@ -180,6 +180,8 @@ def upstream_context(tls: UpstreamTls, protocols: tuple[str, ...] = ("http/1.1",
     level = ":@SECLEVEL=0" if policy.security_level == 0 else ""
     context.set_ciphers(":".join(policy.ciphers) + level)
     context.set_alpn_protocols(list(protocols))
+    if not tls.renegotiates:
+        context.options |= ssl.OP_NO_RENEGOTIATION
     if tls.identity:
         _show(context, tls.identity)
     with warnings.catch_warnings():  # TLS 1.0 and 1.1 are deprecated, and asked for

@@ -26,7 +26,7 @@ class UpstreamTls:
     With ``verify`` its certificate must come from ``authorities`` (PEM; and unless ``exclusive`` from the system's),
     and name ``server_name``, or the host that is dialled where that is empty. ``identity`` (PEM, chain and key) is
     what it is shown when it asks. With ``pins`` (SHA-256 of public keys in hex) one of them must be its own, or that
-    of a certificate through which it was verified.
+    of a certificate through which it was verified. ``renegotiates`` is whether it may shake hands again (TLS 1.2).
     """
 
     policy: TlsPolicy
@@ -37,13 +37,14 @@ class UpstreamTls:
     exclusive: bool = False
     identity: str = field(default="", repr=False)
     pins: frozenset[str] = frozenset()
+    renegotiates: bool = True
 
     @property
     def key(self) -> str:
         """A name for all of it that tells nothing of it."""
         said = (
             self.policy, self.verify, self.check_common_name, self.server_name, _digest(self.authorities),
-            self.exclusive, sha256(self.identity.encode()).digest(), sorted(self.pins),
+            self.exclusive, sha256(self.identity.encode()).digest(), sorted(self.pins), self.renegotiates,
         )  # fmt: skip
         return sha256(repr(said).encode()).hexdigest()
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ssl
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
 import trustme
-from support.handshake import AUTHORITY, shake, site
+from OpenSSL import SSL
+from support.handshake import AUTHORITY, EC, shake, site
 
 from gateway.certs.pem import parse_pair
 from gateway.certs.self_signed import self_signed
@@ -16,7 +19,7 @@ from gateway.tls.upstream import UpstreamTls
 from gateway.tls.versions import TlsVersion
 
 if TYPE_CHECKING:
-    import ssl
+    from collections.abc import Callable
 
 
 @pytest.fixture
@@ -79,3 +82,37 @@ def test_the_ciphers_towards_an_upstream_can_be_chosen(trust):
     client = upstream(maximum="1.2", names=["ECDHE-RSA-AES256-SHA"])
     assert shake(site("ECDHE+AES"), client).cipher == "ECDHE-RSA-AES256-SHA"
     assert not shake(site(), client).done
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_an_upstream_negotiates_anew_only_where_it_may(allowed):
+    """The server asks for it with a HelloRequest (RFC 5246 section 7.4.1.1), and waits for what comes."""
+    server = SSL.Context(SSL.TLS_SERVER_METHOD)
+    server.use_certificate(EC.leaf)
+    server.use_privatekey(EC.key)
+    server.set_max_proto_version(SSL.TLS1_2_VERSION)
+    policy = upstream_policy(None, None, ())[0]
+    context = upstream_context(UpstreamTls(policy, verify=False, renegotiates=allowed))
+    to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = context.wrap_bio(to_client, to_server, server_hostname="a.test")
+    peer = SSL.Connection(server)
+    peer.set_accept_state()
+
+    def take_turns(*steps: Callable[[], object]) -> None:
+        """Let each side do its step, and carry what it says to the other one, until nobody has anything to say."""
+        for _ in range(6):
+            for step in steps:
+                with suppress(ssl.SSLWantReadError, SSL.WantReadError):
+                    step()
+                with suppress(SSL.WantReadError):
+                    to_client.write(peer.bio_read(65536))
+                if to_server.pending:
+                    peer.bio_write(to_server.read())
+
+    take_turns(client.do_handshake, peer.do_handshake)
+    assert client.cipher()
+    assert peer.renegotiate()
+    peer.do_handshake()
+    with suppress(SSL.Error, ssl.SSLError):  # a refusal is an alert, which the server may take badly
+        take_turns(lambda: peer.recv(1), lambda: client.read(1))
+    assert peer.renegotiate_pending() is not allowed

@@ -123,6 +123,12 @@ def test_tabpy_gets_its_credentials_its_authority_and_its_patience() -> None:
     assert "tabpy.internal" in run("upstream", "list").output
 
 
+def test_the_certificate_may_be_glued_to_its_option() -> None:
+    run("upstream", "enable", *TABPY[:-2], "-cfca.pem")
+    (api,) = load(Path("gateway.yaml"), {}).apis
+    assert api.gateway.upstream_tls.ca_file == str(Path("ca.pem").absolute())
+
+
 def test_enabled_again_it_is_changed_and_its_old_password_goes() -> None:
     run("upstream", "enable", *TABPY)
     (old,) = passwords()
