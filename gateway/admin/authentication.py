@@ -172,10 +172,10 @@ class Guard:
         secret, token = request.headers.get(HEADER, ""), _token(request)
         if not secret and not token:
             raise Refusal(403, WRONG_SECRET)
+        if not secret:  # a session goes on, whoever guesses at the same address
+            return await self._of_session(token)
         address = request.client.host if request.client else ""
         self.attempts.listen(address)
-        if not secret:
-            return await self._of_session(token)
         # Header values are bytes of any kind, which Starlette shows as Latin-1.
         if not hmac.compare_digest(sha256(secret.encode("latin-1")).digest(), self._secret_digest()):
             self.attempts.wrong(address)

@@ -23,7 +23,7 @@ from gateway.errors import CertificateError
 from gateway.store.expiry import Ending, ExpiryStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from gateway.config.expiry import ExpiryMonitor
@@ -81,11 +81,8 @@ class ExpiryWatch:
         before = now + timedelta(seconds=settings.threshold)
         with contextlib.closing(ExpiryStore.open(self._data_dir, writable=True)) as store:
             store.prepare(now - timedelta(seconds=settings.between_events))
-            configured = [one for one in self._known() if one.expires < before]
-            due = [
-                *(one for one in configured if not store.was_told(one, now)),
-                *store.untold(before, now, _TOLD_AT_ONCE),
-            ][:_TOLD_AT_ONCE]
+            configured = (one for one in self._known() if one.expires < before and not store.was_told(one, now))
+            due = _once((*store.untold(before, now, _TOLD_AT_ONCE), *configured))[:_TOLD_AT_ONCE]
             for one in due:
                 self._tell(one, now)
             if due:
@@ -97,8 +94,7 @@ class ExpiryWatch:
         """Return at most ``limit`` certificates that end before then, the first to end first. Raises StoreError."""
         with contextlib.closing(ExpiryStore.open(self._data_dir, writable=False)) as store:
             stored = store.ending(before, limit)
-        found = {one.fingerprint: one for one in (*self._known(), *stored) if one.expires < before}
-        return sorted(found.values(), key=lambda one: one.expires)[:limit]
+        return _once((*stored, *(one for one in self._known() if one.expires < before)))[:limit]
 
     @property
     def _settings(self) -> ExpiryMonitor:
@@ -108,7 +104,7 @@ class ExpiryWatch:
         """The certificates that were read for the configuration of now and are in no table."""
         configuration = self._configuration()
         if configuration is not self._of:
-            self._configured = tuple({one.fingerprint: one for one in _configured(configuration)}.values())
+            self._configured = tuple(_once(_configured(configuration)))
             self._of = configuration
         return self._configured
 
@@ -126,6 +122,11 @@ class ExpiryWatch:
             api_id=ending.api_id or None,
             places=", ".join(ending.places),
         )
+
+
+def _once(endings: Iterable[Ending]) -> list[Ending]:
+    """Each certificate once, the first to end first; of two uses of it the one that comes last is told."""
+    return sorted({one.fingerprint: one for one in endings}.values(), key=lambda one: one.expires)
 
 
 def _configured(configuration: Configuration) -> Iterator[Ending]:

@@ -128,6 +128,20 @@ def test_certificates_that_are_not_served_are_watched_as_well(node: Node) -> Non
     assert [one.name for one in ending if one.role == "store"] == ["kept.test"]
 
 
+def test_one_that_is_kept_here_and_named_there_is_told_once_with_what_it_is_for(node: Node) -> None:
+    stored = pair("stored.test", 5)
+    node.store.add_certificate(*examine("", stored.chain_pem, None, NOW), DEED)
+    security = {"control_api_use_mutual_tls": True, "certificates": {"control_api": (stored.fingerprint,)}}
+    trust = ClientTrust(found={stored.fingerprint: stored.chain_pem.decode()})
+    settings = Settings.model_validate({"security": security})
+    node.configuration = node.configuration.model_copy(update={"settings": settings, "client_trust": trust})
+    (line,) = node.told()
+    assert "cert_role=client places=security.certificates.control_api[0]" in line
+    assert node.told() == []
+    (ending,) = node.watch().ending(NOW + timedelta(days=30), 10)
+    assert ending.role == "client"
+
+
 def test_the_monitor_obeys_its_settings_and_0_is_the_default(node: Node) -> None:
     node.serve(pair("a.test", 50))
     assert node.told() == []

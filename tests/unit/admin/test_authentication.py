@@ -217,6 +217,15 @@ async def test_wrong_passwords_are_answered_late_and_count_for_the_address_and_f
     assert (await admin.ask("POST", "/tyk/login", secret=None, address="10.0.0.99", json=right)).status_code == 200
 
 
+async def test_a_session_goes_on_whoever_guesses_at_its_address_and_for_its_name() -> None:
+    admin = with_administrators()
+    session = await session_of(admin, "alice")
+    for _ in range(12):
+        await admin.ask("POST", "/tyk/login", secret=None, json={"user": "alice", "password": "wrong"})
+    assert (await admin.ask("GET", "/tyk/certs")).status_code == 429
+    assert (await admin.ask("GET", "/tyk/certs", secret=None, headers=session)).status_code == 200
+
+
 async def test_right_passwords_do_not_count_and_are_not_late() -> None:
     admin = with_administrators()
     for _ in range(30):
