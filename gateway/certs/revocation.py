@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from gateway.errors import CertificateError
@@ -17,18 +19,24 @@ if TYPE_CHECKING:
 MAX_BYTES = 4 << 20
 """The largest list that is read: about 100,000 revoked certificates."""
 
+_SIGNERS = 64
 _PEM = b"-----BEGIN X509 CRL-----"
 
 
 @dataclass(frozen=True, slots=True)
 class RevocationList:
-    """What an issuer says is revoked: the serial numbers. ``next_update`` is until when it says so; None: for ever."""
+    """What an issuer says is revoked: the serial numbers. ``next_update`` is until when it says so; None: for ever.
+
+    ``digest`` names the list as a whole.
+    """
 
     issuer: x509.Name
     serials: frozenset[int] = field(repr=False)
     this_update: datetime
     next_update: datetime | None
     signed: x509.CertificateRevocationList = field(repr=False, compare=False)
+    digest: str
+    _signers: dict[x509.Certificate, bool] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def pem(self) -> bytes:
@@ -37,8 +45,14 @@ class RevocationList:
 
     def is_signed_by(self, issuer: x509.Certificate) -> bool:
         """Whether the issuer's key has signed it, and the issuer is named in it."""
-        if issuer.subject != self.issuer:
-            return False
+        known = self._signers.get(issuer)
+        if known is None:  # a list of some megabytes takes milliseconds
+            if len(self._signers) >= _SIGNERS:
+                self._signers.clear()
+            known = self._signers[issuer] = issuer.subject == self.issuer and self._is_signed_by(issuer)
+        return known
+
+    def _is_signed_by(self, issuer: x509.Certificate) -> bool:
         try:
             return self.signed.is_signature_valid(issuer.public_key())  # type: ignore[arg-type]  # the rest: TypeError
         except (ValueError, TypeError, UnsupportedAlgorithm):
@@ -67,9 +81,16 @@ def read_crl(data: bytes) -> RevocationList:
             elif extension.critical:
                 raise CertificateError(f"the list has a critical extension, {extension.oid.dotted_string}, not known")
         serials = frozenset(entry.serial_number for entry in signed)
-        return RevocationList(signed.issuer, serials, signed.last_update_utc, signed.next_update_utc, signed)
+        digest = signed.fingerprint(SHA256()).hex()
+        return RevocationList(signed.issuer, serials, signed.last_update_utc, signed.next_update_utc, signed, digest)
     except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
         raise CertificateError("this is not a certificate revocation list, or a damaged one") from error
+
+
+@lru_cache(maxsize=32)
+def kept_crl(pem: str) -> RevocationList:
+    """Return a list that was read before and is kept in PEM; most configurations only repeat that of before."""
+    return read_crl(pem.encode())
 
 
 def _refuse_partial(scope: x509.IssuingDistributionPoint) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from gateway.certs.revocation import read_crl
+from gateway.certs.revocation import kept_crl
 from gateway.certs.trusted import Trusted, read_trusted
 from gateway.config.client_trust import asking, references
 from gateway.config.kinds import is_inline_pem
@@ -90,7 +90,7 @@ class ClientLists:
 
     @cached_property
     def _revocations(self) -> Revocations:
-        crls = tuple(read_crl(pem.encode()) for pem in self._configuration.client_trust.crls.values())
+        crls = tuple(kept_crl(pem) for pem in self._configuration.client_trust.crls.values())
         strict = self._configuration.settings.gateway.expired_client_crls == "refuse"
         return Revocations(crls, strict, self.authorities if crls else ())
 

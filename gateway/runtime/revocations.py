@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from gateway.admin.operations import CrlState
-from gateway.certs.revocation import read_crl
+from gateway.certs.revocation import kept_crl, read_crl
 from gateway.errors import CertificateError, ConflictError
 from gateway.routing.clients import ClientLists
 from gateway.store.client_sources import check_crl
@@ -24,7 +23,7 @@ def states(configuration: Configuration, put: Mapping[str, str], now: datetime) 
     files = {name: pem for name, pem in configuration.client_trust.crls.items() if name not in put}
     lists = ClientLists(configuration)
     return [
-        _state(name, source, read_crl(pem.encode()), lists, now)
+        _state(name, source, kept_crl(pem), lists, now)
         for source, crls in (("admin", put), ("", files))
         for name, pem in crls.items()
     ]
@@ -40,20 +39,14 @@ def examine(
     """
     crl = read_crl(data)
     check_crl(crl, ClientLists(configuration).authorities, now)
-    if before and (known := read_crl(before.encode())).issuer == crl.issuer and known.this_update > crl.this_update:
+    if before and (known := kept_crl(before)).issuer == crl.issuer and known.this_update > crl.this_update:
         raise ConflictError(f"{name} is of {known.this_update:%Y-%m-%d %H:%M} UTC, and this list is older")
     return crl.pem.decode(), _state(name, "admin", crl, ClientLists(configuration), now)
 
 
 def over(configuration: Configuration, put: Mapping[str, str], now: datetime) -> list[str]:
     """Name the lists that are past their ``nextUpdate``."""
-    ends = {name: _end(pem) for name, pem in {**configuration.client_trust.crls, **put}.items()}
-    return [name for name, end in ends.items() if end is not None and now > end]
-
-
-@lru_cache(maxsize=256)
-def _end(pem: str) -> datetime | None:
-    return read_crl(pem.encode()).next_update
+    return [name for name, pem in {**configuration.client_trust.crls, **put}.items() if kept_crl(pem).is_over(now)]
 
 
 def _state(name: str, source: str, crl: RevocationList, lists: ClientLists, now: datetime) -> CrlState:

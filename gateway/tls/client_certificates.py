@@ -98,7 +98,7 @@ class AllowList:
         for part in sorted(map(fingerprint, self.authorities)):
             said.update(part.encode())
         for one in revocations.lists:
-            said.update(one.pem)
+            said.update(one.digest.encode())
         said.update(b"strict" if revocations.strict else b"")
         self.digest = said.hexdigest()
         self._stores: dict[int, crypto.X509Store] = {}

@@ -257,6 +257,8 @@ async def test_a_list_that_is_over_lets_in_nobody_of_its_ca_unless_told_otherwis
     config = served(up.url, crl(CA, CAROL, days=(-9, -1)), gateway={"expired_client_crls": rule})
     async with front(tmp_path, config, SITES) as gate:
         assert await ask(gate, DAVE, tmp_path) == expected
+        told = await ask(gate, DAVE, tmp_path, "mixed.test", "/closed/")
+        assert told == 200 if rule == "use" else "cannot be checked: no current revocation list" in str(told)
         assert await ask(gate, CAROL, tmp_path) == "handshake"
         assert await ask(gate, ALICE, tmp_path) == 200, "of another issuer"
 
