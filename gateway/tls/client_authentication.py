@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from OpenSSL import SSL, crypto
 from OpenSSL._util import ffi, lib
 
-from gateway.tls.client_certificates import AllowList, ClientCertificate, Standing, fingerprint
+from gateway.tls.client_certificates import AllowList, ClientCertificate, Standing, Verdict, fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,12 +67,13 @@ class ClientAuthentication:
 class _Check:
     """What was decided in the handshake of one connection."""
 
-    __slots__ = ("_asked", "code", "reason")
+    __slots__ = ("asked", "code", "reason", "verdict")
 
     def __init__(self, asked: ClientAuthentication) -> None:
-        self._asked = asked
+        self.asked = asked
         self.code: int | None = None
         self.reason = ""
+        self.verdict: Verdict | None = None
 
     def judge(self, context: Any, error: int) -> int:
         """Return OpenSSL's code for what becomes of the certificate; called for each thing that OpenSSL finds."""
@@ -81,8 +82,9 @@ class _Check:
             self.reason = "the client's certificate has a key or a signature that is too weak"
         elif self.code is None:
             leaf, *others = _built(context)
-            standing = self._asked.allowed.judge(leaf, others, datetime.now(UTC)).standing
-            refused = standing is Standing.REVOKED or (self._asked.required and standing in _CODES)
+            self.verdict = self.asked.allowed.judge(leaf, others, datetime.now(UTC))
+            standing = self.verdict.standing
+            refused = standing is Standing.REVOKED or (self.asked.required and standing in _CODES)
             self.code = _CODES[standing] if refused else lib.X509_V_OK
             if refused:
                 name = fingerprint(leaf)
@@ -95,7 +97,11 @@ def shown(connection: SSL.Connection) -> ClientCertificate | None:
     leaf = connection.get_peer_certificate(as_cryptography=True)
     if leaf is None:
         return None
-    return ClientCertificate(leaf, connection.get_peer_cert_chain(as_cryptography=True) or ())
+    certificate = ClientCertificate(leaf, connection.get_peer_cert_chain(as_cryptography=True) or ())
+    check = connection.get_app_data()
+    if isinstance(check, _Check) and check.verdict is not None:
+        certificate.remember(check.asked.allowed, check.verdict)  # often the list of the API that is asked for
+    return certificate
 
 
 def refusal(connection: SSL.Connection) -> str:

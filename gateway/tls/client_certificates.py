@@ -208,10 +208,14 @@ class ClientCertificate:
         verdict = self._verdicts.get(allowed)
         if verdict is None or now > verdict.until:
             verdict = allowed.judge(self.leaf, self._others, datetime.fromtimestamp(now, UTC))
-            if len(self._verdicts) >= _LISTS_REMEMBERED:
-                self._verdicts.clear()
-            self._verdicts[allowed] = verdict
+            self.remember(allowed, verdict)
         return verdict
+
+    def remember(self, allowed: AllowList, verdict: Verdict) -> None:
+        """Keep what was decided."""
+        if len(self._verdicts) >= _LISTS_REMEMBERED:
+            self._verdicts.clear()
+        self._verdicts[allowed] = verdict
 
 
 def fingerprint(certificate: x509.Certificate) -> str:
