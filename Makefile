@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Tests wait more than they work: more processes than cores, a file of tests to each.
+JOBS ?= 4
 
 .PHONY: help run test check bench clean
 
@@ -16,7 +18,7 @@ run: $(VENV)/installed
 	@$(BIN)/gateway demo $(ARGS)
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .

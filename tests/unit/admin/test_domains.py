@@ -85,13 +85,16 @@ COLONS = ":".join(OLD.fingerprint[i : i + 2] for i in range(0, 64, 2)).upper()
 @pytest.mark.parametrize(
     "expected",
     [f'"{OLD.fingerprint}"', OLD.fingerprint, f'"{COLONS}"', COLONS, f'"{"0" * 64}", "{OLD.fingerprint}"', "*"],
+    ids=["quoted", "bare", "quoted with colons", "with colons", "one of two", "any"],
 )
 async def test_a_swap_that_expects_what_is_served_happens(expected: str) -> None:
     admin = await serving()
     assert (await admin.ask("PUT", PATH, content=bundle(), headers={"If-Match": expected})).status_code == 200
 
 
-@pytest.mark.parametrize("expected", [f'"{NEW.fingerprint}"', f'W/"{OLD.fingerprint}"', '""'])
+@pytest.mark.parametrize(
+    "expected", [f'"{NEW.fingerprint}"', f'W/"{OLD.fingerprint}"', '""'], ids=["another", "weak", "empty"]
+)
 async def test_a_swap_that_expects_something_else_does_not(expected: str) -> None:
     admin = await serving()
     response = await admin.ask("PUT", PATH, content=bundle(), headers={"If-Match": expected})
