@@ -124,11 +124,13 @@ class ServiceHandshake(Handshake):
 
     @override
     def _find_site(self, name: str) -> tuple[HostPolicy, Site | None]:
+        # Who says no name is served where there is one service: under its rules, then, and with its certificate.
+        name = self.server_name or self.service.domain or name
         return self._server.sites.find(name, self._server.snapshot, self.port)
 
     @override
     def _shaken(self, tls: SSL.Connection) -> None:
-        # The handshake lets in what has expired, for a request can be told so; and who names no host was not asked.
+        # The handshake lets in what has expired, for a request can be told so.
         reason = self.service.certificate_refusal(shown(tls))
         if reason:
             self._fail(f"the service {self.service.api_id} refused its client: {reason}")

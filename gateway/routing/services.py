@@ -25,9 +25,13 @@ POSTGRESQL = b"postgresql"
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One service. ``limits`` are the patience with its connections; with ``passthrough`` its target speaks TLS."""
+    """One service, for ``domain`` ("" for any).
+
+    ``limits`` are the patience with its connections; with ``passthrough`` its target speaks TLS.
+    """
 
     api_id: str
+    domain: str
     passthrough: bool
     api: Api
     limits: Limits
@@ -93,7 +97,7 @@ def service_ports(
         for definition in sharing.apis:
             api = apis[definition.api_id]
             domain, passthrough = service_domain(definition, settings), definition.gateway.passthrough
-            services[domain] = Service(definition.api_id, passthrough, api, api.client_limits or limits)
+            services[domain] = Service(definition.api_id, domain, passthrough, api, api.client_limits or limits)
         negotiate = first.gateway.negotiate
         found[port] = ServicePort(
             port=port,
