@@ -8,6 +8,7 @@
 * ``environment``   variables over values
 * ``reading``       nodes become models             ``sentences``    pydantic's errors become sentences
 * ``refusals``      what may not be asked for       ``rules``        what spans several keys or APIs
+* ``service_rules`` what services may say, which pass bytes on
 * ``tyk_names``     what exists in Tyk and means nothing here
 * ``problems``      what is wrong, as values        ``reference``    docs/configuration.md, from the models
 """

@@ -12,6 +12,8 @@
 * ``attempts``   the part of it that finds a connection; ``affinity`` is what a request is known by
 * ``edge_fields``  what the gateway adds to header fields and removes from them
 * ``tunnel``     what an exchange becomes when both ends switch protocols
+* ``services``   the ports of services; ``service_handshake`` finds which a connection is for, ``service_connection``
+  is one of a client's, ``service_pool`` those to targets
 * ``upstreams``  what a worker knows of upstreams, over all snapshots: pools, names, health
 * ``resolver``   the addresses of names; ``dialling`` connects to the first that answers
 * ``pool``       connections to one upstream address; ``multiplexed_pool`` those of HTTP/2, ``introduced_pool`` those

@@ -6,5 +6,6 @@
 * ``balancing``  the targets of an API
 * ``balancer``   which of them gets a request, by ``choice`` (the policies), ``health`` and ``retries``
 * ``uptime``     which hosts are down, from the results of checks
+* ``services``   what other ports serve, and which service a connection is for
 * ``snapshot``   everything that a worker serves, as one value
 """

@@ -6,6 +6,7 @@
 * ``service``     what systemd is told, and the PID file
 * ``children``    what the supervisor knows of its children: slots, and how long to wait before the next try
 * ``listeners``   the listening sockets, and the lock on the data directory
+* ``service_ports``  the sockets of services, which come and go with reloads
 * ``renewal``     files → the next generation in the store; used at start and at every reload
 * ``control``     the only writer of the store after start; serves the control port, watches files
 * ``operations``  what the admin API may ask for: each change is written, then confirmed by every worker

@@ -5,10 +5,11 @@
 * ``policy``        versions + ciphers + preference: what one listener or one upstream may negotiate
 * ``names``         server names as they are compared: A-labels, wildcards, addresses
 * ``client_hello``  the first message of a client, read before TLS starts
+* ``postgresql``    how clients of PostgreSQL ask for TLS
 * ``context``       the only file that turns a policy into OpenSSL
 * ``records``       application data through OpenSSL, below pyOpenSSL's costlier wrappers
 * ``alerts``        OpenSSL's errors in words, and the alert that refuses a connection
 * ``transport``     the encrypted connection on the event loop
 
-The first five decide and do no I/O.
+The first six decide and do no I/O.
 """
