@@ -245,6 +245,8 @@ def _credentials(
         raise AdminError("credentials are a name and a password: write both --username and --password", exit_code=2)
     if re.search(r"[\r\n\x00]", password) or ":" in username:
         raise AdminError("a password has one line, and a name no colon (RFC 7617)", exit_code=2)
+    said = "its clients need no credentials now; say who may come, as with gateway.allowed_networks of the definition"
+    typer.echo(f"note: {said}", err=True)
     basic = {"enabled": True, "username": username, "password_file": file.named(secret.path)}
     return {"upstream_auth": {"enabled": True, "basic_auth": basic}}
 

@@ -77,6 +77,10 @@ def _check_upstream_auth(definition: ApiDefinition, origin: Origin, found: Findi
     keys = "upstream_auth", "basic_auth"
     if not sends_password(definition):
         return
+    if definition.is_service:
+        place = origin.place(*keys)
+        found.error(place, "cannot be sent: a service sees no requests", "remove it, or make it an API of HTTP")
+        return
     if (basic.password is None) == (basic.password_file is None):
         if origin.sound(*keys, "password_file"):
             cure = "write one of the two, better password_file"

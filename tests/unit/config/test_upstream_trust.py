@@ -98,6 +98,12 @@ def test_what_would_mislead_about_upstreams_is_told(
     assert said in workshop.told({"apis": [definition | more | {"proxy": proxy}]})
 
 
+def test_a_service_has_nothing_to_send_credentials_with(workshop: Workshop) -> None:
+    proxy = {"target_url": "tcp://127.0.0.1:6311"}
+    service = {"api_id": "r", "protocol": "tcp", "listen_port": 6311, "proxy": proxy, "use_keyless": True}
+    assert "sees no requests" in workshop.told({"apis": [service | basic(password="x")]})
+
+
 def test_a_password_that_would_travel_in_clear_is_warned_of(workshop: Workshop, api: Api) -> None:
     definition = api() | basic(password="hunter2")
     definition["proxy"]["target_url"] = "http://tabpy.example.com:9004/"
