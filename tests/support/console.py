@@ -23,7 +23,7 @@ _FORKS.set_forkserver_preload(
      "gateway.cli.doctor.walk", "gateway.tls.scan", "gateway.certs.self_signed"]
 )  # fmt: skip
 _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_COMMAND = re.compile(r"\$ ((?:.*\\\n)*.*)\n")
+_COMMAND = re.compile(r"\$ ((?:.*\\\n)*.*(?:\n> .*)*)\n")
 # What differs from run to run, and in how wide a table is for it.
 _VARIES = (
     (re.compile(r"\b[0-9a-f]{64}\b|\b[0-9a-f]{12}\b"), "HEX"),
@@ -53,7 +53,7 @@ class Example:
 
 
 def examples(text: str) -> list[Example]:
-    """Every command of the ``console`` blocks, in order. A line that ends with a backslash goes on."""
+    """Every command of the ``console`` blocks, in order. It goes on behind a backslash, and on lines with ``> ``."""
     found = []
     for block in _BLOCK.finditer(text):
         line = text.count("\n", 0, block.start(1)) + 1
@@ -61,7 +61,7 @@ def examples(text: str) -> list[Example]:
             if part.startswith("$ "):
                 match = _COMMAND.match(part)
                 assert match
-                found.append(Example(line, match[1], part[match.end() :]))
+                found.append(Example(line, match[1].replace("\n> ", "\n"), part[match.end() :]))
             line += part.count("\n")
     return found
 

@@ -12,6 +12,12 @@ $ echo one \\
     two
 one two
 $ true
+$ cat <<EOF
+> two
+> lines
+> EOF
+two
+lines
 ```
 
 ```yaml
@@ -29,7 +35,8 @@ def test_commands_and_their_outputs_are_found_with_their_lines():
     assert examples(TEXT) == [
         Example(4, "echo one \\\n    two", "one two\n"),
         Example(7, "true", ""),
-        Example(15, "false", "(exit status 1)\n"),
+        Example(8, "cat <<EOF\ntwo\nlines\nEOF", "two\nlines\n"),
+        Example(21, "false", "(exit status 1)\n"),
     ]
 
 
