@@ -7,6 +7,7 @@ starts: each policy can be the host's own, floor and suites included, and the ch
 from __future__ import annotations
 
 import contextlib
+import socket
 from typing import TYPE_CHECKING
 
 from OpenSSL import SSL
@@ -20,12 +21,13 @@ from gateway.tls.client_hello import LIMIT, ClientHello, ClientHelloError, Plain
 from gateway.tls.context import accept
 
 if TYPE_CHECKING:
-    import socket
-
     from gateway.http.proxy_protocol import Ends
     from gateway.proxy.server import ProxyServer
     from gateway.routing.policies import HostPolicy
     from gateway.tls.context import Site
+
+_LINGER_SECONDS = 2.0
+_LINGER_BYTES = 1 << 17
 
 _HTTPS_HERE = b"\r\n".join(
     (
@@ -41,7 +43,7 @@ _HTTPS_HERE = b"\r\n".join(
 class Handshake(Peeking):
     """A connection that is not yet one; ``read_deadline`` bounds all of it."""
 
-    __slots__ = ("_connection", "_hello", "_step", "_writing", "policy", "server_name")
+    __slots__ = ("_connection", "_hello", "_left", "_reason", "_step", "_writing", "policy", "server_name")
 
     ANSWER_TO_HTTP = _HTTPS_HERE
     LIMIT = LIMIT
@@ -54,6 +56,8 @@ class Handshake(Peeking):
         self._connection: SSL.Connection | None = None
         self._step = self._peek
         self._writing = False
+        self._reason = ""
+        self._left = _LINGER_BYTES
         self.server_name = ""
 
     def __repr__(self) -> str:
@@ -113,7 +117,11 @@ class Handshake(Peeking):
             self._watch_writes(wanted=True)
         except (SSL.Error, OSError) as error:
             explained = alerts.explain(error, self._hello, self.policy.tls if self.policy is not None else None)
-            self._fail(refusal(self._connection) or explained)
+            self._reason = refusal(self._connection) or explained
+            if self.policy is not None and self.policy.clients is not None:
+                self._linger()
+            else:
+                self._fail(self._reason)
         else:
             self._shaken(self._connection)
 
@@ -125,9 +133,32 @@ class Handshake(Peeking):
         self._let_go()
         self._server.handshaken(self, self._socket, tls)
 
+    def _linger(self) -> None:
+        """Close when the client has read why its certificate was refused.
+
+        In TLS 1.3 it took the handshake for done and may be sending its request: closing over that would reset the
+        connection, and the reset would overtake the alert.
+        """
+        self._watch_writes(wanted=False)
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+        self.read_deadline = min(self.read_deadline, self._server.now + _LINGER_SECONDS)
+        self._step = self._discard
+        self._discard()
+
+    def _discard(self) -> None:
+        try:
+            while self._left > 0 and (data := self._socket.recv(LIMIT)):
+                self._left -= len(data)
+        except BlockingIOError:
+            return
+        except OSError:
+            pass
+        self._fail(self._reason)
+
     def expire(self) -> None:
         """Give up on a client that says nothing, or drips."""
-        self._fail(alerts.explain(TimeoutError(), self._hello))
+        self._fail(self._reason or alerts.explain(TimeoutError(), self._hello))
 
     def drain(self) -> None:
         """Go on, for a request may follow; but a client that has said nothing yet must say it now."""

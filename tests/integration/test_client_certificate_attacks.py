@@ -143,6 +143,7 @@ class Talk:
             context.use_certificate_chain_file(file)
             context.use_privatekey_file(file)
         self.session: Any = None
+        self.alert = ""
         self.reused = False
         self.answer = b""
         with socket.create_connection(("127.0.0.1", port)) as sock:
@@ -155,7 +156,8 @@ class Talk:
                 connection.do_handshake()
                 connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
                 self.answer = connection.recv(65536)
-            except SSL.Error:
+            except SSL.Error as error:
+                self.alert = error.args[0][0][2] if error.args else ""
                 return
             self.reused = bool(lib.SSL_session_reused(connection._ssl))
             self.session = connection.get_session()
@@ -189,6 +191,20 @@ async def test_a_session_never_stands_in_for_a_certificate(tmp_path: Path, up: U
                 assert not talk("a.test", ALICE, session).reused
 
         await asyncio.to_thread(attack)
+
+
+@pytest.mark.parametrize("version", [SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION], ids=["1.2", "1.3"])
+async def test_a_client_learns_by_the_alert_why_it_is_refused(tmp_path: Path, up: Upstream, version: int) -> None:
+    async with front(tmp_path, served(up.url, crl(CA, CAROL)), SITES) as gate:
+        alerts = {}
+        for name, one in (("none", None), ("unknown", EVE), ("revoked", CAROL)):
+            talk = await asyncio.to_thread(Talk, gate.port, "a.test", "/", one, tmp_path, version)
+            alerts[name] = talk.alert.split("alert ")[-1]
+    assert alerts == {
+        "none": "certificate required" if version == SSL.TLS1_3_VERSION else "handshake failure",
+        "unknown": "unknown ca",
+        "revoked": "certificate revoked",
+    }
 
 
 # hosts

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
+from hypothesis import given
+from hypothesis import strategies as st
 from support.clients import identity
 
 from gateway.certs.trusted import read_trusted
@@ -40,3 +44,24 @@ def test_a_public_key_is_kept_as_certificates_hold_it() -> None:
 def test_what_is_none_is_refused(text: str) -> None:
     with pytest.raises(CertificateError):
         read_trusted(text.encode())
+
+
+DER = CAROL.leaf.public_bytes(Encoding.DER)
+
+
+def overwritten(at: int, piece: bytes) -> bytes:
+    return DER[:at] + piece + DER[at + len(piece) :]
+
+
+@given(
+    st.one_of(
+        st.binary(max_size=300),
+        st.builds(overwritten, st.integers(0, len(DER)), st.binary(max_size=4)),
+        st.builds(lambda at: (CAROL.pem + CA.pem)[:at].encode(), st.integers(0, 2000)),
+    )
+)
+def test_whatever_comes_is_read_or_refused(data: bytes) -> None:
+    with suppress(CertificateError):
+        found = read_trusted(data)
+        assert found.pin is not None or found.key is not None
+        assert read_trusted(found.pem.encode()).authorities == found.authorities
