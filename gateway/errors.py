@@ -6,6 +6,7 @@
     ├── CertificateError      a certificate, key or chain that a careful person would refuse
     ├── StoreError            the node's database cannot be opened, read or written
     ├── OverloadedError       too much of this is asked for at the same time; it may work in a moment
+    ├── KeyServiceError       the cloud's key service cannot be reached, or does not let its key be used
     ├── RefusedError          a change that was asked for does not fit what there is
     │   ├── NotFoundError         what it names is not there
     │   ├── ConflictError         it is in use, exists already, or belongs to somebody else
@@ -56,6 +57,10 @@ class StoreError(GatewayError):
 
 class OverloadedError(GatewayError):
     """Too much of this is asked for at the same time; nothing has changed."""
+
+
+class KeyServiceError(GatewayError):
+    """The cloud's key service cannot be reached, or does not let its key be used; the message has no secret."""
 
 
 class RefusedError(GatewayError):

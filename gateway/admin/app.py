@@ -28,6 +28,7 @@ from gateway.admin import (
     expiring,
     generations,
     health,
+    keys,
     openapi,
     reload,
     upstreams,
@@ -62,6 +63,7 @@ def build(who_knows: health.Health, operations: Operations, administrators: Acco
         *generations.CALLS,
         *upstreams.CALLS,
         *expiring.CALLS,
+        *keys.CALLS,
     )
     described = json.dumps(openapi.document(calls)).encode()
 

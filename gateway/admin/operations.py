@@ -8,6 +8,7 @@ goes wrong is an error of `gateway.errors`, which the API turns into a status:
     NotFoundError        404: there is no such thing
     PreconditionError    412: the certificate is not the one that the caller expected
     ConflictError        409: it is in use, it exists already, or it is kept where this API does not write
+    KeyServiceError      502: the cloud does not let its key be used; nothing has changed
     StoreError           500: nothing has changed
 """
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
+    from gateway.admin.key_operations import KeyOperations
     from gateway.config.problems import Problem
 
 
@@ -271,6 +273,8 @@ class ExpiringCertificate:
 
 class Operations(Protocol):
     """The gateway, as the admin API sees it. Every change returns when it is durable, or raises and changed nothing."""
+
+    keys: KeyOperations
 
     async def add_certificate(self, org_id: str, pem: bytes, passphrase: str | None, actor: Actor) -> str:
         """Keep a pair, a certificate or a public key, and return its id.

@@ -17,6 +17,7 @@ from gateway.errors import (
     ConfigurationError,
     ConflictError,
     GatewayError,
+    KeyServiceError,
     NotFoundError,
     OverloadedError,
     PreconditionError,
@@ -41,6 +42,7 @@ _STATUSES: tuple[tuple[type[GatewayError], int], ...] = (
     (PreconditionError, 412),
     (ConflictError, 409),
     (OverloadedError, 503),
+    (KeyServiceError, 502),
     (GatewayError, 500),
 )
 _CHALLENGES = {401: {"WWW-Authenticate": "Bearer"}}

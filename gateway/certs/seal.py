@@ -1,156 +1,153 @@
-"""Private keys at rest: sealed with AES-256-GCM under a data key, which is itself sealed under the root key.
-
-Two files in the data directory:
-
-* ``root.key``        32 random bytes, readable by the owner alone; it only ever seals data keys
-* ``data-keys.json``  the data keys by id, sealed under the root key, and which of them seals from now on
-
-Two levels, because each can then be replaced alone. Rotating means adding a data key: what older ones sealed
-stays readable, because every sealed text names its key. Handing the root to a cloud's key service means
-sealing the few lines of ``data-keys.json`` anew, and nothing in the database. The data keys stand outside the
-database, so that a stolen copy of it holds nothing to attack, and sealing needs no database.
+"""Private keys at rest: sealed with AES-256-GCM under the master keys of a data directory (``keyring``).
 
 A sealed text is: version (1 byte), key id (8), nonce (12), ciphertext with its tag. Version, key id and the
 caller's context are authenticated: a text that is moved to another entry does not open. Nonces are random,
 which one AES-GCM key bears for 2**32 texts (NIST SP 800-38D section 8.3).
+
+Rotating means adding a master key: what older ones sealed stays readable, because every sealed text names its key. A
+process that meets a key that it does not know looks at the keyring again.
 """
 
 from __future__ import annotations
 
-import base64
 import hmac
-import json
-import os
 from contextlib import suppress
 from hashlib import sha256
-from pathlib import Path
 from secrets import token_bytes
-from tempfile import mkstemp
 from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from gateway.certs import keyring
+from gateway.certs.held import held
+from gateway.certs.keyring import ID_BYTES, NONCE_BYTES, Keyring
 from gateway.errors import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from pathlib import Path
 
 _VERSION = b"\x01"
-_KEY_BYTES = 32
-_ID_BYTES = 8
-_NONCE_BYTES = 12
-_ROOT_ID = bytes(_ID_BYTES)
+_TRIES = 3
 
 
 class Sealer:
     """Seals and opens private keys with the keys of one data directory."""
 
-    __slots__ = ("_current", "_keys", "_secret")
+    __slots__ = ("_data_dir", "_keys", "_ring", "_root", "_stamp")
 
-    def __init__(self, keys: Mapping[bytes, AESGCM], current: bytes, secret: bytes = b"") -> None:
-        """Seal with ``keys[current]``, open with whichever of ``keys`` a sealed text names; derive from ``secret``."""
-        self._keys = keys
-        self._current = current
-        self._secret = secret
+    def __init__(self, data_dir: Path, ring: Keyring, root: bytes | None) -> None:
+        """``root`` is the root master key of ``ring``, or None while it is not known here."""
+        self._data_dir = data_dir
+        self._ring, self._root = ring, root
+        self._keys: dict[bytes, AESGCM] = {}
+        self._stamp: tuple[int, int] | None = None
 
     @classmethod
     def open(cls, data_dir: Path) -> Sealer:
         """Read the keys of ``data_dir``, which must exist; the first caller makes them. Any process may.
 
-        Raises StoreError when they cannot be read or written, or when others may read the root key.
+        In AWS mode a process that has not inherited the root master key may open it, and not use it. Raises StoreError
+        when they cannot be read or written, or when others may read the root key.
         """
-        root_file, keys_file = data_dir / "root.key", data_dir / "data-keys.json"
-        try:
-            # Looked at before the root, which is made before them: else another process that makes both just
-            # now would look like a lost root.
-            has_data_keys = keys_file.exists()
-            if not root_file.exists():
-                if has_data_keys:
-                    raise StoreError(f"{root_file} is missing but {keys_file} needs it; restore it from a backup")
-                _create(root_file, token_bytes(_KEY_BYTES))
-            secret = _read_root(root_file)
-            root = cls({_ROOT_ID: AESGCM(secret)}, _ROOT_ID, hmac.digest(secret, b"derived keys", sha256))
-            if not keys_file.exists():
-                _create(keys_file, _first_data_key(root))
-            return _open_data_keys(root, keys_file)
-        except OSError as error:
-            raise StoreError(f"the keys in {data_dir} cannot be used: {error.strerror}; check its owner") from error
+        ring, root = _unlocked(data_dir)
+        sealer = cls(data_dir, ring, root)
+        if root is not None:
+            sealer._key(sealer.current)  # what is wrong shows now
+        return sealer
+
+    @property
+    def current(self) -> bytes:
+        """The id of the master key that seals."""
+        return bytes.fromhex(self._ring.master_keys[-1].id)
+
+    @property
+    def root_master_key(self) -> bytes:
+        """The root master key. Raises StoreError when only the cloud knows it."""
+        if self._root is None:
+            self._root = held().get(self._ring.root_id)
+        if self._root is None:
+            assert self._ring.cloud is not None, "a root key is there, or its lack was told"
+            raise StoreError(
+                f"the root master key {self._ring.root_master_key.id} is sealed with {self._ring.cloud.arn}; only the "
+                "running gateway, which had it opened at its start, can use it"
+            )
+        return self._root
 
     def derived_key(self, purpose: bytes) -> bytes:
-        """Return a key for something else, of 32 bytes: the same in every process, for as long as the root key stays.
+        """Return a key for something else, of 32 bytes: the same in every process, until secrets are regenerated.
 
-        It tells nothing about the root key or another purpose's (NIST SP 800-108r1, HMAC as the function).
+        It tells nothing about the key that it is derived from, or another purpose's (NIST SP 800-108r1, HMAC).
         """
-        return hmac.digest(self._secret, purpose, sha256)
+        with suppress(OSError):  # what is known serves on, whatever becomes of the file
+            if keyring.stamp(self._data_dir) != self._stamp:
+                self.refresh()
+        return hmac.digest(self._ring.derivation(self.root_master_key), purpose, sha256)
 
     def seal(self, plain: bytes, context: bytes) -> bytes:
         """Encrypt ``plain``; it opens only with the same ``context``, such as what the text is and whose."""
-        header, nonce = _VERSION + self._current, token_bytes(_NONCE_BYTES)
-        return header + nonce + self._keys[self._current].encrypt(nonce, plain, header + context)
+        header, nonce = _VERSION + self.current, token_bytes(NONCE_BYTES)
+        key = self._key(self.current)
+        assert key is not None, "the keyring holds the key that seals"
+        return header + nonce + key.encrypt(nonce, plain, header + context)
 
     def unseal(self, sealed: bytes, context: bytes) -> bytes:
         """Decrypt what `seal` made with the same ``context``. Raises StoreError for anything else."""
-        header, nonce = sealed[: 1 + _ID_BYTES], sealed[1 + _ID_BYTES : 1 + _ID_BYTES + _NONCE_BYTES]
-        if header[:1] != _VERSION or len(nonce) < _NONCE_BYTES:
+        header, nonce = sealed[: 1 + ID_BYTES], sealed[1 + ID_BYTES : 1 + ID_BYTES + NONCE_BYTES]
+        if header[:1] != _VERSION or len(nonce) < NONCE_BYTES:
             raise StoreError("a sealed key is damaged, or was written by a newer version of the gateway")
-        key = self._keys.get(header[1:])
+        key = self._key(header[1:])
+        if key is None:
+            self.refresh()
+            key = self._key(header[1:])
         if key is None:
             raise StoreError(
-                f"a private key was sealed with data key {header[1:].hex()}, which is not in data-keys.json; "
-                "restore root.key and data-keys.json from the backup that belongs to the database"
+                f"a private key was sealed with master key {header[1:].hex()}, which is not in keyring.json; "
+                "restore root.key and keyring.json from the backup that belongs to the database"
             )
         try:
-            return key.decrypt(nonce, sealed[len(header) + _NONCE_BYTES :], header + context)
+            return key.decrypt(nonce, sealed[len(header) + NONCE_BYTES :], header + context)
         except InvalidTag as error:
             raise StoreError("a sealed key was changed, or belongs to another entry or another root.key") from error
 
+    def is_current(self, sealed: bytes) -> bool:
+        """Whether a text was sealed with the key that seals now."""
+        return sealed.startswith(_VERSION + self.current)
 
-def _first_data_key(root: Sealer) -> bytes:
-    key_id = token_bytes(_ID_BYTES)
-    sealed = root.seal(token_bytes(_KEY_BYTES), key_id)
-    text = {"current": key_id.hex(), "keys": {key_id.hex(): base64.b64encode(sealed).decode()}}
-    return json.dumps(text, indent=2).encode()
+    def refresh(self) -> None:
+        """Look at the keyring again: control may have changed it. Raises StoreError."""
+        with suppress(OSError):  # before the file is read: a change in between shows the next time
+            self._stamp = keyring.stamp(self._data_dir)
+        self._ring, self._root = _unlocked(self._data_dir)
+        self._keys.clear()
+
+    def _key(self, key_id: bytes) -> AESGCM | None:
+        if key_id not in self._keys:
+            name = key_id.hex()
+            for master in self._ring.master_keys:
+                if master.id == name:
+                    self._keys[key_id] = AESGCM(self._ring.open(self.root_master_key, master))
+        return self._keys.get(key_id)
 
 
-def _open_data_keys(root: Sealer, path: Path) -> Sealer:
+def _unlocked(data_dir: Path) -> tuple[Keyring, bytes | None]:
+    """Read the keyring, and the root master key of it if that is known here. Raises StoreError."""
     try:
-        text = json.loads(path.read_bytes())
-        sealed = {bytes.fromhex(key_id): base64.b64decode(value) for key_id, value in text["keys"].items()}
-        current = bytes.fromhex(text["current"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StoreError(f"{path} is damaged; restore it from a backup") from error
-    keys = {key_id: AESGCM(root.unseal(value, key_id)) for key_id, value in sealed.items()}
-    if current not in keys:
-        raise StoreError(f"{path} does not hold the key that it names as current; restore it from a backup")
-    return Sealer(keys, current, root._secret)  # noqa: SLF001 - of this class
+        ring = keyring.find(data_dir)
+        for _ in range(_TRIES):
+            try:
+                return ring, _root_master_key(data_dir, ring)
+            except StoreError:
+                # Root key and keyring are two files: control may have changed both meanwhile.
+                before, ring = ring, keyring.find(data_dir)
+                if ring == before:
+                    raise
+        return ring, _root_master_key(data_dir, ring)
+    except OSError as error:
+        raise StoreError(f"the keys in {data_dir} cannot be used: {error.strerror}; check its owner") from error
 
 
-def _read_root(path: Path) -> bytes:
-    # The group may read it: a container platform that mounts volumes for a group gives it that right unasked
-    # (Kubernetes fsGroup), and a mounted secret belongs to root.
-    if path.stat().st_mode & 0o007:
-        raise StoreError(f"{path} can be read by every user of this machine; make it yours alone: chmod 600 {path}")
-    root = path.read_bytes()
-    if len(root) != _KEY_BYTES:
-        raise StoreError(f"{path} is not a root key of {_KEY_BYTES} bytes; restore it from a backup")
-    return root
-
-
-def _create(path: Path, content: bytes) -> None:
-    """Write a new file, whole and on the disk; leave the one that another process was quicker to make."""
-    descriptor, draft = mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(descriptor)
-        with suppress(FileExistsError):
-            path.hardlink_to(draft)  # a link, unlike a rename, never replaces what is there
-    finally:
-        Path(draft).unlink()
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+def _root_master_key(data_dir: Path, ring: Keyring) -> bytes | None:
+    if ring.cloud is not None:
+        return held().get(ring.root_id)
+    return keyring.unlocked(ring, keyring.root_key(data_dir))

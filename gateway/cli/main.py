@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from gateway import __version__
-from gateway.cli import access, admin, ca, cert, cert_import, cert_new, domain, tls, tls_scan, upstream
+from gateway.cli import access, admin, ca, cert, cert_import, cert_new, domain, kms, secrets, tls, tls_scan, upstream
 from gateway.cli.check import check
 from gateway.cli.connected import with_options_of
 from gateway.cli.demo.command import demo
@@ -36,6 +36,8 @@ cert.group.command("self-signed")(cert_new.self_signed)
 cert.group.command()(cert_new.csr)
 app.add_typer(cert.group, name="cert")
 app.add_typer(domain.group, name="domain")
+app.add_typer(kms.group, name="kms")
+app.add_typer(secrets.group, name="secrets")
 tls.group.command()(tls_scan.scan)
 app.add_typer(tls.group, name="tls")
 app.add_typer(ca.group, name="ca")

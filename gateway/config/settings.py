@@ -119,6 +119,7 @@ class Limits(Section):
         3600, description="longest time that nothing passes through a WebSocket or another tunnel"
     )
     drain_timeout: SomeSeconds = Field(30, description="time that running requests have when the gateway stops")
+    key_service_timeout: SomeSeconds = Field(5, description="time for AWS KMS to connect, and to answer")
     active_sites: SomeCount = Field(10000, description="TLS sites that a worker keeps in memory")
 
 

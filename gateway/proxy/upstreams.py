@@ -85,6 +85,14 @@ class Upstreams:
             self._pools.pop(key).retire()
         self.resolver.keep({pool.upstream.target.host for pool in self._pools.values()})
 
+    def sign_cookies_with(self, key: bytes) -> None:
+        """Know clients by cookies of this key from now on, and no longer by those that they may have."""
+        if key != self._cookie_key:
+            self._cookie_key = key
+            for api in self._apis.values():
+                if api.balancer is not None:
+                    api.balancer.rekey(key, self._clock())
+
     def probed(self, down: frozenset[str]) -> None:
         """Take what control's probes found: the hosts that are down, as `Balancer.probed` has them."""
         self._down = down

@@ -67,6 +67,12 @@ class Balancer:
             case "sticky":
                 return Sticky(key, self.api_id, self._names)
 
+    def rekey(self, key: bytes, now: float) -> None:
+        """Know clients by cookies of another key from now on."""
+        if isinstance(self.policy, Sticky):
+            self.policy, self._weights = self._make_policy(key, self), ()
+            self.refresh(now)
+
     def choose(self, key: bytes | None, load: Callable[[Upstream], int], tried: Collection[int]) -> Upstream | None:
         """Return where the next request, or the next attempt after those at ``tried``, shall go; None: all are down."""
         if not tried:

@@ -33,6 +33,7 @@ from gateway.config.client_trust import references
 from gateway.errors import CertificateError, ConflictError, GatewayError, StoreError
 from gateway.runtime import definition_files, revocations, upstream_report
 from gateway.runtime.examination import Verdict, examine
+from gateway.runtime.key_operations import LiveKeys
 from gateway.runtime.reloads import APPLY_SECONDS, listed
 from gateway.store import uploads
 from gateway.store.audit import Deed
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
+    from gateway.admin.key_operations import KeyOperations
     from gateway.admin.operations import Actor, BulkUpload, Expectation, Upload, UpstreamReport
     from gateway.certs.pem import CertificatePair
     from gateway.observe.events import EventLog
@@ -77,6 +79,7 @@ class LiveOperations:
         self._expiry = expiry
         self._events = events
         self.changed = asyncio.Event()
+        self.keys: KeyOperations = LiveKeys(data_dir, reloads, roster, events)
 
     @property
     def _current(self) -> Current:

@@ -160,6 +160,13 @@ class Reloads:
         with contextlib.suppress(GatewayError):
             self._know_secret(await asyncio.to_thread(load, self._inherited.config_path, self._inherited.environ))
 
+    def renew_secret(self) -> Path | None:
+        """Make another admin secret, and return its file; None when the one in use is configured. Raises StoreError."""
+        path = admin_secret.renew(self._inherited.data_dir, self.secret_digest)
+        if path:
+            self.secret_digest = admin_secret.digest(None, self._inherited.data_dir)
+        return path
+
     def _know_secret(self, configuration: Configuration) -> None:
         self.secret_digest = admin_secret.digest(configuration.settings.secret, self._inherited.data_dir)
 

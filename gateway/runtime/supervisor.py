@@ -26,6 +26,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from gateway.certs.held import held
 from gateway.config.load import load
 from gateway.errors import ConfigurationError, GatewayError, StoreError
 from gateway.observe.events import EventLog
@@ -33,6 +34,7 @@ from gateway.runtime import control, listeners, renewal, role, worker
 from gateway.runtime.children import Role, SharedCount, Slot, how_it_ended
 from gateway.runtime.service import Service
 from gateway.runtime.succession import Succession
+from gateway.runtime.unwrapping import StoppedError, unwrap
 from gateway.runtime.upgrade import Predecessor
 from gateway.store import admin_secret, spare
 from gateway.store.audit import Deed
@@ -68,6 +70,8 @@ def run(config_path: Path, environ: Mapping[str, str], command: Command | None =
     except ConfigurationError as error:
         sys.stderr.write(f"{error}\n")
         return _BAD_CONFIGURATION
+    except StoppedError:
+        return 0
     except GatewayError as error:
         sys.stderr.write(f"error: {error}\n")
         return _BAD_CONFIGURATION
@@ -80,7 +84,7 @@ def run(config_path: Path, environ: Mapping[str, str], command: Command | None =
 def _prepare(config_path: Path, environ: Mapping[str, str], command: Command | None, events: EventLog) -> _Supervisor:
     """Everything that can go wrong for a reason that a person must mend goes wrong here."""
     before = Predecessor.of(environ)
-    candidate, sockets, lock = _read(config_path, environ, before)
+    candidate, sockets, lock = _read(config_path, environ, before, events)
     settings = candidate.configuration.settings
     data_dir = settings.gateway.data_dir
     deed = Deed("gateway", "", "start" if before is None else "upgrade", str(config_path))
@@ -113,13 +117,16 @@ def _prepare(config_path: Path, environ: Mapping[str, str], command: Command | N
 
 
 def _read(
-    config_path: Path, environ: Mapping[str, str], before: Predecessor | None
+    config_path: Path, environ: Mapping[str, str], before: Predecessor | None, events: EventLog
 ) -> tuple[renewal.Candidate, listeners.Listeners, int]:
     """Return what shall be served, the sockets, and the lock on the data."""
+    held()  # every process that is forked from now on shares it
     if before is None:
-        data_dir = load(config_path, environ).settings.gateway.data_dir
+        settings = load(config_path, environ).settings
+        data_dir = settings.gateway.data_dir
         # What is read refers to the database, if there is one, so nobody else may change that meanwhile.
         early = listeners.lock(data_dir) if data_dir.is_dir() else None
+        unwrap(data_dir, settings.gateway.limits.key_service_timeout, _STOP, events)
         spare.put_back(data_dir)  # an upgrade that was interrupted never served anything
         candidate = renewal.read(config_path, environ, anew=False, most=_FILES_AT_START)
         lock = listeners.lock(data_dir) if early is None else early

@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter, ValidationError
 
+from gateway.certs.held import held
 from gateway.config.service_rules import MOST_PORTS
 from gateway.errors import GatewayError
 
@@ -76,11 +77,15 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class _Estate:
-    """What the one after is told: file descriptors, and the directory that it must agree about."""
+    """What the one after is told: file descriptors, and the directory that it must agree about.
+
+    ``keys`` is the page of ``certs.held``; a gateway from before that has none.
+    """
 
     channel: int
     sockets: tuple[int, ...]
     data_dir: Path
+    keys: int = -1
 
 
 _ESTATE = TypeAdapter(_Estate)
@@ -112,15 +117,15 @@ class Successor:
         with theirs:
             fcntl.fcntl(ours, _F_SETOWN_EX, struct.pack("ii", _F_OWNER_TID, threading.get_native_id()))
             fcntl.fcntl(ours, fcntl.F_SETFL, os.O_NONBLOCK | os.O_ASYNC)
-            inherited = [theirs.fileno(), *(sock.fileno() for sock in ports)]
-            estate = _Estate(theirs.fileno(), tuple(inherited[1:]), data_dir)
+            listening = tuple(sock.fileno() for sock in ports)
+            estate = _Estate(theirs.fileno(), listening, data_dir, held().fd)
             try:
                 pid = os.fork()
             except OSError:
                 ours.close()
                 raise
             if not pid:
-                _become(command, inherited, estate)
+                _become(command, (estate.channel, *listening, estate.keys), estate)
         return cls(pid, ours)
 
     def news(self) -> News:
@@ -191,6 +196,8 @@ class Predecessor:
             channel, *sockets = (_adopted(fd) for fd in (estate.channel, *estate.sockets))
             if not all(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) for sock in sockets):
                 raise ValueError("a socket does not listen")  # noqa: TRY301
+            if estate.keys >= 0:
+                held().adopt(estate.keys)
         except (ValidationError, ValueError, OSError) as error:
             raise GatewayError(f"{VARIABLE} is not what a gateway sets to start its successor: {error}") from error
         channel.settimeout(_YOURS_SECONDS)

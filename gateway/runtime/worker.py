@@ -168,6 +168,7 @@ class _Worker:
             else:
                 following = snapshot.build(generation.configuration, generation.number)
             await self._ports.fetch(following.services.keys())
+            self._server.upstreams.sign_cookies_with(self._store.derived_key(b"sticky cookies"))
             self._server.apply(following, changed)
             self._ports.serve(self._server, following.services.keys())
         except Exception as error:  # noqa: BLE001 - whatever is wrong with the new one, the old one serves on

@@ -15,14 +15,30 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
 
+_FILE = "admin.secret"
+
+
 def ensure(data_dir: Path) -> Path:
     """Return the file that holds the secret, readable by this user alone; it is made at the first call.
 
     Raises StoreError when it can be neither found nor made.
     """
-    path = data_dir / "admin.secret"
-    if path.exists():
-        return path
+    path = data_dir / _FILE
+    return path if path.exists() else _make(path)
+
+
+def renew(data_dir: Path, used: bytes) -> Path | None:
+    """Make another secret, and return its file; None when ``used``, the digest of the one in use, was configured.
+
+    Raises StoreError, and then the secret is the one before.
+    """
+    path = data_dir / _FILE
+    if not path.exists() or digest(None, data_dir) != used:
+        return None
+    return _make(path)
+
+
+def _make(path: Path) -> Path:
     draft = path.with_suffix(".draft")  # renamed when it is whole: half a secret must never be taken for one
     try:
         fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)

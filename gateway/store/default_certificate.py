@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from gateway.certs.self_signed import self_signed
 from gateway.config.problems import Problem, Severity
+from gateway.store import materials, sites
 from gateway.store.sites import SELF_SIGNED, SiteEntry
 from gateway.tls.names import canonical
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from gateway.certs.pem import CertificatePair
     from gateway.config.settings import Settings
+    from gateway.store.database import Database
     from gateway.store.file_sources import Collected
     from gateway.store.sqlite import Store
 
@@ -56,6 +58,21 @@ def stand_in(collected: Collected, settings: Settings, host: str, now: datetime,
         default=names[0],
         problems=(*collected.problems, Problem(Severity.WARNING, _PATH, "", message, cure)),
     )
+
+
+def renew(database: Database, now: datetime) -> frozenset[str]:
+    """Replace the certificate, if it serves, as of ``now`` (aware); return its names.
+
+    To be called within a transaction.
+    """
+    served = {entry.pair.material for entry in sites.configured_from(database, SELF_SIGNED)}
+    for material in served:
+        names = materials.pair(database, material).names
+        fresh = materials.keep(database, self_signed(*names, days=_DAYS, now=now))
+        database.execute("UPDATE names SET material = ? WHERE source = ?", (fresh, SELF_SIGNED))
+        materials.sweep(database, served)
+        return frozenset({*names, ""})
+    return frozenset()
 
 
 def _names(host: str) -> tuple[str, ...]:

@@ -94,7 +94,7 @@ def append(
         number = before + 1
         origin = configured if _content(database, configured) == plain else number
     if origin == number:
-        sealed = database.sealer.seal(plain, _context(origin))
+        sealed = database.sealer.seal(plain, context(origin))
         database.execute("INSERT INTO configurations VALUES (?, ?)", (origin, sealed))
     created = _insert(database, number, cause, (origin, default, files_read.isoformat()))
     return Generation(number, created, cause, origin, files_read, configuration)
@@ -126,8 +126,9 @@ def _insert(database: Database, number: int, cause: str, rest: Sequence[object])
 
 def _content(database: Database, origin: int) -> bytes:
     (sealed,) = database.execute("SELECT content FROM configurations WHERE configuration = ?", (origin,)).fetchone()
-    return database.sealer.unseal(sealed, _context(origin))
+    return database.sealer.unseal(sealed, context(origin))
 
 
-def _context(origin: int) -> bytes:
+def context(origin: int) -> bytes:
+    """What a sealed configuration is bound to."""
     return b"generation %d" % origin

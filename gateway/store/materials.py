@@ -36,7 +36,7 @@ def keep(database: Database, pair: CertificatePair) -> int:
     digest = hashlib.sha256(b"".join(part.public_bytes(Encoding.DER) for part in pair.chain)).hexdigest()
     for (material,) in database.execute("SELECT material FROM materials WHERE digest = ?", (digest,)):
         return int(material)
-    sealed = database.sealer.seal(pair.key_pem, _context(digest))
+    sealed = database.sealer.seal(pair.key_pem, context(digest))
     cursor = database.execute(
         "INSERT INTO materials (digest, fingerprint, chain, key, expires) VALUES (?, ?, ?, ?, ?)",
         (digest, pair.fingerprint, pair.chain_pem, sealed, int(pair.not_after.timestamp())),
@@ -47,7 +47,7 @@ def keep(database: Database, pair: CertificatePair) -> int:
 
 def restore(database: Database, digest: str, chain: bytes, sealed: bytes) -> CertificatePair:
     """Return the pair of a row. Raises StoreError when its key was sealed by others."""
-    return CertificatePair.restore(chain, database.sealer.unseal(sealed, _context(digest)))
+    return CertificatePair.restore(chain, database.sealer.unseal(sealed, context(digest)))
 
 
 def pair(database: Database, material: int) -> CertificatePair:
@@ -69,5 +69,6 @@ def sweep(database: Database, materials: Iterable[int | None]) -> None:
             database.execute(_REMOVE, {"material": material})
 
 
-def _context(digest: str) -> bytes:
+def context(digest: str) -> bytes:
+    """What the sealed key of a chain is bound to."""
     return b"key " + digest.encode()

@@ -14,7 +14,18 @@ from typing import TYPE_CHECKING, Self
 
 from gateway.config.client_trust import with_crls
 from gateway.errors import NotFoundError, StoreError
-from gateway.store import audit, certificates, domains, generations, materials, readings, schema, sites
+from gateway.store import (
+    audit,
+    certificates,
+    default_certificate,
+    domains,
+    generations,
+    materials,
+    readings,
+    resealing,
+    schema,
+    sites,
+)
 from gateway.store.audit import Deed
 from gateway.store.database import Database
 from gateway.store.generations import Generation
@@ -55,6 +66,28 @@ class Store:
     def derived_key(self, purpose: bytes) -> bytes:
         """Return a key that belongs to this data directory and to ``purpose``; see `Sealer.derived_key`."""
         return self._database.sealer.derived_key(purpose)
+
+    def sealed_rows(self) -> int:
+        """Count what is sealed."""
+        with self._database.reading():
+            return resealing.total(self._database)
+
+    def reseal(self, place: resealing.Place, most: int) -> resealing.Step:
+        """Seal what an older master key sealed with the one that seals now: at most so many rows behind ``place``."""
+        with self._database.writing():
+            return resealing.step(self._database, place, most)
+
+    def regenerated(self, now: datetime, deed: Deed) -> tuple[int, frozenset[str]]:
+        """Make a generation of the new keys, with a new certificate where the gateway made the one that serves.
+
+        Return it, and the names that are served with something else.
+        """
+        database = self._database
+        with database.writing():
+            changed = default_certificate.renew(database, now)
+            number = generations.succeed(database, f"{deed.action} by {deed.who}")
+            audit.append(database, deed, generation=number)
+        return number, changed
 
     def close(self) -> None:
         """Let go of the database."""

@@ -52,6 +52,9 @@ class RecordingUpstreams:
     def probed(self, down: frozenset[str]) -> None:
         self.down.append(down)
 
+    def sign_cookies_with(self, key: bytes) -> None:
+        self.cookie_key = key
+
     def states(self, api_ids: tuple[str, ...]) -> Iterator[TargetState]:
         return (TargetState(api, index, 1, 2, 3, 4, 5, 6.5, True) for api in range(len(api_ids)) for index in range(3))
 

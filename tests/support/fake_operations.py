@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from gateway.admin.key_operations import KeyOperations, KeyStatus, MasterKey, Regenerated, Regeneration
 from gateway.admin.operations import (
     ApiReport,
     BulkOutcome,
@@ -30,14 +31,42 @@ from gateway.admin.operations import (
 from gateway.certs.pem import check_names, parse_pair
 from gateway.certs.revocation import read_crl
 from gateway.config.problems import Problem, Severity
-from gateway.errors import CertificateError, ConfigurationError, ConflictError, NotFoundError
+from gateway.errors import CertificateError, ConfigurationError, ConflictError, KeyServiceError, NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from gateway.admin.operations import Actor, BulkUpload, Upload
+    from gateway.certs.keyring import CloudKey
 
 MOMENT = datetime(2026, 11, 22, 2, 15, 48, tzinfo=UTC)
+
+
+@dataclass
+class FakeKeys(KeyOperations):
+    """A customer master key that can be any, and a regeneration that is done at once."""
+
+    cloud: CloudKey | None = None
+    unreachable: bool = False
+
+    async def status(self) -> KeyStatus:
+        arn, region = (self.cloud.arn, self.cloud.region) if self.cloud else ("", "")
+        masters = (MasterKey("00" * 8, MOMENT, MOMENT, MOMENT), MasterKey("11" * 8, MOMENT, MOMENT, None))
+        return KeyStatus("aws" if arn else "local", arn, region, "ab" * 16, "cd" * 16, MOMENT, masters, None)
+
+    async def set_mode(self, cloud: CloudKey | None, actor: Actor) -> KeyStatus:
+        if self.unreachable:
+            raise KeyServiceError("AWS KMS cannot be reached")
+        if cloud and not cloud.arn:
+            raise ConflictError("that can be no key")
+        self.cloud = cloud if cloud and cloud.region else None
+        return await self.status()
+
+    async def regenerate(self, actor: Actor) -> Regenerated:
+        return Regenerated(False, 3, 0, "/data/admin.secret", (), await self.status())
+
+    async def regeneration(self) -> Regeneration:
+        return Regeneration("idle", 3, 3, None)
 
 
 @dataclass
@@ -54,6 +83,7 @@ class FakeOperations(Operations):
     lists: dict[str, CrlState] = field(default_factory=dict)
     reloads: list[bool] = field(default_factory=list)
     passphrases: list[str | None] = field(default_factory=list)
+    keys: FakeKeys = field(default_factory=FakeKeys)
 
     async def add_certificate(self, org_id: str, pem: bytes, passphrase: str | None, actor: Actor) -> str:
         self.passphrases.append(passphrase)

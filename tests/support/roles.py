@@ -89,7 +89,7 @@ class Gateway:
         self.directory, self.authority = directory, authority
         self.program = [sys.executable, "-m", "gateway"]
         self.port, self.control_port = free_ports(2)
-        self.events: list[dict[str, str]] = []
+        self.log: list[str] = []
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._trust = ssl.create_default_context(cadata=authority.pair.chain_pem.decode())
         self.certify("a.test")
@@ -133,6 +133,7 @@ class Gateway:
         assert self.process.stderr is not None
         with self.process.stderr as lines:
             for line in lines:
+                self.log.append(line)
                 self._lines.put(line)
         self._lines.put(None)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 
@@ -40,7 +39,7 @@ def test_a_sealed_text_does_not_open_with_another_context(sealer):
 
 
 def test_a_sealed_text_does_not_open_with_the_keys_of_another_directory(sealer, tmp_path):
-    with pytest.raises(StoreError, match=r"restore root\.key and data-keys\.json"):
+    with pytest.raises(StoreError, match=r"restore root\.key and keyring\.json"):
         Sealer.open(tmp_path).unseal(sealer.seal(b"plain", b"c"), b"c")
 
 
@@ -61,22 +60,7 @@ def test_a_sealed_text_that_was_cut_does_not_open(sealer, length):
 def test_the_key_files_are_for_the_owner_alone_and_nothing_else_is_left(tmp_path):
     Sealer.open(tmp_path)
     modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
-    assert modes == {"root.key": 0o600, "data-keys.json": 0o600}
-
-
-def test_the_data_keys_are_themselves_sealed_and_can_be_added_to(tmp_path):
-    """Rotation: what an older key sealed opens, and the new one seals."""
-    old_sealer = Sealer.open(tmp_path)
-    sealed = old_sealer.seal(b"plain", b"c")
-    keys_file = tmp_path / "data-keys.json"
-    old = json.loads(keys_file.read_text())
-    keys_file.unlink()
-    Sealer.open(tmp_path)
-    new = json.loads(keys_file.read_text())
-    keys_file.write_text(json.dumps({"current": new["current"], "keys": old["keys"] | new["keys"]}))
-    both = Sealer.open(tmp_path)
-    assert both.unseal(sealed, b"c") == b"plain"
-    assert both.seal(b"", b"")[1:9].hex() == new["current"] != old["current"]
+    assert modes == {"root.key": 0o600, "keyring.json": 0o600}
 
 
 def test_a_root_key_that_every_user_can_read_is_refused(tmp_path):
@@ -108,21 +92,11 @@ def test_a_root_key_of_the_wrong_length_is_refused(tmp_path):
         Sealer.open(tmp_path)
 
 
-@pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"current": "zz", "keys": {}}', '{"current": "00", "keys": {"00": 1}}', "\xff",
-             '{"current": "00", "keys": []}']
-)  # fmt: skip
-def test_a_damaged_data_key_file_is_refused(tmp_path, text):
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"store": "zz"}', "\xff"])
+def test_a_damaged_keyring_is_refused(tmp_path, text):
     Sealer.open(tmp_path)
-    (tmp_path / "data-keys.json").write_bytes(text.encode("latin-1"))
+    (tmp_path / "keyring.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(StoreError, match="damaged"):
-        Sealer.open(tmp_path)
-
-
-def test_a_current_key_that_is_not_there_is_refused(tmp_path):
-    Sealer.open(tmp_path)
-    (tmp_path / "data-keys.json").write_text('{"current": "00", "keys": {}}')
-    with pytest.raises(StoreError, match="current"):
         Sealer.open(tmp_path)
 
 
