@@ -93,37 +93,62 @@ def _kill(gateway: Gateway, event: str) -> None:
     until(gateway.ready)
 
 
-def test_aws_mode_lives_through_deaths_upgrades_and_a_cloud_that_is_away(gateway: Gateway, cloud: Cloud) -> None:
+def _switched(gateway: Gateway, cloud: Cloud) -> tuple[CloudKey, list[bytes]]:
+    """Start it, and have AWS KMS seal its keys; return that key, and what must never be seen of the others."""
     gateway.started()
     key = CloudKey(arn=cloud.key(), region=REGION)
-    local = _status(gateway)
     _run(gateway, "kms", "set-mode", "aws", "--key-arn", key.arn, "--aws-region", REGION)
-    shown = _status(gateway)
-    assert (shown["mode"], shown["key_arn"], shown["region"]) == ("aws", key.arn, REGION)
-    assert shown["root_master_key"] != local["root_master_key"]
-    assert [one["id"] for one in shown["master_keys"]] == [one["id"] for one in local["master_keys"]]  # type: ignore[attr-defined]
-    assert not (gateway.directory / "data" / "root.key").exists()
     ring = _ring(gateway)
     root = cloud_key.unseal(key, ring.store, ring.root_master_key.sealed, 5)
-    masters = [ring.open(root, one) for one in ring.master_keys]
+    keys = [root, *(ring.open(root, one) for one in ring.master_keys)]
+    return key, [form for one in keys for form in _forms(one)]
 
-    cloud.go()  # from here on nobody can ask it
+
+def _stopped(gateway: Gateway, pid: int) -> None:
+    """Stop it, and look for what must not be in its files and its log."""
+    os.kill(pid, signal.SIGTERM)
+    gateway.rest()
+    until(lambda: gateway.process.poll() is not None)
+
+
+def _clean(gateway: Gateway, clear: list[bytes]) -> None:
+    log = "".join(gateway.log).encode()
+    assert not any(form in log for form in clear)
+    for path in (gateway.directory / "data").iterdir():
+        if path.is_file():
+            content = path.read_bytes()
+            assert not any(form in content for form in clear), path
+            assert b"PRIVATE KEY" not in content, path
+
+
+def test_in_aws_mode_children_and_a_successor_start_while_the_cloud_is_away(gateway: Gateway, cloud: Cloud) -> None:
+    key, clear = _switched(gateway, cloud)
+    shown = _status(gateway)
+    assert (shown["mode"], shown["key_arn"], shown["region"]) == ("aws", key.arn, REGION)
+    assert not (gateway.directory / "data" / "root.key").exists()
+    cloud.go()
     _kill(gateway, "control.started")
     _kill(gateway, "worker.started")
     assert gateway.get() == "upstream"
-    refused = _run(gateway, "secrets", "regenerate", status=1)
-    assert key.arn in refused
+    ring = _ring(gateway)
+    assert key.arn in _run(gateway, "secrets", "regenerate", status=1)
+    assert key.arn in _run(
+        gateway, "kms", "set-mode", "aws", "--key-arn", key.arn + "0", "--aws-region", REGION, status=1
+    )
     assert _ring(gateway) == ring
-
     gateway.signal(signal.SIGUSR2)
     successor = int(gateway.hear("upgrade.done").partition("successor=")[2].split()[0])
     until(gateway.ready)
     assert gateway.get() == "upstream"
-    gateway.process.wait(PATIENCE)
-    os.kill(successor, signal.SIGTERM)
-    gateway.rest()
+    _stopped(gateway, successor)
+    _clean(gateway, clear)
 
-    gateway.start()  # a fresh one has to ask
+
+def test_in_aws_mode_a_fresh_start_waits_for_the_cloud_and_can_be_stopped(gateway: Gateway, cloud: Cloud) -> None:
+    key, clear = _switched(gateway, cloud)
+    _stopped(gateway, gateway.process.pid)
+    cloud.go()
+    gateway.start()
     waiting = gateway.hear("keys.waiting")
     assert key.arn in waiting
     assert f"region={REGION}" in waiting
@@ -131,7 +156,6 @@ def test_aws_mode_lives_through_deaths_upgrades_and_a_cloud_that_is_away(gateway
     gateway.signal(signal.SIGTERM)
     assert gateway.process.wait(PATIENCE) == 0
     gateway.rest()
-
     gateway.start()
     gateway.hear("keys.waiting")
     cloud.come()
@@ -143,20 +167,10 @@ def test_aws_mode_lives_through_deaths_upgrades_and_a_cloud_that_is_away(gateway
     _run(gateway, "kms", "set-mode", "local")
     assert (gateway.directory / "data" / "root.key").stat().st_mode & 0o777 == 0o600
     cloud.go()
-    gateway.signal(signal.SIGTERM)
-    assert gateway.process.wait(PATIENCE) == 0
-    gateway.rest()
+    _stopped(gateway, gateway.process.pid)
     gateway.started()
     assert gateway.get() == "upstream"
-
-    clear = [form for one in (root, *masters) for form in _forms(one)]
-    for path in (gateway.directory / "data").iterdir():
-        if path.is_file():
-            content = path.read_bytes()
-            assert not any(form in content for form in clear), path
-            assert b"PRIVATE KEY" not in content, path
-    log = "".join(gateway.log).encode()
-    assert not any(form in log for form in clear)
+    _clean(gateway, clear)
 
 
 def _fill(gateway: Gateway) -> tuple[str, ...]:
