@@ -86,7 +86,7 @@ async def _set_mode(asked: Asked) -> Reply:
         raise Refusal(400, complaint(error)) from error
     cloud = CloudKey(arn=wanted.key_arn, region=wanted.region) if wanted.mode == "aws" else None
     if cloud is None and (wanted.key_arn or wanted.region):
-        raise Refusal(400, "key_arn and region belong to the mode aws")
+        raise Refusal(409, "key_arn and region belong to the mode aws")
     return Reply(_keys(await asked.operations.keys.set_mode(cloud, asked.actor)))
 
 
@@ -112,7 +112,7 @@ CALLS = (
     Call(
         "PUT", "/tyk/kms/mode", "Choose the customer master key", _set_mode, Keys,
         body=Body("the mode", {"application/json": WantedMode}, _BODY_BYTES),
-        refusals={409: "That can be no key.", 502: _CLOUD},
+        refusals={409: "That can be no key, or the mode has none.", 502: _CLOUD},
         description="The root master key is replaced, and the master keys are sealed with the new one.",
     ),
     Call(
