@@ -227,7 +227,7 @@ def test_a_configuration_with_keys_of_another_version_is_told_and_no_value_of_it
     database = store._database
     with database.writing():
         database.execute(
-            "UPDATE configurations SET content = ?", (database.sealer.seal(written, generations._context(1)),)
+            "UPDATE configurations SET content = ?", (database.sealer.seal(written, generations.context(1)),)
         )
     with pytest.raises(StoreError, match=r"generation 1 has a settings\.new_key .* another version wrote it") as told:
         store.current()
