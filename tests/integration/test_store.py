@@ -244,7 +244,7 @@ def test_nothing_is_added_to_a_database_whose_keys_are_lost(tmp_path: Path) -> N
     with closing(Store.open(tmp_path, writable=True)) as store:
         store.publish(configuration(), [], None, "start")
     (tmp_path / "root.key").unlink()
-    (tmp_path / "data-keys.json").unlink()
+    (tmp_path / "keyring.json").unlink()
     with (
         closing(Store.open(tmp_path, writable=True)) as store,
         pytest.raises(StoreError, match="restore root"),

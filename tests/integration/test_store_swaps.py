@@ -260,7 +260,7 @@ def test_a_database_of_the_first_version_is_carried_over(
     with monkeypatch.context() as patch:
         patch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
         with closing(Store.open(tmp_path / "new2", writable=True)) as old:
-            for key in ("root.key", "data-keys.json"):
+            for key in ("root.key", "keyring.json"):
                 (tmp_path / "new2" / key).write_bytes((tmp_path / "new" / key).read_bytes())
             execute = old._database.execute
             execute("INSERT INTO materials VALUES (7, ?, ?, ?, ?, 0)", (digest, pair.fingerprint, chain, sealed_key))

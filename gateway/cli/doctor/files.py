@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _SHOWN = 50
 _LOOKED_AT = 10_000
-_OWN_SECRETS = ("root.key", "data-keys.json", "admin.secret")
+_OWN_SECRETS = ("root.key", "keyring.json", "data-keys.json", "admin.secret")
 _KEY = b"PRIVATE KEY-----"
 
 
