@@ -198,3 +198,14 @@ def test_without_a_gateway_that_is_the_problem_and_the_rest_is_looked_at_all_the
     assert any(line.startswith("ok       certificate and key") for line in lines)
     assert any(line.startswith("problem  ports") for line in lines)
     assert lines[-1] == "2 problems, no warnings"
+
+
+def test_services_are_looked_for_at_their_own_ports(home: Home) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        settings = yaml.safe_load(home.path.read_text())
+        service = {"api_id": "db", "protocol": "tcp", "listen_port": port, "proxy": {"target_url": "tcp://127.0.0.1:1"}}
+        settings["apis"].append(service)
+        home.path.write_text(yaml.safe_dump(settings))
+        result = CliRunner().invoke(app, ["doctor", "--config", str(home.path)])
+    assert f"ok       ports                127.0.0.1:{port} (service db) accepts connections" in result.output

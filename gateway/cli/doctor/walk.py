@@ -69,17 +69,32 @@ def _connections(configuration: Configuration, names: list[str], ca: Path | None
         yield live.port(redirect, "redirects to HTTPS")
     found = live.port(place, "clients")
     yield found
+    yield from _services(configuration, ca, now)
     if not settings.http_server_options.use_ssl:
         yield warning("connection", "TLS is disabled: clients are served plain HTTP", "gateway tls enable")
     elif settings.gateway.proxy_protocol:
         cure = "connect through the load balancer: openssl s_client -connect BALANCER:PORT -servername NAME"
         yield warning("connection", "not tried: this port wants a PROXY header first", cure)
     elif found.state is State.OK:
-        domains = _domains([api.domain for api in configuration.apis if api.active and not api.domain_disabled] + names)
+        served = [api for api in configuration.apis if api.active and not api.is_service and not api.domain_disabled]
+        domains = _domains([api.domain for api in served] + names)
         yield from live.handshakes(place, domains[:_MOST_DOMAINS], ca, now)
         if len(domains) > _MOST_DOMAINS:
             cure = "gateway cert verify, or openssl s_client -servername NAME, for one in particular"
             yield warning("connection", f"only the first {_MOST_DOMAINS} domains were tried", cure)
+
+
+def _services(configuration: Configuration, ca: Path | None, now: datetime) -> Iterator[Finding]:
+    """The ports of services, and a handshake where one ends TLS that begins at once."""
+    for api in configuration.apis:
+        if not api.is_service or not api.active:
+            continue
+        place = live.Place.of(configuration.settings.listen_address, api.listen_port)
+        found = live.port(place, f"service {api.api_id}")
+        yield found
+        speaks_first = not api.terminates_tls or api.gateway.negotiate or api.enable_proxy_protocol
+        if found.state is State.OK and not speaks_first and api.domain:
+            yield from live.handshakes(place, _domains([api.domain]), ca, now)
 
 
 def _domains(names: Iterable[str]) -> list[str]:
