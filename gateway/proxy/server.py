@@ -224,7 +224,7 @@ class ProxyServer:
         name = sock.getsockname()
         ends = Ends(address[0].removeprefix("::ffff:"), address[1], name[0].removeprefix("::ffff:"), listener.port)
         proxies = self.snapshot.proxies
-        if listener.service_port and not self.services.ports[listener.service_port].introduced:
+        if listener.service_port and not self.services.introduced(listener.service_port):
             proxies = None
         if proxies is None:
             self._serve(sock, ends, listener)
@@ -257,6 +257,9 @@ class ProxyServer:
 
     def _serve(self, sock: socket.socket, ends: Ends, listener: Listener) -> None:
         """Serve a connection, unless its address has too many."""
+        if listener.service_port and listener.service_port not in self.services.ports:
+            sock.close()  # its port went while a proxy was saying whose connection it brings
+            return
         client = one_client(ends.address)
         if self._per_client[client] >= self.limits.connections_per_address:
             sock.close()

@@ -113,8 +113,8 @@ class ServiceConnection(asyncio.Protocol):
             tunnel.pause_response()
         early, self._early = self._early, b""
         if early:
+            self.resume_body()  # first, for the target may not take all of it
             tunnel.request_body(early, ended=False, trailers=[])
-            self.resume_body()
         if self._input_ended:
             tunnel.request_body(b"", ended=True, trailers=[])
 

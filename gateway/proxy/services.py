@@ -46,6 +46,10 @@ class Services:
             listener.stop()
         self._listeners.clear()
 
+    def introduced(self, port: int) -> bool:
+        """Whether connections to ``port`` begin with a PROXY header."""
+        return self.ports[port].introduced
+
     def begin(self, sock: socket.socket, ends: Ends, port: ServicePort) -> None:
         """Begin to serve an accepted connection."""
         server = self._server

@@ -90,7 +90,9 @@ def service_ports(
     """Index the services of a configuration by port. ``apis`` and ``clients`` are made of the same."""
     settings = configuration.settings
     found: dict[int, ServicePort] = {}
-    for port in dict.fromkeys(definition.listen_port for definition in configuration.apis if definition.is_service):
+    services_alone = tuple(definition for definition in configuration.apis if definition.is_service)
+    configuration = configuration.model_copy(update={"apis": services_alone})
+    for port in dict.fromkeys(definition.listen_port for definition in services_alone):
         sharing = configuration.of_port(port)
         first = sharing.apis[0]
         services = {}

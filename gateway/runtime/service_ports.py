@@ -58,12 +58,17 @@ class Deposit:
         """Bring ``sockets``, by their ports, up to what was left and given up."""
         with contextlib.suppress(BlockingIOError):
             while True:
-                word, descriptors, _, _ = socket.recv_fds(self._out, _WORD_BYTES, 1, socket.MSG_CMSG_CLOEXEC)
+                word, descriptors, _, _ = socket.recv_fds(self._out, _WORD_BYTES, 1)
                 port = int(word)
                 if port in sockets:
                     sockets.pop(port).close()
                 if descriptors:
-                    sockets[port] = socket.socket(fileno=descriptors[0])
+                    sockets[port] = _adopted(descriptors[0])
+
+    def close(self) -> None:
+        """Have no part in it, in a process that neither leaves anything nor collects it."""
+        self._in.close()
+        self._out.close()
 
 
 class Openings:
@@ -189,11 +194,17 @@ def _ask(control: Path) -> dict[int, socket.socket]:
         connection.settimeout(_PATIENCE_SECONDS)
         connection.connect(os.fspath(control))
         connection.sendall(encode(Sockets()))
-        answer, descriptors, _, _ = socket.recv_fds(connection, _ANSWER_BYTES, MOST_PORTS, socket.MSG_CMSG_CLOEXEC)
-    sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
+        answer, descriptors, _, _ = socket.recv_fds(connection, _ANSWER_BYTES, MOST_PORTS)
+    sockets = [_adopted(descriptor) for descriptor in descriptors]
     ports = json.loads(answer or b"[]")
     if len(ports) != len(sockets):
         for sock in sockets:
             sock.close()
         raise ValueError(f"{len(sockets)} sockets came for {len(ports)} ports; raise the limit on open files")
     return dict(zip(ports, sockets, strict=True))
+
+
+def _adopted(descriptor: int) -> socket.socket:
+    sock = socket.socket(fileno=descriptor)
+    sock.set_inheritable(False)  # what is received is not so by itself
+    return sock

@@ -58,6 +58,7 @@ def run(number: int, inherited: Inherited, events: EventLog) -> int:
     control = Path(listeners.workers.getsockname())
     listeners.control.close()
     listeners.workers.close()
+    inherited.deposit.close()
     cut = 0
     with contextlib.closing(Store.open(inherited.data_dir, writable=False)) as store:
 

@@ -88,40 +88,29 @@ def reload(gateway: Gateway, answer: str = "reload.applied") -> str:
     return gateway.hear(answer)
 
 
-def test_a_port_comes_with_a_reload_and_goes_with_one(gateway: Gateway, echo: Echo) -> None:
-    first, second = free_ports(2)
+def test_ports_come_and_go_with_reloads_and_one_that_is_taken_refuses_it(gateway: Gateway, echo: Echo) -> None:
+    first, second, taken = free_ports(3)
     gateway.settings["apis"].append(service(first, echo))
     gateway.configure()
     gateway.started()
     assert f"services={first}" in gateway.hear("gateway.started")
-    assert serves(first)
-    gateway.settings["apis"].append(service(second, echo, "more"))
-    reload(gateway)
     with connect(first) as kept:
         assert echoes(kept)
+        with socket.create_server(("127.0.0.1", taken)):
+            gateway.settings["apis"] += [service(second, echo, "second"), service(taken, echo, "taken")]
+            line = reload(gateway, "reload.refused")
+            assert f"apis[taken].listen_port: cannot listen on 127.0.0.1 port {taken}: Address already in use" in line
+            assert refuses(second)
+            assert serves(first)
+        reload(gateway)
         assert serves(second)
+        assert serves(taken)
         del gateway.settings["apis"][1]
         reload(gateway)
         assert echoes(kept)
         assert refuses(first)
         assert serves(second)
     assert gateway.get() == "first"
-
-
-def test_a_port_that_is_taken_refuses_the_reload_and_leaves_everything_as_it_was(gateway: Gateway, echo: Echo) -> None:
-    first, free, taken = free_ports(3)
-    gateway.settings["apis"].append(service(first, echo))
-    gateway.configure()
-    gateway.started()
-    with socket.create_server(("127.0.0.1", taken)):
-        gateway.settings["apis"] += [service(free, echo, "free"), service(taken, echo, "taken")]
-        line = reload(gateway, "reload.refused")
-        assert f"apis[taken].listen_port: cannot listen on 127.0.0.1 port {taken}: Address already in use" in line
-        assert refuses(free)
-        assert serves(first)
-    reload(gateway)
-    assert serves(free)
-    assert serves(taken)
 
 
 def test_who_waits_to_be_accepted_loses_nothing_when_every_process_but_the_supervisor_is_killed(

@@ -9,7 +9,6 @@ import ssl
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.clients import Identity, identity
 from support.front import AUTHORITY, Client, Front, client_context, configuration, front, until
 from support.upstream import Connection, upstream
 
@@ -347,6 +346,55 @@ async def test_who_does_not_read_is_not_read_for(tmp_path: Path) -> None:
             assert received == 1000 * 65536
 
 
+async def test_a_target_that_does_not_read_is_not_read_for_either(tmp_path: Path) -> None:
+    read = asyncio.Event()
+    received = 0
+
+    async def script(connection: Connection) -> None:
+        nonlocal received
+        await read.wait()
+        while data := await connection.reader.read(1 << 20):
+            received += len(data)
+
+    async with upstream(script) as up:
+        one = service(f"tcp://127.0.0.1:{up.port}", protocol="tcp")
+        async with front(tmp_path, configuration(one)) as gate:
+            client = await connect(gate, None, tls=False)
+            sent = 0
+
+            async def upload() -> None:
+                nonlocal sent
+                for _ in range(1000):
+                    client.writer.write(b"x" * 65536)
+                    await client.writer.drain()
+                    sent += 65536
+                client.writer.write_eof()
+
+            uploading = asyncio.create_task(upload())
+            before = -1
+            while before != sent:  # until a whole tick brings nothing more
+                before, now = sent, gate.server.now
+                await until(lambda now=now: gate.server.now > now)  # type: ignore[misc]
+            assert 0 < sent < 40 << 20
+            read.set()
+            async with asyncio.timeout(30):
+                await uploading
+            assert await client.ended() == b""
+    assert received == 1000 * 65536
+
+
+async def test_a_port_that_goes_while_a_proxy_speaks_ends_its_connection(tmp_path: Path) -> None:
+    own = {"proxy_protocol": {"proxies": ["127.0.0.1"]}}
+    introduced = service("tcp://127.0.0.1:1", protocol="tcp", enable_proxy_protocol=True)
+    async with front(tmp_path, configuration(introduced, gateway=own)) as gate:
+        client = await connect(gate, None, tls=False)
+        await until(lambda: gate.server.counters()["connections_open"] == 1)
+        gate.server.apply(snapshot.build(configuration(gateway=own), 2), None)
+        client.writer.write(b"PROXY TCP4 192.0.2.7 127.0.0.1 1234 9000\r\n")
+        assert await client.ended() == b""
+        await until(lambda: gate.server.counters()["connections_open"] == 0)
+
+
 async def test_silence_has_a_limit_of_the_services_own(tmp_path: Path) -> None:
     async with upstream(named(b"a")) as up:
         one = service(f"tcp://127.0.0.1:{up.port}", protocol="tcp", gateway={"timeouts": {"idle": 0.5}})
@@ -399,60 +447,3 @@ async def test_a_removed_service_keeps_its_connections_and_takes_no_new_ones(tmp
             gate.server.apply(snapshot.build(configuration(), 2), None)
             assert await echoed(kept) == b"a ping\n"
             assert await echoed(waiting) == b"a ping\n"
-
-
-# clients' certificates
-
-
-async def asked(gate: Front, directory: Path, one: Identity | None, name: str | None, version: ssl.TLSVersion) -> bytes:
-    """What a client gets for a line; nothing when it is refused."""
-    context = client_context(version=version)
-    context.check_hostname = name is not None
-    if one:
-        one.shown_by(context, directory)
-    try:
-        streams = await asyncio.open_connection(
-            "127.0.0.1", gate.service_ports[PORT], ssl=context, server_hostname=name or ""
-        )
-        _connected.append(Client(*streams))
-        return await echoed(_connected[-1])
-    except OSError:
-        return b""
-
-
-@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["TLS 1.2", "TLS 1.3"])
-async def test_a_service_lets_in_only_clients_with_the_right_certificate(
-    tmp_path: Path, version: ssl.TLSVersion
-) -> None:
-    alice, bob, eve, old = identity("alice"), identity("bob"), identity("eve"), identity("old", days=(-9, -1))
-    mutual = {"use_mutual_tls_auth": True}
-    async with upstream(named(b"a")) as one, upstream(named(b"b")) as other:
-        services = (
-            service(f"tcp://127.0.0.1:{one.port}", domain="a.test", client_certificates=[alice.pem, old.pem], **mutual),
-            service(f"tcp://127.0.0.1:{other.port}", "other", domain="b.test", client_certificates=[bob.pem], **mutual),
-            service(f"tcp://127.0.0.1:{other.port}", "open", domain="c.test"),
-        )
-        sites = {**SITES, "c.test": (AUTHORITY.leaf("c.test"),)}
-        async with front(tmp_path, configuration(*services), sites) as gate:
-            for who, name, answer in (
-                (old, "a.test", b""), (alice, "a.test", b"a ping\n"), (bob, "b.test", b"b ping\n"),
-                (None, "c.test", b"b ping\n"), (alice, "b.test", b""), (bob, "a.test", b""), (eve, "a.test", b""),
-                (None, "a.test", b""),
-            ):  # fmt: skip
-                assert await asked(gate, tmp_path, who, name, version) == answer, (who, name)
-            await gate.logged("the service one refused its client: Certificate has expired")
-            assert one.connections == 1, "who is refused costs the upstream nothing"
-
-
-async def test_who_names_no_host_is_not_let_in_by_that(tmp_path: Path) -> None:
-    alice = identity("alice")
-    async with upstream(named(b"a")) as up:
-        only = service(
-            f"tcp://127.0.0.1:{up.port}", domain="a.test", use_mutual_tls_auth=True, client_certificates=[alice.pem]
-        )
-        async with front(tmp_path, configuration(only), SITES) as gate:
-            for nobody in (None, identity("eve")):
-                assert await asked(gate, tmp_path, nobody, None, ssl.TLSVersion.TLSv1_3) == b""
-            await gate.logged("client sent no certificate, and all that is served here demands one")
-            assert not up.connections
-            assert await asked(gate, tmp_path, alice, None, ssl.TLSVersion.TLSv1_3) == b"a ping\n"
