@@ -143,8 +143,8 @@ def find(access: Access, *, config: Path | None, found: Path | None) -> Address:
         user=access.user,
         shown=(certificate, key) if certificate else None,
     )
-    if access.password is not None and not address.user:
-        raise AdminError("--password is an administrator's: name that with --user", exit_code=2)
+    if (access.password is not None or access.password_file) and not address.user:
+        raise AdminError("the password is an administrator's: name that with --user", exit_code=2)
     if not access.trust_admin_cert:
         return address
     seen = address.certificate()
@@ -194,7 +194,9 @@ def given_word(word: str | None, file: Path | None, otherwise: str | None = None
 def asked_word(what: str, *, twice: bool = False) -> str:
     """Ask a person at a terminal. Raises AdminError when there is none."""
     if not sys.stdin.isatty():
-        raise AdminError(f"which {what}? Name a file that holds it, or run this at a terminal to be asked", exit_code=2)
+        raise AdminError(
+            f"the {what} is missing; name a file that holds it, or run this at a terminal to be asked", exit_code=2
+        )
     word = getpass.getpass(f"{what}: ")
     if not word or (twice and getpass.getpass("once more: ") != word):
         raise AdminError("they are not the same" if word else "an empty one is none", exit_code=2)

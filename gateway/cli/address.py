@@ -154,24 +154,29 @@ def _secret(
         return secret, SECRET_VARIABLE
     if settings is None:
         raise AdminError(
-            f"which secret? Set {SECRET_VARIABLE}, or name a file that holds it with --secret-file FILE", exit_code=2
+            f"which secret? Set {SECRET_VARIABLE}, or name a file that holds it with --secret-file FILE; or log in "
+            "by name: gateway login",
+            exit_code=2,
         )
     if settings.secret and settings.secret.get_secret_value():
         return settings.secret.get_secret_value(), str(file)
     generated = settings.gateway.data_dir / "admin.secret"
-    return first_line(generated), str(generated)
-
-
-def first_line(path: Path) -> str:
-    """The first line of a file with a secret."""
     try:
-        lines = path.read_text("utf-8").splitlines()
-    except FileNotFoundError as error:
+        return first_line(generated), str(generated)
+    except AbsentError as error:
         raise AbsentError(
-            f"{path} does not exist; the gateway makes data_dir/admin.secret when it first starts without a `secret`. "
+            f"{error}; the gateway makes data_dir/admin.secret when it first starts without a `secret`. "
             f"Or set {SECRET_VARIABLE}, or name another file with --secret-file FILE",
             exit_code=2,
         ) from error
+
+
+def first_line(path: Path) -> str:
+    """The first line of a file with a secret or a password. Raises AdminError."""
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except FileNotFoundError as error:
+        raise AbsentError(f"{path} does not exist", exit_code=2) from error
     except OSError as error:
         raise AdminError(
             f"the secret in {path} cannot be read: {error.strerror}; be the user that the gateway runs as, or set "

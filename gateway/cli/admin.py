@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import typer
 
-from gateway.cli.access import asked_word, given_word
+from gateway.cli.access import PASSWORD_VARIABLE, asked_word, given_word
 from gateway.cli.connected import Gateway, connected
 from gateway.cli.failures import AdminError
 from gateway.cli.layout import moment, table
@@ -81,7 +81,7 @@ def passwd(
     name = name or str(asker["user"])
     body = {}
     if asker["ends"] is not None and asker["user"] == name:
-        body["current"] = gateway.password or asked_word(f"password of {name}")
+        body["current"] = gateway.password or os.environ.get(PASSWORD_VARIABLE) or asked_word(f"password of {name}")
     body["password"] = _new(new_password, new_password_file, name)
     answer = gateway.call("PUT", f"{_of(name)}/password", json=body)
     gateway.show(answer, lambda _: f"changed the password of {name}; who was logged in with the old one is no more")

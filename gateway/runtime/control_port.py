@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from socket import SHUT_WR
 from typing import TYPE_CHECKING, cast
 
 import uvicorn
@@ -57,7 +58,8 @@ _TICKS_PER_SECOND = 10
 """Of uvicorn's."""
 _SECONDS_PER_COMPLAINT = 1.0
 _LAST_SECONDS = 1.0
-"""What is left for handshakes when the port closes."""
+"""What is left for handshakes when the port closes, and for clients to read why theirs has failed."""
+_LAST_READS, _LAST_BYTES = 16, 16384
 
 
 class ControlSite:
@@ -223,10 +225,11 @@ class ControlPort(uvicorn.Server):
                 connection = accept(self._base, site, sock)
                 await self._shake(connection, sock)
         except (SSL.Error, OSError, GatewayError) as error:
-            sock.close()
             reason = (refusal(connection) if connection else "") or alerts.explain(error)
             said = f"TLS handshake error from {address}: {reason}"
             self._complain("control.handshake", said)
+            with contextlib.closing(sock), contextlib.suppress(OSError):
+                await self._see_off(sock)
             return
         except BaseException:
             sock.close()
@@ -235,6 +238,16 @@ class ControlPort(uvicorn.Server):
         extra = {"socket": sock, "sslcontext": site.context}
         client = shown(connection) if site.clients else None
         TlsTransport(self._loop, sock, connection, self._protocol(client, encrypted=True), extra).start()
+
+    async def _see_off(self, sock: socket.socket) -> None:
+        """Let a client read why: to close while it still sends would take back the alert that is on its way."""
+        sock.shutdown(SHUT_WR)
+        with contextlib.suppress(TimeoutError, BlockingIOError):
+            async with asyncio.timeout(_LAST_SECONDS):
+                for _ in range(_LAST_READS):
+                    await _ready(sock, self._loop.add_reader, self._loop.remove_reader)
+                    if not sock.recv(_LAST_BYTES):
+                        return
 
     async def _shake(self, connection: SSL.Connection, sock: socket.socket) -> None:
         while True:

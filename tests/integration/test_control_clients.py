@@ -123,7 +123,7 @@ async def test_only_a_listed_certificate_passes_the_handshake_whatever_the_path(
     port.configure(configured(GOOD.pem))
     assert await port.ask(GOOD, version) == (200, "ok")
     for client in (OTHER, None, OTHER.sending(GOOD), SIGNED):
-        with pytest.raises((ssl.SSLError, ConnectionError, asyncio.IncompleteReadError)):
+        with pytest.raises(ssl.SSLError, match="ALERT"):  # which reaches it, though it has begun to send
             await port.ask(client, version)
     assert f"(SHA256 {OTHER.sha256}) is not allowed here" in (port.directory / "log").read_text()
 
