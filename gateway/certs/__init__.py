@@ -5,6 +5,8 @@
 * ``describe``     what one certificate says about itself
 * ``self_signed``  certificates for the demo and the tests, from a throw-away authority
 * ``seal``         private keys at rest
+* ``keyring``      the keys that they are sealed with, and what seals those
+* ``held``         root master keys in memory that processes share
 
-Only ``seal`` touches the disk; the other readers are values in, values out.
+Only ``seal`` and ``keyring`` touch the disk; the other readers are values in, values out.
 """

@@ -14,5 +14,7 @@
 * ``file_status``   by what a file is known to be unchanged
 * ``certificate_files``  certificate files → what they hold, read only where they have changed
 * ``file_sources``  certificates named by a configuration → the entries that the database shall hold
+* ``resealing``     everything that is sealed, sealed anew
+* ``cloud_key``     AWS KMS, which seals the root master key
 * ``admin_secret``  the secret that is made when none is configured
 """

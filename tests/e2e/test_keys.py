@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 
 CERTIFICATES = 300
-KILLS = 8
+KILLS = 5
 
 
 @pytest.fixture
