@@ -16,6 +16,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, TypeVar
 
 from gateway.admin.identity import Administrator, Identity, Role
+from gateway.errors import StoreError
 from gateway.runtime.passwords import Passwords
 from gateway.store.accounts import AccountStore, Session
 from gateway.store.audit import Deed
@@ -76,7 +77,8 @@ class LiveAccounts:
         if session is None:
             return None
         if now - session.used >= min(_NOTED_SECONDS, idle / 10):
-            await self._write(lambda store: store.use(digest, now))
+            with contextlib.suppress(StoreError):  # a full disk keeps nobody from looking what is the matter
+                await self._write(lambda store: store.use(digest, now))
         return Identity(session.name, Role(session.role), token, datetime.fromtimestamp(session.ends, UTC))
 
     async def log_out(self, identity: Identity, address: str) -> None:

@@ -125,6 +125,19 @@ async def test_sessions_of_an_account_are_bounded_and_the_quiet_one_goes(node: N
     assert alive == [True, False, *[True] * (SESSIONS_PER_ACCOUNT - 1)]
 
 
+async def test_a_session_goes_on_while_nothing_can_be_written(node: Node) -> None:
+    accounts = node.accounts()
+    await accounts.add("alice", Role.VIEWER, "correct horse", ROOT)
+    token = await logged_in(accounts)
+    node.now += 600
+    with sqlite3.connect(node.data_dir / "gateway.db") as connection:
+        connection.execute(
+            "CREATE TRIGGER full BEFORE UPDATE ON sessions BEGIN SELECT raise(ABORT, 'the disk is full'); END"
+        )
+    connection.close()
+    assert await accounts.identify(token)
+
+
 async def test_the_database_holds_neither_passwords_nor_tokens(node: Node) -> None:
     accounts = node.accounts()
     await accounts.add("alice", Role.VIEWER, "correct horse", ROOT)
