@@ -258,3 +258,19 @@ async def test_what_is_wrong_with_a_password_is_told_without_it() -> None:
     assert answer.status_code == 400
     assert "password: " in answer.json()["message"]
     assert "short" not in answer.json()["message"].replace("too short", "")
+
+
+async def test_whatever_changes_something_takes_an_operator() -> None:
+    paths = (await Admin().ask("GET", "/openapi.json", secret=None)).json()["paths"]
+    viewers = {
+        (method, path)
+        for path, item in paths.items()
+        for method, operation in item.items()
+        if "Takes the role viewer." in operation.get("description", "")
+    }
+    assert {one for one in viewers if one[0] != "get"} == {
+        ("delete", "/tyk/session"),
+        ("put", "/tyk/admins/{name}/password"),
+    }
+    gets = {("get", path) for path, item in paths.items() if "get" in item and item["get"]["security"]}
+    assert gets - viewers == {("get", "/tyk/reload"), ("get", "/tyk/reload/group")}
