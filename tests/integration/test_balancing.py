@@ -96,6 +96,20 @@ async def test_a_cookie_keeps_a_client_at_its_target_until_that_fails(tmp_path: 
             assert (await gate.get("/", b"Cookie: " + cookie_of(moved))).body == moved.body
 
 
+async def test_a_cookie_of_an_earlier_key_leads_nowhere_and_a_new_one_does(tmp_path: Path) -> None:
+    async with named_upstreams(3) as ups:
+        config = configuration(balanced([up.url for up in ups], balancing={"policy": "sticky"}))
+        async with front(tmp_path, config) as gate:
+            early = cookie_of(await gate.get())
+            gate.server.upstreams.sign_cookies_with(b"another key")
+            moved = await gate.get("/", b"Cookie: " + early)
+            late = cookie_of(moved)
+            assert late != early
+            for _ in range(5):
+                again = await gate.get("/", b"Cookie: " + late)
+                assert (again.body, again.field(b"Set-Cookie")) == (moved.body, [])
+
+
 # failing targets
 
 

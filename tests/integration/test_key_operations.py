@@ -137,7 +137,6 @@ async def test_the_breaks_above_reach_to_the_last_step(node: Node, monkeypatch: 
     reached = _breaking(monkeypatch, 19)
     await node.keys.regenerate(ACTOR)
     assert not reached()
-    assert _breaking(monkeypatch, 1)() is False
 
 
 async def test_the_admin_secret_is_another_one_and_known_at_once(node: Node) -> None:

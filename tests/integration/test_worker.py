@@ -6,11 +6,14 @@ import asyncio
 import os
 import socket
 from contextlib import asynccontextmanager, closing
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from OpenSSL import SSL
 
+from gateway.certs import keyring
+from gateway.certs.seal import Sealer
 from gateway.config.load import Configuration
 from gateway.config.settings import Settings
 from gateway.errors import StoreError
@@ -250,6 +253,21 @@ async def test_cookies_are_signed_with_the_same_key_by_every_worker_of_a_data_di
         assert other.derived_key(b"sticky cookies") != key
     assert len(key) == 32
     assert key not in (data_dir / "root.key").read_bytes()
+
+
+async def test_it_signs_cookies_with_the_key_that_is_there_when_a_generation_comes(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with working(data_dir, monkeypatch) as it:
+        before = it.server.cookie_key
+        it.publish()
+        await it.control.ask(Apply(2, ()))
+        assert it.server.upstreams.cookie_key == before
+        ring = keyring.find(data_dir).renewed(Sealer.open(data_dir).root_master_key, datetime.now(UTC))
+        keyring.replace(data_dir, ring)
+        it.publish(close_connections=True)
+        assert await it.control.ask(Apply(3, ())) == Applied(3)
+        assert it.server.upstreams.cookie_key == Sealer.open(data_dir).derived_key(b"sticky cookies") != before
 
 
 async def test_it_comes_back_to_a_control_that_died_and_says_what_it_serves(
