@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 Value: TypeAlias = "str | int | float | bool | list[Any] | dict[str, Any] | None"
 KeyPath: TypeAlias = "tuple[str | int, ...]"
 _STEP = 2
+_INDENTED = re.compile(r"\n([ \t]+)\S")
 
 
 class Verb(Enum):
@@ -66,12 +67,16 @@ def edited(text: str, changes: Sequence[Change], *, is_json: bool) -> str:
 
     Raises EditError when it cannot be done without harm, and when ``text`` is no configuration to begin with.
     """
+    if crlf := "\n" in text and "\n" not in text.replace("\r\n", ""):
+        text = text.replace("\r\n", "\n")
     for change in changes:
         before = _plain(text, is_json=is_json)
+        if change.verb is Verb.REMOVE and _removed(before, change.path) == before:
+            continue
         text = _Text(text, is_json=is_json).changed(change)
         if _plain(text, is_json=is_json) != _applied(before, change, is_json=is_json):
             raise EditError(f"{_dotted(change.path)} cannot be changed here without touching something else")
-    return text
+    return text.replace("\n", "\r\n") if crlf else text
 
 
 class _Text:
@@ -187,8 +192,8 @@ class _Text:
         first = span.starts()[0]
         several_lines = "\n" in self._text[span.start : first]
         label = "" if key is None else f"{json.dumps(key)}: " if self._json else f"{_yaml_scalar(key)}: "
-        written = self._flow(value, span, parents, indent=self._column(first) if several_lines else None)
-        separator = ",\n" + " " * self._column(first) if several_lines else ", "
+        written = self._flow(value, span, parents, indent=self._indent(first) if several_lines else None)
+        separator = ",\n" + self._indent(first) if several_lines else ", "
         return self._spliced(span.items[-1].end, span.items[-1].end, separator + label + written)
 
     # remove
@@ -231,17 +236,23 @@ class _Text:
     def _in_flow(self, parents: list[Span]) -> bool:
         return self._json or any(parent.flow for parent in parents[:-1])
 
-    def _flow(self, value: Value, span: Span, parents: list[Span], indent: int | None = None) -> str:
+    def _flow(self, value: Value, span: Span, parents: list[Span], indent: str | None = None) -> str:
         """Write a value in brackets; in JSON over several lines, where its surroundings are."""
         if not self._json:
             return _yaml_flow(value)
         if indent is None:
             several_lines = "\n" in self._text[parents[0].start : parents[0].end]
-            line = self._text[self._text.rfind("\n", 0, span.start) + 1 :]
-            indent = len(line) - len(line.lstrip(" ")) if several_lines else None
+            indent = self._indent(span.start) if several_lines else None
         if indent is None:
             return json.dumps(value, ensure_ascii=False)
-        return json.dumps(value, ensure_ascii=False, indent=_STEP).replace("\n", "\n" + " " * indent)
+        first = _INDENTED.search(self._text)
+        step = first[1] if first else _STEP
+        return json.dumps(value, ensure_ascii=False, indent=step).replace("\n", "\n" + indent)
+
+    def _indent(self, at: int) -> str:
+        """What a line begins with."""
+        line = self._text[self._text.rfind("\n", 0, at) + 1 : at]
+        return line[: len(line) - len(line.lstrip(" \t"))]
 
     def _block(self, value: Value, column: int) -> str:
         return "\n".join(" " * column + line for line in _yaml_lines(value))

@@ -83,6 +83,26 @@ def test_json_keeps_its_layout() -> None:
     )
 
 
+@pytest.mark.parametrize("is_json", [False, True])
+def test_lines_that_come_end_as_the_others_do(is_json: bool) -> None:
+    text = '{\r\n  "a": {\r\n    "b": 1\r\n  }\r\n}\r\n' if is_json else "a:\r\n  b: 1\r\nz: 1 # last\r\n"
+    changes = [put("a.c", 2), append("d.e", "f"), remove("a.b")]
+    after = edited(text, changes, is_json=is_json)
+    assert "\n" not in after.replace("\r\n", "")
+    assert after == edited(text.replace("\r\n", "\n"), changes, is_json=is_json).replace("\n", "\r\n")
+
+
+def test_json_that_is_indented_by_tabs_stays_so() -> None:
+    text = '{\n\t"a": {\n\t\t"b": [\n\t\t\t1\n\t\t]\n\t}\n}'
+    assert edited(text, [append("a.b", 2), put("c.d", 3)], is_json=True) == (
+        '{\n\t"a": {\n\t\t"b": [\n\t\t\t1,\n\t\t\t2\n\t\t]\n\t},\n\t"c": {\n\t\t"d": 3\n\t}\n}'
+    )
+
+
+def test_taking_away_what_is_not_there_changes_nothing() -> None:
+    assert edited("a: 1", [remove("b.c")], is_json=False) == "a: 1"
+
+
 def test_a_file_without_anything_gets_its_first_section() -> None:
     assert edited("# nothing yet\n", [put("a.b", 1)], is_json=False) == "# nothing yet\na:\n  b: 1\n"
 
