@@ -105,7 +105,7 @@ async def _get(asked: Asked) -> Reply:
     name = _name(asked)
     state = await asked.operations.domain(name)
     if state is None:
-        raise Refusal(404, f"no certificate is kept for exactly {name}")
+        raise Refusal(404, f"no certificate is kept for exactly {name}; the list of domains has those that are")
     return Reply(_domain(state), {"ETag": f'"{tag([pair.fingerprint for pair in state.pairs])}"'})
 
 

@@ -56,7 +56,7 @@ def add(file: ConfigurationFile, cert_file: CertFileOption, name: NameOption = "
 @group.command()
 @rewriting
 def delete(file: ConfigurationFile, name: NameOption = "custom") -> list[Change]:
-    """Trust an authority no more. Its file stays."""
+    """No longer trust an authority. Its file stays."""
     if name not in file.settings.gateway.ca_certificates:
         raise AdminError(f"there is no authority {name!r}; see: gateway ca list")
     return [Change(Verb.REMOVE, (*_KEY, name))]

@@ -59,7 +59,7 @@ def add(
 @group.command("list")
 @connected
 def list_(gateway: Gateway, org_id: OrganisationOption = "") -> None:
-    """List the certificates in the store. What is served for each domain shows `gateway domain list`."""
+    """List the certificates in the store. `gateway domain list` shows what is served for each domain."""
     parameters = {"mode": "detailed"} | ({"org_id": org_id} if org_id else {})
     gateway.show(gateway.call("GET", "/tyk/certs", params=parameters), lambda answer: stored(answer["certs"] or ()))
 
@@ -251,7 +251,9 @@ def stored(certificates: Any) -> str:
         )
         for one in certificates
     ]
-    return "\n".join(table([("id", "names", "key", "expires"), *rows])) if rows else ""
+    if not rows:
+        return "no certificates in the store; see: gateway cert add --help"
+    return "\n".join(table([("id", "names", "key", "expires"), *rows]))
 
 
 def one_stored(answer: Any) -> str:

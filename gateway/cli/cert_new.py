@@ -29,8 +29,10 @@ if TYPE_CHECKING:
 _FIELDS = {"C": "country", "ST": "state", "L": "locality", "O": "organization", "OU": "unit", "CN": "common_name"}
 _KINDS = ("ec", "rsa2048", "rsa4096")
 
-DnsOption = Annotated[list[str] | None, typer.Option("--dns", metavar="NAME", help="A host name or *.parent; again.")]
-IpOption = Annotated[list[str] | None, typer.Option("--ip", metavar="ADDRESS", help="An IP address; again.")]
+DnsOption = Annotated[
+    list[str] | None, typer.Option("--dns", metavar="NAME", help="A host name or *.parent; may be repeated.")
+]
+IpOption = Annotated[list[str] | None, typer.Option("--ip", metavar="ADDRESS", help="An IP address; may be repeated.")]
 KeyOption = Annotated[str, typer.Option("--key", metavar="KIND", help=f"The key to make: {', '.join(_KINDS)}.")]
 PassphraseOption = Annotated[str | None, typer.Option("--passphrase", help="Encrypt the key with it.")]
 PassphraseFileOption = Annotated[
@@ -225,15 +227,22 @@ def _write(order: Order, path: Path, public: bytes, key: PrivateKey) -> None:
     if there and not order.force:
         raise AdminError(f"there is {' and '.join(there)} already, and nothing was written; --force replaces it")
     drafts: dict[Path, Path] = {}
+    place = path
     try:
         for place, (content, mode) in contents.items():
             drafts[place] = _draft(place, content, mode)
         _place(drafts, force=order.force)
     except OSError as error:
-        raise AdminError(f"{error.filename2 or error.filename} cannot be written: {error.strerror}") from error
+        if len(drafts) == len(contents):
+            place = Path(error.filename2 or error.filename)
+        raise AdminError(f"{place} cannot be written: {error.strerror}{_cure(place.parent)}") from error
     finally:
         for draft in drafts.values():
             draft.unlink(missing_ok=True)
+
+
+def _cure(directory: Path) -> str:
+    return "" if directory.is_dir() else f"; make the directory {directory} first, or name another with --out"
 
 
 def _draft(path: Path, content: bytes, mode: int) -> Path:

@@ -30,7 +30,9 @@ def list_(gateway: Gateway) -> None:
 
 @group.command()
 @connected
-def show(gateway: Gateway, domain: Annotated[str, typer.Argument(metavar="DOMAIN")]) -> None:
+def show(
+    gateway: Gateway, domain: Annotated[str, typer.Argument(metavar="DOMAIN", help="A host name, or *.parent.")]
+) -> None:
     """Show what is served for a name, where it comes from, and what a rollback would bring back."""
     gateway.show(gateway.call("GET", certificate_of(domain)), details)
 

@@ -28,8 +28,12 @@ def reload(gateway: Gateway, *, strict: Strict = False) -> None:
     gateway.show(answer, reloaded)
     problems = answer.get("problems") or ()
     if not gateway.json:
+        notes = [problem for problem in problems if problem["severity"] == Severity.NOTE]
         for problem in problems:
-            typer.echo(line(problem), err=True)
+            if problem not in notes or len(notes) == 1:
+                typer.echo(line(problem), err=True)
+        if len(notes) > 1:
+            typer.echo(f"{len(notes)} notes; see gateway check", err=True)
     if strict and any(problem["severity"] == Severity.WARNING for problem in problems):
         raise typer.Exit(1)
 

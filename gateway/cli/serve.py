@@ -24,7 +24,9 @@ def serve(
     tls_key: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Its private key; default: in the same file.")
     ] = None,
-    tls_min_version: Annotated[str | None, typer.Option(metavar="VERSION", help="Lowest TLS version: 1.2.")] = None,
+    tls_min_version: Annotated[
+        str | None, typer.Option(metavar="VERSION", help="Lowest TLS version, such as 1.3.")
+    ] = None,
     tls_strict_ciphers: Annotated[
         bool, typer.Option("--tls-strict-ciphers", help="Below TLS 1.3 only ECDHE with AES-256-GCM.")
     ] = False,

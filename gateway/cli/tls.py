@@ -135,7 +135,8 @@ def set_ciphers(
     """Allow these cipher suites and no others. One that is not known is an error here."""
     chosen = select(ciphers)
     if chosen.warnings:
-        raise AdminError("; ".join(chosen.warnings), exit_code=2)
+        said = "; ".join(warning.removesuffix("; it is left out") for warning in chosen.warnings)
+        raise AdminError(f"{said}; nothing has changed. `gateway tls status` shows names that are known", exit_code=2)
     return [put(f"{_OPTIONS}.ssl_ciphers", list(ciphers))]
 
 

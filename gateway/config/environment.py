@@ -17,7 +17,7 @@ from gateway.config.node import Node, Word, forbidden_character
 from gateway.config.problems import Findings, Place
 from gateway.config.reading import dotted, nearest, unwrap
 from gateway.config.settings import Settings
-from gateway.config.tyk_names import IRREGULAR_VARIABLES
+from gateway.config.tyk_names import IGNORED, IRREGULAR_VARIABLES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -94,7 +94,7 @@ def _put(node: Node, keys: Sequence[str], leaf: Node, model: type[Section] | Non
 
 def _report(name: str, known: Mapping[str, object], found: Findings) -> None:
     if _in_tyk(name.split("_")[2:]):
-        found.note(Place("", name), "exists in Tyk and means nothing here, so it is ignored")
+        found.note(Place("", name), IGNORED)
         return
     close = nearest(name, known)
     cure = f"did you mean {close}?" if close else "remove it; docs/configuration.md lists every variable"

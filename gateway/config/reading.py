@@ -24,6 +24,7 @@ from gateway.config.kinds import CommaSeparated, PathUnless, Section
 from gateway.config.node import MalformedError, Node, Word, asks_for_nothing
 from gateway.config.problems import Findings, Place
 from gateway.config.sentences import sentence
+from gateway.config.tyk_names import IGNORED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -239,7 +240,7 @@ class _Walk:
         name = key.lower()
         if name in model.tyk_only:
             if self._note_empty or not asks_for_nothing(node):
-                self._found.note(place, "exists in Tyk and means nothing here, so it is ignored")
+                self._found.note(place, IGNORED)
             return
         section = _sections(self._root).get(name)
         if section is not None:

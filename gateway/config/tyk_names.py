@@ -5,6 +5,8 @@ Lower case, as Go compares keys without case. What stands inside the objects amo
 
 from __future__ import annotations
 
+IGNORED = "exists in Tyk and means nothing here, so it is ignored"
+
 _MAIN_FILE = """
     access_logs allow_insecure_configs allow_master_keys allow_remote_config allow_unsafe_policy_ids
     analytics_config analytics_storage auth_override basic_auth_hash_key_function bundle_base_url

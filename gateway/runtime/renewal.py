@@ -13,6 +13,7 @@ from gateway.config import client_trust
 from gateway.config.load import DEFAULT_CERTIFICATES, Configuration, load
 from gateway.config.material import wanted
 from gateway.config.problems import Problem, Severity
+from gateway.config.tyk_names import IGNORED
 from gateway.errors import ConfigurationError, StoreError
 from gateway.observe import access_log
 from gateway.routing import policies, snapshot
@@ -170,7 +171,15 @@ def needs_restart(started: Settings, wanted: Settings) -> tuple[str, ...]:
 
 
 def log_problems(events: EventLog, problems: tuple[Problem, ...]) -> None:
-    """Write a line for each problem, as loud as it is severe."""
+    """Write a line for each problem, as loud as it is severe, and one for all keys that only Tyk knows."""
+    ignored = [problem for problem in problems if problem.message == IGNORED]
+    if len(ignored) > 1:  # a tyk.conf has dozens of them
+        events.info(
+            "configuration.ignored", f"{len(ignored)} keys mean something in Tyk and nothing here; see gateway check",
+            keys=" ".join(problem.path or problem.source for problem in ignored),
+        )  # fmt: skip
     for problem in problems:
+        if problem.message == IGNORED and len(ignored) > 1:
+            continue
         write = {"error": events.error, "warning": events.warning, "note": events.info}[problem.severity]
         write("configuration.problem", str(problem).partition(": ")[2])

@@ -313,7 +313,8 @@ class _Supervisor:
 
     def _stop(self, reason: signal.Signals | None) -> None:
         """Let every child finish what it does, within the drain time; kill what is left."""
-        self._events.info("gateway.stopping", "finishing what runs", signal=reason and reason.name)
+        told = reason.name if reason and reason is not signal.SIGIO else None  # the successor sends that
+        self._events.info("gateway.stopping", "finishing what runs", signal=told)
         self._inherited.listeners.close()
         for slot in tuple(self._slots):
             self._retire(slot, signal.SIGTERM)

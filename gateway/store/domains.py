@@ -73,7 +73,7 @@ def roll_back(database: Database, name: str) -> Swap:
     if row is None:
         if before:
             raise ConflictError(f"{name} has the certificate of the configuration, and none was put before it")
-        raise NotFoundError(f"there is no certificate for {name}")
+        raise NotFoundError(f"there is no certificate for {name}; the list of domains has the names that have one")
     key_type, current, previous = row
     number = generations.succeed(database, f"rollback of {name}")
     database.execute(_SET, (name, key_type, previous, current, number))
@@ -90,7 +90,7 @@ def remove(database: Database, name: str) -> Swap:
     if not rows:
         if before:
             raise ConflictError(f"the certificate of {name} comes from the configuration ({before[0].source})")
-        raise NotFoundError(f"there is no certificate for {name}")
+        raise NotFoundError(f"there is no certificate for {name}; the list of domains has the names that have one")
     number = generations.succeed(database, f"removal of {name}")
     database.execute("DELETE FROM domains WHERE name = ?", (name,))
     materials.sweep(database, {material for row in rows for material in row})

@@ -187,9 +187,9 @@ def test_certificates_of_the_store_are_a_table(api: FakeApi, run: Any) -> None:
     assert api.asked[0].query == {"mode": "detailed"}
 
 
-def test_an_empty_store_is_an_empty_answer(api: FakeApi, run: Any) -> None:
+def test_an_empty_store_is_told(api: FakeApi, run: Any) -> None:
     api.answers["GET /tyk/certs"] = (200, {"certs": None})
-    assert run("cert", "list").output == ""
+    assert run("cert", "list").output == "no certificates in the store; see: gateway cert add --help\n"
 
 
 def test_a_public_key_has_no_end(api: FakeApi, run: Any) -> None:

@@ -103,7 +103,8 @@ def test_what_is_there_stays_unless_forced(tmp_path, there):
 def test_a_second_file_that_cannot_be_written_takes_the_first_back(tmp_path):
     arguments = ("--key-file", tmp_path / "k", "--cert-file", tmp_path / "missing" / "c")
     output = run("self-signed", "--dns", "a.test", *arguments, status=1)
-    assert "cannot be written: No such file or directory" in output
+    missing = tmp_path / "missing"
+    assert f"{missing / 'c'} cannot be written: No such file or directory; make the directory {missing} first" in output
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,4 +1,4 @@
-"""Which changed settings need a restart, and which files are watched."""
+"""Which changed settings need a restart, which files are watched, and what is logged of problems."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 
 from gateway.config.definitions import ApiDefinition, Proxy
 from gateway.config.load import Configuration
+from gateway.config.problems import Findings, Place
 from gateway.config.settings import (
     CertificateFiles,
     ControlTls,
@@ -18,7 +19,9 @@ from gateway.config.settings import (
     Limits,
     Settings,
 )
-from gateway.runtime.renewal import needs_restart, watched
+from gateway.config.tyk_names import IGNORED
+from gateway.observe.events import EventLog
+from gateway.runtime.renewal import log_problems, needs_restart, watched
 
 
 @pytest.mark.parametrize(
@@ -60,3 +63,22 @@ def test_everything_that_was_read_or_is_named_is_watched_and_nothing_else() -> N
     unnamed = configuration.model_copy(update={"settings": Settings(gateway=GatewaySection(certificates_dir=None))})
     assert Path("/certs") in watched(unnamed)
     assert watched(Configuration.model_validate_json(configuration.model_dump_json())) == watched(configuration)
+
+
+@pytest.mark.parametrize(
+    ("keys", "lines"),
+    [
+        (["storage"], ["event=configuration.problem"]),
+        (["storage", "policies"], ['event=configuration.ignored keys="storage policies"']),
+    ],
+)
+def test_keys_that_only_tyk_knows_are_one_line_of_the_log(tmp_path: Path, keys: list[str], lines: list[str]) -> None:
+    found = Findings()
+    for key in keys:
+        found.note(Place(key, "tyk.conf:1"), IGNORED)
+    found.warning(Place("http_server_options", "tyk.conf:2"), "is strange")
+    with (tmp_path / "log").open("wb") as file:
+        log_problems(EventLog(file.fileno()), tuple(found.problems))
+    written = (tmp_path / "log").read_text().splitlines()
+    assert len(written) == len(lines) + 1
+    assert all(expected in line for expected, line in zip([*lines, "is strange"], written, strict=True))
