@@ -11,8 +11,10 @@ RUN useradd --system --uid 10001 --user-group --no-create-home --home-dir /var/l
  && install -d -m 0755 /etc/gateway \
  && install -d -m 0700 -o gateway -g gateway /var/lib/gateway
 # Installed by root and compiled here: the user who runs it can write neither the code nor a cache beside it.
+# EXTRAS=[aws] adds what AWS KMS needs.
+ARG EXTRAS=
 RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
-    pip install --no-cache-dir --compile /wheels/*.whl
+    pip install --no-cache-dir --compile "$(echo /wheels/*.whl)$EXTRAS"
 USER 10001:10001
 WORKDIR /var/lib/gateway
 # The environment wins over the configuration file, so the volume and the health check always fit what runs.

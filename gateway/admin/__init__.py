@@ -1,9 +1,11 @@
 """The control port: what can be asked of a running gateway over HTTP.
 
 * ``app``             the application, composed of the calls that these declare:
-  ``health``, ``certificates``, ``domains``, ``definitions``, ``reload``, ``generations``, ``upstreams``
-* ``operations``      what the calls ask of the gateway; the runtime implements it
-* ``authentication``  who may ask
+  ``health``, ``certificates``, ``domains``, ``bulk``, ``crls``, ``expiring``, ``definitions``, ``reload``,
+  ``generations``, ``upstreams``, ``accounts``, ``keys``
+* ``operations``      what the calls ask of the gateway; the runtime implements it; ``key_operations`` about keys
+* ``authentication``  who may ask; ``identity``: administrators and their roles
+* ``concealment``     secrets within definitions, which are not shown
 * ``declarations``    how a call is declared; ``routes`` serves it, ``openapi`` describes it
 * ``uploads``         the bodies that a certificate comes in
 """

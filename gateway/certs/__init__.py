@@ -3,6 +3,9 @@
 * ``pem``          text to a checked certificate pair: key, leaf, chain in order
 * ``blocks``       the text underneath: labelled PEM blocks
 * ``describe``     what one certificate says about itself
+* ``dates``        what there is to say about a chain's dates
+* ``trusted``      what clients are recognised by: certificates, authorities, public keys
+* ``revocation``   revocation lists
 * ``self_signed``  certificates for the demo and the tests, from a throw-away authority
 * ``seal``         private keys at rest
 * ``keyring``      the keys that they are sealed with, and what seals those

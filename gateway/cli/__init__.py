@@ -4,6 +4,16 @@
 speak with a running gateway: ``admin_client`` finds it and calls its admin API, ``connected`` makes a command of a
 function that does so.
 
+* ``main``     the command itself, and which modules its subcommands are in
+* ``serve``, ``check`` (``served`` is its table), ``demo``, ``doctor``, ``reload``, ``status``, ``login`` (and logout)
+* ``cert``     with ``cert_import`` (``bundles`` finds what belongs together), ``cert_new`` and ``verify``
+* ``tls``      with ``tls_scan``; ``ca`` and ``upstream``: they change the configuration file, by way of ``rewriting``
+* ``domain``, ``admin``, ``kms``, ``secrets``
+* ``access``   the options that say which gateway, and as whom; ``address`` finds it, ``trust`` says whom to believe,
+  ``sessions`` keeps who is logged in, ``failures`` is what can go wrong on the way
+* ``configuration_file`` which one a command reads; ``secret_files`` what it leaves for the gateway
+* ``layout``   how answers look
+
 Modules are light to import; what is heavy (TLS, validation, the roles) is imported by the command that needs
 it, so that ``gateway --version`` and a mistyped option answer at once.
 """

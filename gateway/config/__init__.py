@@ -2,13 +2,16 @@
 
 * ``load``          the way through, from main file, environment and API definitions to a `Configuration`
 * ``settings``      the keys of the main file       ``definitions``  those of an API definition
+* ``material``      what is named and kept elsewhere: ``client_trust`` for clients, ``upstream_trust`` for upstreams
 * ``balancing``     how an API treats its targets   ``uptime``       what is checked, and how often
-* ``kinds``         the kinds of values that keys take
-* ``node``          a value that knows where it stands: made by ``document``, ``json_text``, ``yaml_text``
+* ``expiry``        when the end of a certificate is told
+* ``kinds``         the kinds of values that keys take; ``header_kinds`` and ``networks`` two of their own
+* ``node``          a value that knows where it stands: made by ``document``, ``json_text``, ``yaml_text``;
+  ``plain`` is the way back, ``spans`` where it is in the text, and ``edit`` changes that
 * ``environment``   variables over values
 * ``reading``       nodes become models             ``sentences``    pydantic's errors become sentences
 * ``refusals``      what may not be asked for       ``rules``        what spans several keys or APIs
-* ``service_rules`` what services may say, which pass bytes on
+* ``service_rules`` what services may say, which pass bytes on; ``definition_rules`` what APIs may of their clients
 * ``tyk_names``     what exists in Tyk and means nothing here
 * ``problems``      what is wrong, as values        ``reference``    docs/configuration.md, from the models
 """

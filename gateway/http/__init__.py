@@ -6,7 +6,9 @@
 * ``huffman``     the code that HTTP/2 writes field names and values in
 * ``hpack``       header compression of HTTP/2
 * ``h2_fields``   fields of HTTP/2 as the lines of everything else
-* ``forwarding``  what an upstream is told about the client
+* ``forwarding``  what an upstream is told about the client; ``forwarded`` is RFC 7239's field
+* ``proxy_protocol``  who the client is, said before the first byte of TLS or HTTP
+* ``unsent``      how much a client has not taken yet
 * ``cookies``     the one that keeps a client at its target
 * ``responses``   the answers that the gateway gives itself
 * ``downstream``  what a client's connection, its exchanges and its worker know of each other

@@ -15,6 +15,7 @@
 * ``services``   the ports of services; ``service_handshake`` finds which a connection is for, ``service_connection``
   is one of a client's, ``service_pool`` those to targets
 * ``upstreams``  what a worker knows of upstreams, over all snapshots: pools, names, health
+* ``upstream_tls``  contexts towards upstreams, and the last look at who is there
 * ``resolver``   the addresses of names; ``dialling`` connects to the first that answers
 * ``pool``       connections to one upstream address; ``multiplexed_pool`` those of HTTP/2, ``introduced_pool`` those
   that begin with a PROXY header

@@ -2,6 +2,10 @@
 
 * ``router``     host and path to a route, by Tyk's order
 * ``paths``      cleaning a request's path, and turning it into the upstream's
+* ``domains``    which domain an API answers for
+* ``admission``  who may ask an API; ``clients`` who may by certificate
+* ``field_rules``  changes to header fields
+* ``policies``   TLS towards clients; ``upstream_trust`` towards upstreams
 * ``templates``  ``{name}`` and ``{name:expression}`` in domains and listen paths
 * ``balancing``  the targets of an API
 * ``balancer``   which of them gets a request, by ``choice`` (the policies), ``health`` and ``retries``

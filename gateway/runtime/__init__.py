@@ -9,9 +9,12 @@
 * ``service_ports``  the sockets of services, which come and go with reloads
 * ``renewal``     files → the next generation in the store; used at start and at every reload
 * ``control``     the only writer of the store after start; serves the control port, watches files
+* ``control_port``  the port itself, plain or with the gateway's own TLS
+* ``watch``       which files have changed, by ``inotify`` where it helps, ``links`` and ``marks``
 * ``operations``  what the admin API may ask for: each change is written, then confirmed by every worker
 * ``key_operations``  of those, what is about keys
 * ``unwrapping``  the root master key at a start, where only AWS KMS can open it
+* ``examination``  what is checked before a certificate is put; ``revocations``, before a revocation list is
 * ``accounts``    administrators and their sessions; ``passwords`` hashes, one at a time
 * ``reloads``     what the files said when they were last read; makes what they say now the next generation
 * ``expiry``      watches the ends of all certificates, and tells of them in time

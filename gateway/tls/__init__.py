@@ -10,6 +10,10 @@
 * ``records``       application data through OpenSSL, below pyOpenSSL's costlier wrappers
 * ``alerts``        OpenSSL's errors in words, and the alert that refuses a connection
 * ``transport``     the encrypted connection on the event loop
+* ``client_authentication``  how a client is asked for a certificate; ``client_certificates`` whether it gets in
+* ``upstream``      what is demanded of an upstream, and what it is shown
+* ``trial``         a handshake in memory, before a certificate is served
+* ``scan``          what another server negotiates; ``probe`` asks it, ``suites`` are all that it may speak
 
 The first six decide and do no I/O.
 """

@@ -105,6 +105,16 @@ def test_a_reload_waits_and_tells_the_generation_and_the_warnings(api: FakeApi, 
     assert run("reload", "--strict").exit_code == 1
 
 
+def test_several_notes_of_a_reload_are_counted_and_one_is_told(api: FakeApi, run: Any) -> None:
+    note = PROBLEM | {"severity": "note"}
+    answer = {"status": "ok", "message": "", "generation": 4}
+    api.answers["GET /tyk/reload"] = (200, answer | {"problems": [note, PROBLEM, note]})
+    told = "warning: listen_port @ a.yaml:3: is odd (use 443)"
+    assert run("reload").stderr.splitlines() == [told, "2 notes; see gateway check"]
+    api.answers["GET /tyk/reload"] = (200, answer | {"problems": [note]})
+    assert run("reload").stderr == "note: listen_port @ a.yaml:3: is odd (use 443)\n"
+
+
 def test_a_refused_reload_has_status_1_and_every_problem(api: FakeApi, run: Any) -> None:
     error = PROBLEM | {"severity": "error"}
     api.answers["GET /tyk/reload"] = (409, {"status": "error", "message": "refused", "problems": [error, PROBLEM]})
