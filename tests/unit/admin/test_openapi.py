@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
@@ -77,10 +78,7 @@ schema = schemathesis.openapi.from_asgi(
 )
 
 
-@pytest.mark.filterwarnings("ignore")  # of schemathesis, about itself
-@schema.parametrize()
-@settings(max_examples=10, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-def test_every_answer_is_as_described(case: schemathesis.Case) -> None:
+def every_answer_is_as_described(case: schemathesis.Case) -> None:
     if (
         case.operation.path == "/tyk/apis/{id}"
         and isinstance(case.body, dict)
@@ -89,6 +87,28 @@ def test_every_answer_is_as_described(case: schemathesis.Case) -> None:
         case.body = {**case.body, "api_id": case.path_parameters["id"]}  # no schema can say that they are the same
     response = case.call_and_validate()
     seen[case.method, case.operation.path, response.status_code] += 1
+
+
+def test_of(method: str, path: str) -> Callable[[schemathesis.Case], None]:
+    """Make the test of one operation, which schemathesis fills with cases."""
+
+    def test(case: schemathesis.Case) -> None:
+        every_answer_is_as_described(case)
+
+    few = settings(
+        max_examples=10, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+    )
+    quiet = pytest.mark.filterwarnings("ignore")  # of schemathesis, about itself
+    return quiet(schema.include(method=method, path=path).parametrize()(few(test)))
+
+
+# A test each, for of several with one name only one is run where tests are shared out among processes.
+test_of.__test__ = False  # type: ignore[attr-defined]
+for path, item in schema.raw_schema["paths"].items():
+    for method in item:
+        globals()[f"test_{method}_{re.sub('[^a-z]+', '_', path.lower()).strip('_')}_answers_as_described"] = test_of(
+            method.upper(), path
+        )
 
 
 def test_the_calls_succeeded_as_well() -> None:
