@@ -26,7 +26,7 @@ _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _COMMAND = re.compile(r"\$ ((?:.*\\\n)*.*(?:\n> .*)*)\n")
 # What differs from run to run, and in how wide a table is for it.
 _VARIES = (
-    (re.compile(r"\b[0-9a-f]{64}\b|\b[0-9a-f]{12}\b"), "HEX"),
+    (re.compile(r"\b(?:[0-9a-f]{64}|[0-9a-f]{32}|[0-9a-f]{16}|[0-9a-f]{12})\b"), "HEX"),
     (re.compile(r"\.[0-9a-f]{8}\b"), ".HEX"),
     (re.compile(r"date: \w.*"), "date: DATE"),
     (re.compile(r"\b\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?: UTC|Z|\+00:00)?)?"), "DATE"),
