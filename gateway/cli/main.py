@@ -22,26 +22,32 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )  # fmt: skip
-app.command()(serve)
-app.command()(check)
-app.command()(demo)
-app.command("doctor")(doctor)
-app.command()(reload)
-app.command()(status)
-app.command()(login)
-app.command()(logout)
-app.add_typer(admin.group, name="admin")
+_START = "Start here"
+_RUNNING = "A gateway that runs"
+_TLS = "Certificates and TLS"
+_BEHIND = "What is behind it"
+_KEYS = "Administrators and keys"
+
+app.command(rich_help_panel=_START)(serve)
+app.command(rich_help_panel=_START)(check)
+app.command(rich_help_panel=_START)(demo)
+app.command(rich_help_panel=_RUNNING)(status)
+app.command("doctor", rich_help_panel=_RUNNING)(doctor)
+app.command(rich_help_panel=_RUNNING)(reload)
+app.command(rich_help_panel=_RUNNING)(login)
+app.command(rich_help_panel=_RUNNING)(logout)
 cert.group.command("import")(cert_import.import_)
 cert.group.command("self-signed")(cert_new.self_signed)
 cert.group.command()(cert_new.csr)
-app.add_typer(cert.group, name="cert")
-app.add_typer(domain.group, name="domain")
-app.add_typer(kms.group, name="kms")
-app.add_typer(secrets.group, name="secrets")
 tls.group.command()(tls_scan.scan)
-app.add_typer(tls.group, name="tls")
-app.add_typer(ca.group, name="ca")
-app.add_typer(upstream.group, name="upstream")
+app.add_typer(cert.group, name="cert", rich_help_panel=_TLS)
+app.add_typer(domain.group, name="domain", rich_help_panel=_TLS)
+app.add_typer(tls.group, name="tls", rich_help_panel=_TLS)
+app.add_typer(upstream.group, name="upstream", rich_help_panel=_BEHIND)
+app.add_typer(ca.group, name="ca", rich_help_panel=_BEHIND)
+app.add_typer(admin.group, name="admin", rich_help_panel=_KEYS)
+app.add_typer(secrets.group, name="secrets", rich_help_panel=_KEYS)
+app.add_typer(kms.group, name="kms", rich_help_panel=_KEYS)
 
 
 def show_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it with the flag
