@@ -136,7 +136,8 @@ def _settings(file: Path, environ: Mapping[str, str]) -> Settings | None:
     problems = Findings()
     root = document.read(file, str(file), problems)
     if root is None:
-        raise AdminError("\n".join(str(problem) for problem in problems.problems), exit_code=2)
+        broken = "\n".join(map(str, problems.problems))
+        raise AdminError(broken.removeprefix("error: "), exit_code=2)
     settings = reading.read(Settings, environment.overlay(root, environ, problems), problems).model
     if settings is None:
         return None

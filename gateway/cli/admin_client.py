@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 300.0
 """A reload of very many files takes its time; an answer is worth more than a guess."""
 
+_ERRNO = r"^\[Errno -?\d+\] "
 _TYKS_REFUSAL = "Attempted administrative access"
 
 
@@ -71,7 +73,8 @@ class AdminClient:
                     f"one that it knows with --client-cert FILE (and --client-key FILE), or in {CLIENT_CERT_VARIABLE}"
                 ) from error
             raise AbsentError(
-                f"cannot reach the gateway at {self.address.url}: {error}; does it run, and is that its control port?"
+                f"cannot reach the gateway at {self.address.url}: {re.sub(_ERRNO, '', str(error))}; start it with "
+                "gateway serve, or name its control port with --server URL"
             ) from error
         body = _json(response)
         if response.status_code < 300 or response.status_code in accept:

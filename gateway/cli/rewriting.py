@@ -64,7 +64,7 @@ class ConfigurationFile:
             if settings is not None:
                 return cls(path, path.read_bytes().decode(), settings)
         broken = "\n".join(str(problem) for problem in found.problems if problem.severity is Severity.ERROR)
-        raise AdminError(broken, exit_code=2)
+        raise AdminError(broken.removeprefix("error: "), exit_code=2)
 
     def named(self, path: Path) -> str:
         """How the file names another one: relative to itself where that stands beside or below it."""

@@ -57,7 +57,8 @@ def _ask(path: Path, wanted: Access, findings: list[Finding]) -> tuple[list[Any]
             return domains, client.call("GET", "/tyk/expiring", params={"days": SOON_DAYS})["certificates"]
     except AdminError as error:
         if not findings:
-            findings.append(problem("control port", str(error), "start the gateway: gateway serve; or see --server"))
+            what, _, cure = str(error).partition("; ")
+            findings.append(problem("control port", what, cure))
         return None, None
 
 

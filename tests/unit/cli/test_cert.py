@@ -220,7 +220,14 @@ def test_without_a_gateway_every_command_says_so(
     monkeypatch.setenv("TYK_GW_SECRET", "x")
     finished = run(*command, "--server", "http://127.0.0.1:1")
     assert finished.exit_code == 1
-    assert "cannot reach the gateway at http://127.0.0.1:1" in finished.stderr
+    assert "cannot reach the gateway at http://127.0.0.1:1: Connection refused; start it with" in finished.stderr
+
+
+@pytest.mark.parametrize("command", [("tls", "list"), ("status",)])
+def test_a_configuration_that_is_not_there_is_told_once(elsewhere: Path, run: Any, command: tuple[str, ...]) -> None:
+    finished = run(*command, "--config", "nowhere.yaml")
+    assert finished.exit_code == 2
+    assert finished.stderr.startswith("error: nowhere.yaml: the file cannot be read: No such file or directory (check")
 
 
 def test_the_help_of_a_command_has_its_own_and_the_shared_options(run: Any) -> None:

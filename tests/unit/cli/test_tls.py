@@ -99,7 +99,7 @@ def test_add_cert_takes_the_key_first_as_elsewhere_and_renews_what_is_there(home
         (("add-cert", "a.key"), "name both files"),
         (("enable", "--cert-file", "a.crt"), "name both --cert-file and --key-file"),
         (("set-min-version", "1.4"), "is not a TLS version"),
-        (("set-ciphers", "FOO"), "unknown cipher 'FOO'"),
+        (("set-ciphers", "FOO"), "unknown cipher 'FOO'; nothing has changed"),
         (("enable", "--protocols", "all -TLSv1.2"), "have a gap"),
     ],
 )
