@@ -9,7 +9,13 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 PACKAGES = sorted(path.parent for path in (ROOT / "gateway").glob("*/__init__.py"))
-PAGES = sorted([*(ROOT / "docs").glob("*.md"), *(ROOT / folder / "README.md" for folder in (".", "config", "certs"))])
+PAGES = sorted(
+    [
+        *(ROOT / "docs").glob("*.md"),
+        *(ROOT / folder / "README.md" for folder in (".", "config", "certs")),
+        ROOT / "CHANGELOG.md",
+    ]
+)
 
 
 def inside(package: Path) -> set[str]:
