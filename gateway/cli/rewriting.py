@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
-import shutil
+import re
 import tempfile
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -126,10 +126,18 @@ def _secrets_of(file: ConfigurationFile) -> Iterator[None]:
         secret.succeed()
 
 
+# A JSON file may be one line, and all of it changes.
+_SECRET = re.compile(
+    r"""(\w*(?:secret|password|passphrase)["']?\s*:\s*)(?:"(?:[^"\\]|\\.)*"|'(?:[^']|'')*'|[^\s"',{}\[\]#][^\s,}\]]*)""",
+    re.IGNORECASE,
+)
+_KEY = re.compile(r"(-----BEGIN ([A-Z0-9 ]*PRIVATE KEY)-----).*?(-----END \2-----|\Z)", re.DOTALL)
+
+
 def difference(file: ConfigurationFile, text: str) -> str:
-    """The lines that change and no others: what stands beside them may be a secret."""
+    """The lines that change and no others, without the secrets in them."""
     lines = difflib.unified_diff(file.text.splitlines(), text.splitlines(), str(file.path), "changed", "", "", 0, "")
-    return "\n".join(lines)
+    return "\n".join(_KEY.sub(r"\1 *** \3", _SECRET.sub(r"\1***", line)) for line in lines)
 
 
 def check(file: ConfigurationFile, text: str) -> list[Problem]:
@@ -167,11 +175,11 @@ def save(file: ConfigurationFile, text: str) -> Path:
     """
     real = file.path.resolve()
     backup = real.with_name(f"{real.name}.bak")
-    with _beside(real, file.path, text) as new:
+    with _beside(real, file.path, text) as new, _beside(real, file.path, file.text) as old:
         if real.read_bytes().decode() != file.text:
             raise AdminError(f"{file.path} was changed by somebody else meanwhile; look at it and run this again")
         try:
-            shutil.copy2(real, backup)
+            old.replace(backup)
             new.replace(real)
         except OSError as error:
             raise AdminError(f"{file.path} cannot be replaced: {error.strerror}; nothing has changed") from error

@@ -29,6 +29,7 @@ from gateway.config.edit import Change, Verb, append, put
 from gateway.config.plain import plain
 from gateway.config.problems import Findings
 from gateway.errors import CertificateError
+from gateway.tls.names import canonical
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -178,6 +179,10 @@ def enable(  # noqa: PLR0913, PLR0917 - typer's options are parameters
     name = name or kind.name or host
     if not _NAME.fullmatch(name):
         raise AdminError("a name is of letters, digits, dots, - and _; choose one with --name", exit_code=2)
+    try:
+        canonical(host)
+    except ValueError as error:  # a URL or a path would lead somewhere else
+        raise AdminError(f"--host: {error}", exit_code=2) from error
     target = f"{kind.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
     definition: dict[str, Any] = {"api_id": f"{_PREFIX}{name}", "name": name, "use_keyless": True}
     if kind.is_http:
@@ -189,6 +194,7 @@ def enable(  # noqa: PLR0913, PLR0917 - typer's options are parameters
     else:
         definition |= {"protocol": "tcp", "listen_port": listen_port or port}
         definition["proxy"] = {"listen_path": "/", "target_url": target}
+        file.secrets.append(_secret(file, name))  # of an HTTP upstream of that name: it goes
         if username or upstream_password:
             said = "its clients log in themselves, in a protocol that passes through: the credentials are not kept"
             typer.echo(f"note: {said}", err=True)

@@ -8,6 +8,8 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote, urlsplit
 
+from gateway.config.problems import Problem, Severity
+from gateway.errors import ConfigurationError
 from gateway.tls.names import canonical
 
 if TYPE_CHECKING:
@@ -68,14 +70,23 @@ class Target:
 def weighted_targets(api: ApiDefinition) -> dict[Target, int]:
     """Where an API leads, and with which weights: its target list when it balances over one, else its one target.
 
-    A target that is listed twice has twice the weight: so weights are written in Tyk. Raises ValueError like
-    `Target.parse`.
+    A target that is listed twice has twice the weight: so weights are written in Tyk. Raises ConfigurationError.
     """
     proxy = api.proxy
     if not (proxy.enable_load_balancing and proxy.target_list):
-        return {Target.parse(proxy.target_url): 1}
+        return {_target(proxy.target_url, api, "target_url"): 1}
     found: dict[Target, int] = {}
-    for url, weight in zip(proxy.target_list, api.gateway.balancing.weights or repeat(1), strict=False):
-        target = Target.parse(url)
+    listed = zip(proxy.target_list, api.gateway.balancing.weights or repeat(1), strict=False)
+    for place, (url, weight) in enumerate(listed):
+        target = _target(url, api, f"target_list[{place}]")
         found[target] = found.get(target, 0) + weight
     return found
+
+
+def _target(url: str, api: ApiDefinition, key: str) -> Target:
+    try:
+        return Target.parse(url)
+    except ValueError as error:  # a host that only looks like one
+        place = f"apis[{api.api_id}].proxy.{key}"
+        cure = "write the host as letters, digits, hyphens and dots, or as an IP address"
+        raise ConfigurationError([Problem(Severity.ERROR, place, "", str(error), cure)]) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
 from pathlib import Path
 
@@ -174,6 +175,8 @@ def test_rserve_is_a_service_with_a_port_of_its_own_and_keeps_no_credentials() -
         (("--connection-type", "tabpy", "--host", "a", "--username", "u:x", "--password", "p"), "colon"),
         (("--connection-type", "tabpy", "--host", "a", "--cert-file", "ca.pem"), "secure type"),
         (("--connection-type", "tabpy", "--host", "a", "--name", "a/b"), "choose one with --name"),
+        (("--connection-type", "tabpy", "--host", "a/b"), "not a host name"),
+        (("--connection-type", "tabpy", "--host", "a?b"), "not a host name"),
     ],
 )
 def test_wrong_usage_is_told_and_changes_nothing(words: tuple[str, ...], said: str) -> None:
@@ -182,8 +185,7 @@ def test_wrong_usage_is_told_and_changes_nothing(words: tuple[str, ...], said: s
 
 
 def test_what_the_check_refuses_leaves_no_password() -> None:
-    bad = [word if word != "tabpy.internal" else "no host" for word in TABPY]
-    assert "refused" in run("upstream", "enable", *bad, status=1).output
+    assert "refused" in run("upstream", "enable", *TABPY, "--domain", "no host", status=1).output
     run("upstream", "enable", *TABPY, "--dry-run")
     assert not passwords()
     assert Path("gateway.yaml").read_text() == TEXT
@@ -207,6 +209,34 @@ def test_definitions_in_the_directory_beside_the_file_go_on_being_read() -> None
     Path("apps/old.json").write_text(json.dumps(definition))
     run("upstream", "enable", *TABPY)
     assert {api.api_id for api in load(Path("gateway.yaml"), {}).apis} == {"old", "upstream-tabpy"}
+
+
+def test_one_that_becomes_a_service_forgets_its_password() -> None:
+    run("upstream", "enable", *TABPY)
+    assert passwords()
+    run("upstream", "enable", "--connection-type", "tcp", "--host", "a", "--port", "9999", "--name", "tabpy")
+    assert not passwords()
+
+
+@pytest.mark.parametrize("quote", ['"', "'", ""])
+def test_secrets_on_a_line_that_changes_are_not_shown(quote: str) -> None:
+    name = "t.json" if quote == '"' else "t.yaml"
+    said = "".join(f"{one}: {quote}hush-{one}-hush{quote}, " for one in ("secret", "node_secret", "Password"))
+    pem = "-----BEGIN EC PRIVATE KEY-----\\nhush\\n-----END EC PRIVATE KEY-----"
+    text = "{" + said + f'"x": "{pem}", control_api_port: 1' + "}"
+    Path(name).write_text(re.sub(r"(\w+): ", r'"\1": ', text) if quote == '"' else text)
+    output = run("ca", "add", "--cert-file", "ca.der", "--config", name).output
+    assert "ca.der" in output
+    assert "hush" not in output
+    assert "hush" in Path(name).read_text()
+
+
+def test_the_backup_has_the_rights_of_the_file() -> None:
+    Path("gateway.yaml").chmod(0o600)
+    Path("gateway.yaml.bak").write_text("of before")  # with wider rights
+    run("ca", "add", "--cert-file", "ca.der")
+    assert Path("gateway.yaml.bak").read_text() == TEXT
+    assert Path("gateway.yaml.bak").stat().st_mode & 0o777 == 0o600
 
 
 def test_tyks_own_file_is_edited_as_json() -> None:

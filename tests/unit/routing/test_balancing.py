@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.errors import ConfigurationError
 from gateway.routing.balancing import Target, weighted_targets
 
 
@@ -80,3 +81,12 @@ def test_any_text_is_a_target_or_a_value_error(text):
         written = target.base_path + target.query + target.authority
         assert not any(byte <= 0x20 or byte >= 0x7F for byte in written)
         assert target.base_path.startswith(b"/")
+
+
+@pytest.mark.parametrize("host", ["a..b", "1.2.3", "$(id)", "'", "a" * 64])
+def test_a_host_that_only_looks_like_one_is_a_problem_with_a_place(define, host):
+    with pytest.raises(ConfigurationError, match=r"apis\[api\]\.proxy\.target_url"):
+        weighted_targets(define("api", "/", proxy={"target_url": f"http://{host}/"}))
+    several = {"enable_load_balancing": True, "target_list": ("http://a", f"http://{host}:1"), "target_url": "http://a"}
+    with pytest.raises(ConfigurationError, match=r"proxy\.target_list\[1\]"):
+        weighted_targets(define("api", "/", proxy=several))
