@@ -15,6 +15,7 @@ from gateway.cli.failures import AdminError
 from gateway.cli.layout import moment, table
 
 NEW_VARIABLE = "GATEWAY_ADMIN_NEW_PASSWORD"
+_SHORTEST = 8  # the admin API's own rule, told without a request
 
 group = typer.Typer(no_args_is_help=True, help="Administrators: who may use the admin API, by name and role.")
 
@@ -89,7 +90,10 @@ def passwd(
 
 def _new(word: str | None, file: Path | None, name: str) -> str:
     given = given_word(word, file, os.environ.get(NEW_VARIABLE))
-    return given or asked_word(f"new password of {name}", twice=True)
+    new = given or asked_word(f"new password of {name}", twice=True)
+    if len(new) < _SHORTEST:
+        raise AdminError(f"the new password has {len(new)} characters; give at least {_SHORTEST}", exit_code=2)
+    return new
 
 
 def _of(name: str) -> str:

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 
 from gateway.certs.held import held
 from gateway.config.load import load
+from gateway.config.problems import Severity
 from gateway.errors import ConfigurationError, GatewayError, StoreError
 from gateway.observe.events import EventLog
 from gateway.runtime import control, listeners, renewal, role, worker
@@ -68,7 +69,7 @@ def run(config_path: Path, environ: Mapping[str, str], command: Command | None =
     try:
         return _prepare(config_path, environ, command, EventLog(role="supervisor")).supervise()
     except ConfigurationError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.writelines(f"{one}\n" for one in error.problems if one.severity is not Severity.NOTE)
         return _BAD_CONFIGURATION
     except StoppedError:
         return 0

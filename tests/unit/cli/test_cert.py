@@ -223,6 +223,12 @@ def test_without_a_gateway_every_command_says_so(
     assert "cannot reach the gateway at http://127.0.0.1:1: Connection refused; start it with" in finished.stderr
 
 
+def test_a_password_that_is_too_short_is_refused_without_asking(api: FakeApi, run: Any) -> None:
+    finished = run("admin", "add", "alice", "--new-password", "short")
+    assert (finished.exit_code, api.asked) == (2, [])
+    assert finished.stderr == "error: the new password has 5 characters; give at least 8\n"
+
+
 @pytest.mark.parametrize("command", [("tls", "list"), ("status",)])
 def test_a_configuration_that_is_not_there_is_told_once(elsewhere: Path, run: Any, command: tuple[str, ...]) -> None:
     finished = run(*command, "--config", "nowhere.yaml")
