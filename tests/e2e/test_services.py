@@ -156,7 +156,7 @@ def test_an_upgrade_takes_the_ports_of_services_over(gateway: Gateway, echo: Ech
             gateway.configure()
             os.kill(pid, signal.SIGHUP)
             gateway.hear("port.closed", port=str(port))
-            assert refuses(port)
+            until(lambda: refuses(port))
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
