@@ -106,7 +106,11 @@ def trouble(path: str) -> str:
     file = Path(path)
     if path in ("stdout", "stderr"):
         return ""
-    if file.exists():
+    try:
+        there = file.exists()
+    except OSError as error:  # a name that is too long
+        return f"cannot be opened: {error.strerror}"
+    if there:
         return "" if file.is_file() and os.access(file, os.W_OK) else "is not a file that this user can write"
     return "" if os.access(file.parent, os.W_OK | os.X_OK) else "is in no directory that this user can write to"
 

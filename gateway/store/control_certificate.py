@@ -6,7 +6,7 @@ with its last good certificate whatever has become of a file, or of the domain w
 
 from __future__ import annotations
 
-from pathlib import Path
+import stat
 from typing import TYPE_CHECKING
 
 from gateway.certs.blocks import MAX_BYTES
@@ -15,6 +15,7 @@ from gateway.certs.pem import CertificatePair, parse_pair, refuse_foreign_use
 from gateway.config.kinds import is_inline_pem, is_store_id
 from gateway.config.problems import Problem, Severity
 from gateway.errors import CertificateError
+from gateway.store import file_status
 from gateway.store.file_sources import Collected
 from gateway.store.sites import CONTROL_PORT, SiteEntry
 from gateway.tls import trial
@@ -108,16 +109,16 @@ def _referred(reference: str, store: Store | None) -> CertificatePair:
         return pair
     if is_inline_pem(reference):
         return parse_pair(reference.encode())[0]
-    with Path(reference).open("rb") as file:
-        return parse_pair(file.read(MAX_BYTES + 1))[0]
+    return parse_pair(file_status.read(reference, MAX_BYTES + 1)[0])[0]
 
 
 def _exposed(reference: str) -> list[Problem]:
     """A warning when everybody may read the file, if it is one."""
-    path = Path(reference)
-    if is_inline_pem(reference) or not path.is_file() or not path.stat().st_mode & 0o007:
+    mode, *_ = file_status.status_of(reference) or (0,)
+    if is_inline_pem(reference) or not stat.S_ISREG(mode) or not mode & 0o007:
         return []
-    return [Problem(Severity.WARNING, "", "", "every user of this host can read the private key", f"chmod o= {path}")]
+    said = "every user of this host can read the private key"
+    return [Problem(Severity.WARNING, "", "", said, f"chmod o= {reference}")]
 
 
 def _refuse_unusable(

@@ -27,14 +27,18 @@ def status_of(path: str) -> Status:
 def read(path: str, most: int) -> tuple[bytes, Status]:
     """Return the first ``most`` bytes, and the status that goes with them: () when it was written meanwhile.
 
-    Raises OSError.
+    A pipe has what is in it now: nobody waits for who might write into it. Raises OSError.
     """
-    with open(path, "rb", buffering=0) as file:
+    with open(path, "rb", buffering=0, opener=_at_once) as file:
         before = _status(os.fstat(file.fileno()))
         content = b""
         while len(content) < most and (more := file.read(most - len(content))):
             content += more
         return content, before if before == _status(os.fstat(file.fileno())) else ()
+
+
+def _at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def is_young(status: Status) -> bool:

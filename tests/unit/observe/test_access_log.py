@@ -141,4 +141,5 @@ def test_trouble_is_told_before_a_log_is_opened(tmp_path: Path) -> None:
     assert access_log.trouble("stdout") == access_log.trouble(str(tmp_path / "new.log")) == ""
     assert "directory" in access_log.trouble(str(tmp_path / "nowhere" / "x.log"))
     assert "not a file" in access_log.trouble(str(tmp_path))
+    assert "too long" in access_log.trouble(str(tmp_path / ("x" * 300)))
     assert list(tmp_path.iterdir()) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -133,3 +134,10 @@ def test_its_own_certificate_is_no_domain_and_stands_in_for_one_that_is_gone(sto
     assert [one.fingerprint for one in control_certificate.served(ControlTls(certificate="x"), store)] == [
         pair.fingerprint
     ]
+
+
+@pytest.mark.parametrize("name", ["pipe", "x" * 300])
+def test_a_name_of_no_file_is_told_at_once(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    collected = collect(ControlTls(certificate=str(tmp_path / name)), (), NOW, POLICY, None)
+    assert [problem.path for problem in collected.unresolved] == ["gateway.control_tls.certificate"]
