@@ -155,7 +155,8 @@ def _split(text: str) -> SplitResult | None:
     """Split a URL that has a host, and no port that cannot be one."""
     try:
         url = urlsplit(text)
-        unusable = not url.hostname or url.port == 0
+        host = (url.hostname or "").partition("%")[0]
+        unusable = not (_is_address(host) or _HOST.fullmatch(host)) or url.port == 0
     except ValueError:
         return None
     return None if unusable else url

@@ -141,6 +141,8 @@ def test_absolute_http_urls_are_targets(url: str) -> None:
         ("http://a:65536", "no usable host"),
         ("http://a:b", "no usable host"),
         ("http://[::1", "no usable host"),
+        ("http://a..b/", "no usable host"),
+        ("http://$(id)/", "no usable host"),
         ("http://a b/", "white space"),
         ("http://a/#b", "a fragment"),
     ],

@@ -83,7 +83,7 @@ def test_any_text_is_a_target_or_a_value_error(text):
         assert target.base_path.startswith(b"/")
 
 
-@pytest.mark.parametrize("host", ["a..b", "1.2.3", "$(id)", "'", "a" * 64])
+@pytest.mark.parametrize("host", ["1.2.3", "-a", "a" * 64])
 def test_a_host_that_only_looks_like_one_is_a_problem_with_a_place(define, host):
     with pytest.raises(ConfigurationError, match=r"apis\[api\]\.proxy\.target_url"):
         weighted_targets(define("api", "/", proxy={"target_url": f"http://{host}/"}))
