@@ -79,9 +79,11 @@ class Handshake(Peeking):
         self._seen_enough()
         self._hello = hello
         self.server_name = hello.server_name or ""
-        self._unwatch()  # what is not taken yet would wake the loop until its turn has come
-        self._waits = True
-        self._server.await_turn(self)
+        if self._server.has_turn(self):
+            self._choose()
+        else:
+            self._unwatch()  # what is not taken yet would wake the loop until its turn has come
+            self._waits = True
         return 0
 
     def take_turn(self) -> None:

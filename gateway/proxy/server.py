@@ -96,6 +96,7 @@ class ProxyServer:
         self._connections: set[Resident] = set()
         self._per_client: Counter[str] = Counter()
         self._hellos: deque[Handshake] = deque()
+        self._turn_taken = False
         self._tasks: set[asyncio.Task[None]] = set()
         self.upstreams = Upstreams(
             fields.response_fields(), events, lambda: self.now, self._spawn, cookie_key or secrets.token_bytes(32)
@@ -299,20 +300,23 @@ class ProxyServer:
             sock.close()
             self.closed(connection)
 
-    def await_turn(self, handshake: Handshake) -> None:
-        """Let a handshake go on when it is its turn, one each time the loop has looked at everybody else.
+    def has_turn(self, handshake: Handshake) -> bool:
+        """Tell whether a handshake may go on now; otherwise it is told when: one each time the loop has looked at all.
 
         A thousand that come at once would otherwise keep every request waiting for half a second.
         """
-        self._hellos.append(handshake)
-        if len(self._hellos) == 1:
-            self.loop.call_soon(self._next_turn)
+        if self._turn_taken:
+            self._hellos.append(handshake)
+            return False
+        self._turn_taken = True
+        self.loop.call_soon(self._next_turn)
+        return True
 
     def _next_turn(self) -> None:
-        handshake = self._hellos.popleft()
-        if self._hellos:
+        self._turn_taken = bool(self._hellos)
+        if self._turn_taken:
             self.loop.call_soon(self._next_turn)
-        handshake.take_turn()
+            self._hellos.popleft().take_turn()
 
     def handshaken(self, handshake: Handshake, sock: socket.socket, tls: SSL.Connection) -> None:
         """Go from a finished handshake to requests."""

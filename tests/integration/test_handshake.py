@@ -243,17 +243,17 @@ async def test_a_client_hello_split_over_many_records(tmp_path: Path) -> None:
 
 async def test_handshakes_that_come_at_once_take_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loop, rounds, turns = asyncio.get_running_loop(), [0], list[int]()
-    take_turn = Handshake.take_turn
+    choose = Handshake._choose
 
     def counted(handshake: Handshake) -> None:
         turns.append(rounds[0])
-        take_turn(handshake)
+        choose(handshake)
 
     def count() -> None:
         rounds[0] += 1
         counting[0] = loop.call_soon(count)
 
-    monkeypatch.setattr(Handshake, "take_turn", counted)
+    monkeypatch.setattr(Handshake, "_choose", counted)
     counting = [loop.call_soon(count)]
     async with front(tmp_path, configuration(api()), SITES) as gate:
         clients = [await raw(gate) for _ in range(20)]
