@@ -4,7 +4,8 @@
                │           │         │
            502,503,504   as TCP   one access-log line
 
-What the client says before the tunnel stands waits, one read of it at most.
+What the client says before the tunnel stands waits, one read of it at most. Who cancels a query without TLS is heard no
+further: the target gets ``cancel_request``, and ends the tunnel.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ class ServiceConnection(asyncio.Protocol):
         *,
         protocol: int,
         passes_request_for_tls: bool = False,
+        cancel_request: bytes = b"",
     ) -> None:
         self.peer = peer
         self.passes_request_for_tls = passes_request_for_tls
@@ -57,7 +59,8 @@ class ServiceConnection(asyncio.Protocol):
         self._pool: Pool | None = None
         self._tunnel: Tunnel | None = None
         self._tried: tuple[int, ...] = ()
-        self._early = b""
+        self._early = cancel_request
+        self._deaf = bool(cancel_request)
         self._input_ended = self._blocked = self._ended = False
         self._status = self._received = self._sent = 0
         self._started = monotonic()
@@ -115,6 +118,8 @@ class ServiceConnection(asyncio.Protocol):
         if early:
             self.resume_body()  # first, for the target may not take all of it
             tunnel.request_body(early, ended=False, trailers=[])
+        if self._deaf:
+            tunnel.hear_no_more()
         if self._input_ended:
             tunnel.request_body(b"", ended=True, trailers=[])
 
@@ -230,6 +235,8 @@ class ServiceConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Pass on what the client sent."""
+        if self._deaf:  # read all the same, for what is left unread would turn the end into a reset
+            return
         if self._tunnel is not None:
             self._tunnel.request_body(data, ended=False, trailers=[])
         elif not self._ended:

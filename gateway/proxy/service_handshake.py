@@ -32,9 +32,12 @@ _PLAIN_REFUSED = "connection requires encryption: connect with sslmode=require, 
 
 
 class ServiceHandshake(Handshake):
-    """A connection to a port of ``tls`` services. ``asked`` is whether its client asked for TLS in plain words."""
+    """A connection to a port of ``tls`` services. ``asked`` is whether its client asked for TLS in plain words.
 
-    __slots__ = ("_declined", "asked", "port", "service")
+    ``cancel_request`` is all that the target is to get, from a client who came to cancel a query and began no TLS.
+    """
+
+    __slots__ = ("_declined", "asked", "cancel_request", "port", "service")
 
     ANSWER_TO_HTTP = alerts.refusal(alerts.UNEXPECTED_MESSAGE)
 
@@ -44,6 +47,7 @@ class ServiceHandshake(Handshake):
         super().__init__(server, sock, ends)
         self.port = port
         self.asked = self._declined = False
+        self.cancel_request = b""
 
     @override
     def _look(self, data: bytes) -> int:
@@ -66,7 +70,9 @@ class ServiceHandshake(Handshake):
         elif opening is Opening.GSSENC_REQUEST:
             self._negotiate_no_gss()
         else:
-            self._without_tls(opening)
+            if opening is Opening.CANCEL:
+                self.cancel_request = postgresql.first_packet(data)
+            self._without_tls()
         return 0
 
     def _negotiate_no_gss(self) -> None:
@@ -84,9 +90,9 @@ class ServiceHandshake(Handshake):
         except OSError as error:
             self._fail(alerts.explain(error))
 
-    def _without_tls(self, opening: Opening) -> None:
+    def _without_tls(self) -> None:
         """Serve a client without TLS where that is allowed; PostgreSQL takes the cancelling of a query so anywhere."""
-        if opening is not Opening.CANCEL and not self.port.allow_plain:
+        if not (self.cancel_request or self.port.allow_plain):
             self._send(postgresql.error_response(_PLAIN_REFUSED))
             self._fail("client asked for no TLS, and gateway.allow_plain is not set")
         elif self._find_service():

@@ -72,6 +72,7 @@ class Services:
             handshake.service,
             protocol=access_log.TLS,
             passes_request_for_tls=tls is None and handshake.asked,
+            cancel_request=handshake.cancel_request,
         )
         server.succeed(handshake, connection)
         if tls is None:

@@ -99,6 +99,11 @@ class Tunnel:
             self._client_ended = True
             self._half_ended(other_half_open=not self._upstream_ended and self._upstream.half_close())
 
+    def hear_no_more(self) -> None:
+        """Take the client's half for ended, without a word to the upstream: some give up on a client who ends first."""
+        self._client_ended = True
+        self._half_ended(other_half_open=not self._upstream_ended)
+
     def request_failed(self, status: int, reason: str) -> None:  # noqa: ARG002 - what would fail is not read as HTTP
         """Cut the tunnel."""
         self.abandoned()

@@ -16,6 +16,7 @@ _PACKET = struct.Struct(">II")
 _TLS_HANDSHAKE = 22
 _SSL, _GSSENC, _CANCEL = 80877103, 80877104, 80877102
 _LONGEST = 10000  # of a startup packet: PostgreSQL's own bound
+_CANCEL_LENGTHS = range(16, 268 + 1)  # a process and its key, of 4 bytes in protocol 3.0, of up to 256 in 3.2
 
 
 class Opening(Enum):
@@ -49,7 +50,16 @@ def opening(data: bytes) -> Opening | int:
         if len(data) > length:  # CVE-2021-23214: it would pass for what was said within TLS
             raise NegotiationError("client sent unencrypted data after its request for encryption")
         return Opening.SSL_REQUEST if code == _SSL else Opening.GSSENC_REQUEST
-    return Opening.CANCEL if code == _CANCEL else Opening.PLAIN
+    if code != _CANCEL:
+        return Opening.PLAIN
+    if length not in _CANCEL_LENGTHS:
+        raise NegotiationError("client sent a PostgreSQL packet of an impossible length")
+    return max(length - len(data), 0) or Opening.CANCEL
+
+
+def first_packet(data: bytes) -> bytes:
+    """Cut off what follows the packet that ``data`` begins with."""
+    return data[: _PACKET.unpack_from(data)[0]]
 
 
 def error_response(message: str) -> bytes:

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.front import AUTHORITY, Front, client_context, configuration, front, until
 from support.postgresql import GSSENC_REQUEST, SSL_REQUEST, STARTUP, PostgreSQL, answered
+from support.upstream import upstream
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from support.upstream import Connection
 
 PORT = 5432
 SITES = {"db.test": (AUTHORITY.leaf("db.test"),), "": (AUTHORITY.leaf("any.test"),)}
@@ -39,6 +42,10 @@ def trusting(*protocols: str) -> ssl.SSLContext:
     if protocols:
         context.set_alpn_protocols(list(protocols))
     return context
+
+
+def cancelling(whose: bytes) -> bytes:
+    return (8 + len(whose)).to_bytes(4) + (80877102).to_bytes(4) + whose
 
 
 async def plain(gate: Front) -> Streams:
@@ -136,10 +143,55 @@ async def test_a_query_is_cancelled_without_tls_as_psql_does_it(tmp_path: Path) 
     async with database.running() as up:
         async with front(tmp_path, configuration(service(f"tcp://127.0.0.1:{up.port}")), SITES) as gate:
             reader, writer = await plain(gate)
-            writer.write((16).to_bytes(4) + (80877102).to_bytes(4) + b"12345678")
+            writer.write(cancelling(b"12345678"))
             assert await reader.read() == b""
             writer.close()
         assert database.openings == ["cancel"]
+
+
+@pytest.mark.parametrize("key", [b"1234", bytes(256)])
+@pytest.mark.parametrize("tls", [False, True])
+async def test_nothing_but_the_request_to_cancel_passes_without_tls(tmp_path: Path, key: bytes, tls: bool) -> None:
+    packet, got = cancelling(b"pid." + key), asyncio.Queue[bytes]()
+    end = asyncio.Event()
+
+    async def target(connection: Connection) -> None:
+        if tls:
+            await connection.reader.readexactly(len(SSL_REQUEST))
+            await connection.send(b"S")
+            await connection.writer.start_tls(server_context(tmp_path, "127.0.0.1"))
+        got.put_nowait(await connection.reader.readexactly(len(packet)))
+        reading = asyncio.create_task(connection.reader.read())
+        await end.wait()
+        (connection.writer.close if tls else connection.writer.write_eof)()
+        got.put_nowait(await reading)
+
+    async with asyncio.timeout(20), upstream(target) as up:
+        scheme = "tls" if tls else "tcp"
+        async with front(tmp_path, configuration(service(f"{scheme}://127.0.0.1:{up.port}")), SITES) as gate:
+            reader, writer = await plain(gate)
+            writer.write(packet + STARTUP)
+            assert await got.get() == packet
+            writer.write(STARTUP)
+            await until(lambda: writer.transport.get_write_buffer_size() == 0)
+            end.set()
+            assert await reader.read() == b""
+            assert await got.get() == b""
+            writer.close()
+
+
+@pytest.mark.parametrize("size", [15, 269, 10000])
+async def test_a_request_to_cancel_of_another_size_is_none(tmp_path: Path, size: int) -> None:
+    database = PostgreSQL()
+    async with database.running() as up:
+        async with front(tmp_path, configuration(service(f"tcp://127.0.0.1:{up.port}")), SITES) as gate:
+            reader, writer = await plain(gate)
+            writer.write(cancelling(bytes(size - 8)))
+            with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+                await reader.readexactly(1)
+            await gate.logged("client sent a PostgreSQL packet of an impossible length")
+            writer.close()
+        assert up.connections == 0
 
 
 @pytest.mark.parametrize(
