@@ -169,8 +169,8 @@ class ProxyServer:
         self._request_number += 1
         return b"%b%08x" % (self._request_prefix, self._request_number)
 
-    def _spawn(self, coroutine: Coroutine[None, None, None]) -> None:
-        task = self.loop.create_task(coroutine)
+    def _spawn(self, coroutine: Coroutine[None, None, None], name: str | None = None) -> None:
+        task = self.loop.create_task(coroutine, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -231,8 +231,7 @@ class ProxyServer:
             self._serve(sock, ends, listener)
         elif contain(proxies.networks, ends.address):
             header = ProxyHeader(self, sock, ends, listener, proxies.timeout)
-            self._connections.add(header)
-            self.share.set(len(self._connections))
+            self.enter(header)
             header.start()
         elif proxies.exclusive:
             sock.close()
@@ -283,15 +282,12 @@ class ProxyServer:
 
     def _serve_plain(self, sock: socket.socket, peer: Peer) -> None:
         connection = H1Connection(self, peer)
-        self._connections.add(connection)
-        self.share.set(len(self._connections))
+        self.enter(connection)
         self.connect(sock, connection)
 
     def connect(self, sock: socket.socket, connection: PlainConnection) -> None:
         """Hand ``sock`` to a connection that is spoken on as it is."""
-        task = self.loop.create_task(self._connect_plain(sock, connection), name="accept")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._spawn(self._connect_plain(sock, connection), "accept")
 
     async def _connect_plain(self, sock: socket.socket, connection: PlainConnection) -> None:
         try:
