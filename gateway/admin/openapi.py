@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
-from pydantic.json_schema import JsonSchemaMode
 
 from gateway import __version__
 from gateway.admin.authentication import HEADER
@@ -13,6 +12,8 @@ from gateway.admin.declarations import Message, Model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from pydantic.json_schema import JsonSchemaMode
 
     from gateway.admin.declarations import Body, Call, Parameter
 
@@ -47,9 +48,6 @@ def document(calls: Sequence[Call]) -> dict[str, Any]:
             },
         },
     }
-
-
-_Key = tuple[object, JsonSchemaMode]
 
 
 def _schemas(calls: Sequence[Call]) -> tuple[dict[object, Any], dict[str, Any]]:

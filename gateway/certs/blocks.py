@@ -48,6 +48,11 @@ class Block:
     pem: bytes
     encrypted: bool
 
+    @property
+    def is_certificate(self) -> bool:
+        """Whether it holds a certificate, by the label of today or of old (RFC 7468 section 5)."""
+        return self.label in ("CERTIFICATE", "X509 CERTIFICATE")
+
 
 def read_blocks(text: bytes) -> list[Block]:
     """All PEM blocks of ``text``, in order. What stands between them is ignored (RFC 7468 section 2).

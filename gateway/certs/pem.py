@@ -155,7 +155,7 @@ def check_names(names: Sequence[str], domain: str) -> tuple[Problem, ...]:
 
 def _certificates(blocks: Iterable[Block]) -> list[x509.Certificate]:
     """The certificates in the order given, each once."""
-    texts = list(dict.fromkeys(block.pem for block in blocks if block.label in ("CERTIFICATE", "X509 CERTIFICATE")))
+    texts = list(dict.fromkeys(block.pem for block in blocks if block.is_certificate))
     if not texts:
         raise CertificateError(f"no certificate was given{instead(blocks)}")
     if len(texts) > MAX_CERTIFICATES:

@@ -13,7 +13,6 @@ from gateway.certs.blocks import instead, read_blocks
 from gateway.errors import CertificateError
 
 _MOST = 200
-_CERTIFICATES = frozenset({"CERTIFICATE", "X509 CERTIFICATE"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +40,7 @@ def read_trusted(data: bytes) -> Trusted:
     else:
         blocks = read_blocks(data)
         keys = [block.pem for block in blocks if block.label == "PUBLIC KEY"]
-        certificates = [_certificate(block.pem, pem=True) for block in blocks if block.label in _CERTIFICATES]
+        certificates = [_certificate(block.pem, pem=True) for block in blocks if block.is_certificate]
         if keys and not certificates:
             if len(keys) > 1:
                 raise CertificateError(f"{len(keys)} public keys were given; name each by itself")

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gateway.cli.admin_client import AdminError
-from gateway.cli.configuration_file import ConfigOption, find
-from gateway.cli.connected import JsonOption, failure
+from gateway.cli.configuration_file import ConfigOption  # noqa: TC001 - typer reads it
+from gateway.cli.connected import JsonOption  # noqa: TC001 - typer reads it
 from gateway.cli.layout import clean, expiry, table
-from gateway.cli.rewriting import ConfigurationFile, rewriting
+from gateway.cli.rewriting import ConfigurationFile, rewriting, shown
 from gateway.config.edit import Change, Verb
 from gateway.errors import CertificateError
 
@@ -65,11 +65,7 @@ def delete(file: ConfigurationFile, name: NameOption = "custom") -> list[Change]
 @group.command("list")
 def list_(config: ConfigOption = None, *, json: JsonOption = False) -> None:
     """List the authorities with what is in their files."""
-    try:
-        file = ConfigurationFile.read(find(config))
-    except AdminError as error:
-        raise failure(error) from error
-    named = file.settings.gateway.ca_certificates
+    named = shown(config).settings.gateway.ca_certificates
     answer = [_shown(name, reference) for name, reference in named.items()]
     if json:
         typer.echo(json_module.dumps(answer, indent=2))
@@ -92,12 +88,12 @@ def read(path: Path) -> tuple[x509.Certificate, ...]:
 
 def _shown(name: str, reference: str) -> dict[str, Any]:
     from gateway.certs.describe import describe
-    from gateway.config.kinds import is_inline_pem
+    from gateway.config.kinds import is_inline_pem, source_of
     from gateway.store.upstream_sources import authorities
 
     inline = is_inline_pem(reference)
     shown: dict[str, Any] = {
-        "name": name, "file": "inline PEM" if inline else reference, "certificates": [], "problem": ""
+        "name": name, "file": source_of(reference), "certificates": [], "problem": ""
     }  # fmt: skip
     try:
         found = authorities(reference.encode()) if inline else read(Path(reference))

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict, dataclass, field
-from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +19,7 @@ from gateway.cli.admin_client import AdminError
 from gateway.cli.cert import PassphraseOption  # noqa: TC001 - typer reads annotations
 from gateway.cli.connected import Gateway, connected
 from gateway.cli.layout import clean
+from gateway.config.networks import is_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -130,7 +130,7 @@ class _Import:
         except CertificateError as error:
             self.summary.refused.append((bundle.place, str(error)))
             return 1
-        names = [name for name in pair.names if not _is_address(name)]
+        names = [name for name in pair.names if not is_address(name)]
         if not names or len(names) > _MOST_NAMES:
             reason = f"it has over {_MOST_NAMES} names; swap it for each" if names else "the certificate names no host"
             self.summary.refused.append((bundle.place, reason))
@@ -218,11 +218,3 @@ def _first_line(path: Path) -> bytes:
         return path.read_bytes().partition(b"\n")[0].removesuffix(b"\r")
     except OSError as error:
         raise AdminError(f"{path} cannot be read: {error.strerror}", exit_code=2) from error
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ip_address(name)
-    except ValueError:
-        return False
-    return True

@@ -111,6 +111,14 @@ def rewriting(command: Callable[..., Sequence[Change]]) -> Callable[..., None]:
     return with_options_of(run, command, access.options)
 
 
+def shown(config: Path | None) -> ConfigurationFile:
+    """Read the main file for a command that shows what is in it, and ends here when it cannot be read."""
+    try:
+        return ConfigurationFile.read(find(config))
+    except AdminError as error:
+        raise failure(error) from error
+
+
 @contextmanager
 def _secrets_of(file: ConfigurationFile) -> Iterator[None]:
     """Write the secrets, and take them back if the rest fails; if it does not, those go that they replace."""

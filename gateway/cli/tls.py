@@ -13,10 +13,10 @@ from typing import Annotated, Any
 import typer
 
 from gateway.cli.admin_client import AdminError
-from gateway.cli.configuration_file import ConfigOption, find
-from gateway.cli.connected import JsonOption, failure
+from gateway.cli.configuration_file import ConfigOption  # noqa: TC001 - typer reads it
+from gateway.cli.connected import JsonOption  # noqa: TC001 - typer reads it
 from gateway.cli.layout import facts
-from gateway.cli.rewriting import ConfigurationFile, refused, rewriting
+from gateway.cli.rewriting import ConfigurationFile, refused, rewriting, shown
 from gateway.config import document
 from gateway.config.edit import Change, Verb, append, put
 from gateway.errors import CertificateError
@@ -146,7 +146,7 @@ def status(config: ConfigOption = None, *, json: JsonOption = False) -> None:
     from gateway.routing.policies import towards_clients
     from gateway.tls.policy import GROUPS
 
-    settings = _read(config).settings
+    settings = shown(config).settings
     policy = towards_clients(settings)[0]
     answer: dict[str, Any] = {
         "enabled": settings.http_server_options.use_ssl,
@@ -177,7 +177,7 @@ def status(config: ConfigOption = None, *, json: JsonOption = False) -> None:
 @group.command("list")
 def list_(config: ConfigOption = None, *, json: JsonOption = False) -> None:
     """List the settings of TLS towards clients. Of files the names are shown and not where they are."""
-    options = _read(config).settings.http_server_options
+    options = shown(config).settings.http_server_options
     answer: dict[str, Any] = {
         "enabled": options.use_ssl,
         "protocols": f"{TlsVersion(options.min_version).label} to {TlsVersion(options.max_version).label}",
@@ -299,16 +299,11 @@ def _check(files: tuple[Path, Path, Path | None, Path | None], domain: str | Non
         raise refused("this certificate cannot be served, and nothing has changed", errors)
 
 
-def _read(config: Path | None) -> ConfigurationFile:
-    try:
-        return ConfigurationFile.read(find(config))
-    except AdminError as error:
-        raise failure(error) from error
-
-
 def _shown(reference: str) -> str:
     """A reference without where its file is; of inline PEM nothing is shown."""
-    return "inline PEM" if "-----BEGIN" in reference else Path(reference).name
+    from gateway.config.kinds import source_of
+
+    return Path(source_of(reference)).name
 
 
 def _echo(answer: object) -> None:

@@ -19,10 +19,10 @@ from typing_extensions import override
 
 from gateway.cli import ca
 from gateway.cli.admin_client import AdminError
-from gateway.cli.configuration_file import ConfigOption, find
-from gateway.cli.connected import JsonOption, failure
+from gateway.cli.configuration_file import ConfigOption  # noqa: TC001 - typer reads it
+from gateway.cli.connected import JsonOption  # noqa: TC001 - typer reads it
 from gateway.cli.layout import table
-from gateway.cli.rewriting import ConfigurationFile, rewriting
+from gateway.cli.rewriting import ConfigurationFile, rewriting, shown
 from gateway.cli.secret_files import SecretFile
 from gateway.config import document
 from gateway.config.edit import Change, Verb, append, put
@@ -220,11 +220,7 @@ def disable(
 @group.command("list")
 def list_(config: ConfigOption = None, *, json: JsonOption = False) -> None:
     """List the services that were enabled: of credentials the name, of files the name and not the place."""
-    try:
-        file = ConfigurationFile.read(find(config))
-    except AdminError as error:
-        raise failure(error) from error
-    answer = [_shown(one) for one in _definitions(file) if str(one.get("api_id", "")).startswith(_PREFIX)]
+    answer = [_shown(one) for one in _definitions(shown(config)) if str(one.get("api_id", "")).startswith(_PREFIX)]
     if json:
         typer.echo(json_module.dumps(answer, indent=2))
         return

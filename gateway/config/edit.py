@@ -57,11 +57,6 @@ def append(path: str, value: Value) -> Change:
     return Change(Verb.APPEND, tuple(path.split(".")), value)
 
 
-def remove(path: str, *place: int) -> Change:
-    """Take a key away, or what stands at a ``place`` of its list; nothing happens when there is none."""
-    return Change(Verb.REMOVE, (*path.split("."), *place))
-
-
 def edited(text: str, changes: Sequence[Change], *, is_json: bool) -> str:
     """Return ``text`` with all ``changes``, one after the other.
 

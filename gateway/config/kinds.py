@@ -12,6 +12,8 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, SecretStr
 from pydantic_core import PydanticCustomError
 
+from gateway.config.networks import is_address
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -89,7 +91,7 @@ def _check_template(inside: str) -> None:
 
 def host_pattern(text: str) -> str:
     """Check a host name, an IP address, ``*.example.com`` or a gorilla template, ``{sub}.example.com``."""
-    if not text or _is_address(text):
+    if not text or is_address(text):
         return text
     literal = skeleton(text)
     if "://" in literal:
@@ -103,16 +105,8 @@ def host_pattern(text: str) -> str:
     return text
 
 
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
 def _bind_address(text: str) -> str:
-    if text and not _is_address(text) and not _HOST.fullmatch(text):
+    if text and not is_address(text) and not _HOST.fullmatch(text):
         refuse(
             "is not an address to listen on",
             "write an IP address without port, '' for all; the port has its own key",
@@ -156,7 +150,7 @@ def _split(text: str) -> SplitResult | None:
     try:
         url = urlsplit(text)
         host = (url.hostname or "").partition("%")[0]
-        unusable = not (_is_address(host) or _HOST.fullmatch(host)) or url.port == 0
+        unusable = not (is_address(host) or _HOST.fullmatch(host)) or url.port == 0
     except ValueError:
         return None
     return None if unusable else url
@@ -194,6 +188,11 @@ def as_copied(reference: str) -> str:
 def is_inline_pem(text: str) -> bool:
     """Whether a certificate reference is the material itself instead of the path of a file."""
     return "-----BEGIN " in text
+
+
+def source_of(reference: str) -> str:
+    """What problems of a certificate reference name as their place: never the material itself."""
+    return "inline PEM" if is_inline_pem(reference) else reference
 
 
 def _public_part(text: str) -> str:

@@ -20,6 +20,15 @@ def address(text: str) -> IPv4Address | IPv6Address:
     return getattr(parsed, "ipv4_mapped", None) or parsed
 
 
+def is_address(text: str) -> bool:
+    """Whether ``text`` is an IP literal and not a name."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def networks(texts: Iterable[str]) -> tuple[Network, ...]:
     """Read addresses and networks that the configuration has checked."""
     return tuple(map(ip_network, texts))

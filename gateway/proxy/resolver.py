@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import socket
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
+from gateway.config.networks import is_address
 from gateway.errors import UpstreamError
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Resolver:
 
     async def addresses(self, host: str, port: int, interval: float) -> list[Address]:
         """Return the addresses of ``host``, best first (RFC 6724). Raises UpstreamError when there are none."""
-        if is_address(host):
+        if is_address(host.partition("%")[0]):
             return [(host, port)]
         name = self._names.setdefault(host, _Name())
         self.refresh(host, interval)
@@ -100,12 +100,3 @@ class Resolver:
         for name in self._names.values():
             if name.lookup is not None:
                 name.lookup.cancel()
-
-
-def is_address(host: str) -> bool:
-    """Whether ``host`` is an IP address and not a name."""
-    try:
-        ip_address(host.partition("%")[0])
-    except ValueError:
-        return False
-    return True

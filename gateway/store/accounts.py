@@ -9,15 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from gateway.errors import ConflictError, NotFoundError
 from gateway.store import audit
-from gateway.store.database import Database
+from gateway.store.database import DatabaseUser
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from gateway.store.audit import Deed
 
@@ -51,20 +50,8 @@ class Session:
     ends: int
 
 
-class AccountStore:
-    """A connection to the database, for the thread that opened it. Every method raises StoreError."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    @classmethod
-    def open(cls, data_dir: Path, *, writable: bool) -> Self:
-        """Open the database in ``data_dir``. Raises StoreError."""
-        return cls(Database.open(data_dir, writable=writable))
-
-    def close(self) -> None:
-        """Let go of the database."""
-        self._database.connection.close()
+class AccountStore(DatabaseUser):
+    """Every method raises StoreError."""
 
     def accounts(self) -> Sequence[Account]:
         """Return all administrators by name."""

@@ -15,7 +15,7 @@ from gateway.certs.dates import check_dates
 from gateway.certs.revocation import RevocationList, read_crl
 from gateway.certs.trusted import Trusted, read_trusted
 from gateway.config.client_trust import ClientTrust, references
-from gateway.config.kinds import is_inline_pem, is_store_id
+from gateway.config.kinds import is_inline_pem, is_store_id, source_of
 from gateway.config.problems import Problem, Severity
 from gateway.errors import CertificateError
 from gateway.store import file_status
@@ -90,7 +90,7 @@ class _Collection:
         return Collected(ClientTrust(found=self._found, crls=crls), tuple(self._problems), tuple(self._unresolved))
 
     def _take(self, place: str, reference: str) -> None:
-        source = "inline PEM" if is_inline_pem(reference) else reference
+        source = source_of(reference)
         try:
             trusted = self._read(reference)
         except (OSError, CertificateError) as error:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from gateway.certs.blocks import MAX_BYTES
 from gateway.certs.dates import check_dates
 from gateway.certs.pem import CertificatePair, parse_pair, refuse_foreign_use
-from gateway.config.kinds import is_inline_pem, is_store_id
+from gateway.config.kinds import is_inline_pem, is_store_id, source_of
 from gateway.config.problems import Problem, Severity
 from gateway.errors import CertificateError
 from gateway.store import file_status
@@ -46,7 +46,7 @@ def collect(
     if wanted is None:
         return _NOTHING
     key, source = ("domain", wanted.domain) if wanted.domain else ("certificate", str(wanted.certificate))
-    place = f"{_KEY}.{key}", "inline PEM" if is_inline_pem(source) else source
+    place = f"{_KEY}.{key}", source_of(source)
     last = tuple(pair for pair in store.find(CONTROL_PORT) if not _fault(pair, policy)) if store else ()
     unresolved: tuple[Problem, ...] = ()
     try:

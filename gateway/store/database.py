@@ -81,6 +81,22 @@ class Database:
             self.execute("ROLLBACK")
 
 
+class DatabaseUser:
+    """A connection to the database, for the thread that opened it; it must not cross a fork."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @classmethod
+    def open(cls, data_dir: Path, *, writable: bool) -> Self:
+        """Open the database in ``data_dir``; a writer makes both when they are missing. Raises StoreError."""
+        return cls(Database.open(data_dir, writable=writable))
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._database.connection.close()
+
+
 @contextlib.contextmanager
 def explained(path: Path) -> Iterator[None]:
     """Turn what SQLite and the system say about ``path`` into what a person can do about it."""

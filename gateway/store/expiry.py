@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Self
 from cryptography import x509
 
 from gateway.certs import describe
-from gateway.store.database import Database
+from gateway.store.database import DatabaseUser
 from gateway.store.sites import CONTROL_PORT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
-    from pathlib import Path
 
 SERVER, STORE = "server", "store"
 """The roles of what is here: served by name, or kept in Tyk's certificate store for whatever names it."""
@@ -55,20 +54,8 @@ class Ending:
         return cls(describe.fingerprint(leaf), name, leaf.not_valid_after_utc, role, places, api_id)
 
 
-class ExpiryStore:
-    """A connection to the database, for the thread that opened it. Every method raises StoreError."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    @classmethod
-    def open(cls, data_dir: Path, *, writable: bool) -> Self:
-        """Open the database in ``data_dir``. Raises StoreError."""
-        return cls(Database.open(data_dir, writable=writable))
-
-    def close(self) -> None:
-        """Let go of the database."""
-        self._database.connection.close()
+class ExpiryStore(DatabaseUser):
+    """Every method raises StoreError."""
 
     def ending(self, before: datetime, limit: int) -> Sequence[Ending]:
         """Return at most ``limit`` certificates that end before then, the first to end first."""

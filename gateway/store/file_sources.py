@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from gateway.certs.blocks import MAX_BYTES
 from gateway.certs.dates import check_dates
 from gateway.certs.pem import CertificatePair, check_names, parse_pair, refuse_foreign_use
-from gateway.config.kinds import is_inline_pem, is_store_id
+from gateway.config.kinds import is_inline_pem, is_store_id, source_of
 from gateway.config.problems import Problem, Severity
 from gateway.errors import CertificateError
 from gateway.store import file_status
@@ -263,7 +263,7 @@ class _Collection:
 
     def _referred(self, path: str, reference: str) -> Held | None:
         """What a reference stands for; None when that is not to be had, or not now."""
-        source = "inline PEM" if is_inline_pem(reference) else reference
+        source = source_of(reference)
         try:
             if is_store_id(reference):
                 return self._told(path, source, self._stored(reference))

@@ -10,7 +10,7 @@ Each method here is one transaction; what happens in it stands in a module for e
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from gateway.config.client_trust import with_crls
 from gateway.errors import NotFoundError, StoreError
@@ -27,14 +27,13 @@ from gateway.store import (
     sites,
 )
 from gateway.store.audit import Deed
-from gateway.store.database import Database
+from gateway.store.database import Database, DatabaseUser
 from gateway.store.generations import Generation
 from gateway.store.readings import FilesRead
 from gateway.store.sites import SiteEntry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
-    from pathlib import Path
 
     from cryptography import x509
 
@@ -47,21 +46,13 @@ if TYPE_CHECKING:
 __all__ = ["Generation", "SiteEntry", "Store"]
 
 
-class Store:
-    """A connection to the database, for the thread that opened it; it must not cross a fork.
-
-    Every method raises StoreError when the database cannot be read or written, and then nothing has changed.
-    """
+class Store(DatabaseUser):
+    """Every method raises StoreError when the database cannot be read or written, and then nothing has changed."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        super().__init__(database)
         with database.reading():
             self._remembers = schema.version(database.connection) > schema.BEFORE_READINGS
-
-    @classmethod
-    def open(cls, data_dir: Path, *, writable: bool) -> Self:
-        """Open the database in ``data_dir``; a writer makes both when they are missing. Raises StoreError."""
-        return cls(Database.open(data_dir, writable=writable))
 
     def derived_key(self, purpose: bytes) -> bytes:
         """Return a key that belongs to this data directory and to ``purpose``; see `Sealer.derived_key`."""
@@ -88,10 +79,6 @@ class Store:
             number = generations.succeed(database, f"{deed.action} by {deed.who}")
             audit.append(database, deed, generation=number)
         return number, changed
-
-    def close(self) -> None:
-        """Let go of the database."""
-        self._database.connection.close()
 
     def current(self, known: Generation | None = None) -> Generation | None:
         """Return the newest generation, or None before the first.

@@ -31,7 +31,7 @@ def examine(org_id: str, pem: bytes, passphrase: str | None, now: datetime) -> t
     A pair may be for whatever it likes: Tyk keeps those that the gateway shows to upstreams here, too.
     """
     blocks = _blocks(pem)
-    certificates = [block.pem for block in blocks if block.label in ("CERTIFICATE", "X509 CERTIFICATE")]
+    certificates = [block.pem for block in blocks if block.is_certificate]
     public_keys = [block.pem for block in blocks if block.label == "PUBLIC KEY"]
     private_keys = {block.pem for block in blocks if block.label.endswith("PRIVATE KEY")}
     if not certificates and not public_keys:

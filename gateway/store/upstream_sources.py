@@ -19,7 +19,7 @@ from gateway.certs import describe
 from gateway.certs.blocks import MAX_BYTES, instead, read_blocks
 from gateway.certs.dates import check_dates
 from gateway.certs.pem import parse_pair
-from gateway.config.kinds import is_inline_pem, is_store_id
+from gateway.config.kinds import is_inline_pem, is_store_id, source_of
 from gateway.config.material import Material, Purpose, Wanted, key, password_reference, sends_password, wanted
 from gateway.config.problems import Problem, Severity
 from gateway.errors import CertificateError
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from gateway.config.load import Configuration
     from gateway.store.sqlite import Store
 
-_LABELS = ("CERTIFICATE", "X509 CERTIFICATE")
 _DIGEST = 64
 _READABLE_BY_ALL = "every user of this host can read it"
 
@@ -61,7 +60,7 @@ def collect(configuration: Configuration, now: datetime, store: Store | None = N
             continue
         try:
             found[name], remarks = _read(item, now, store)
-            source = "inline PEM" if is_inline_pem(item.reference) else item.reference
+            source = source_of(item.reference)
             problems += [
                 replace(one, severity=Severity.WARNING, path=item.place, source=one.source or source) for one in remarks
             ]
@@ -89,7 +88,7 @@ def authorities(content: bytes) -> tuple[x509.Certificate, ...]:
         raise CertificateError("there is no certificate in it") from None
     blocks = read_blocks(content)
     try:
-        found = tuple(x509.load_pem_x509_certificate(block.pem) for block in blocks if block.label in _LABELS)
+        found = tuple(x509.load_pem_x509_certificate(block.pem) for block in blocks if block.is_certificate)
     except ValueError as error:
         raise CertificateError("a certificate is damaged; give the file whole and unedited") from error
     if not found:
@@ -98,7 +97,7 @@ def authorities(content: bytes) -> tuple[x509.Certificate, ...]:
 
 
 def _unresolved(item: Wanted, error: Exception, *, kept: bool) -> Problem:
-    source = "inline PEM" if is_inline_pem(item.reference) else item.reference
+    source = source_of(item.reference)
     message = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
     if kept:
         cure = "what it was before is used on"
@@ -179,7 +178,7 @@ def _pins(reference: str, store: Store | None) -> str:
     blocks = read_blocks(content)
     keys = [_digest(block.pem, is_key=True) for block in blocks if block.label == "PUBLIC KEY"]
     # Of a chain the first is meant: with its authority's key every certificate of that would do.
-    leaf = [_digest(block.pem, is_key=False) for block in blocks if block.label in _LABELS][:1]
+    leaf = [_digest(block.pem, is_key=False) for block in blocks if block.is_certificate][:1]
     if not keys and not leaf:
         raise CertificateError(f"there is no public key and no certificate in it{instead(blocks)}")
     return " ".join(keys + leaf)

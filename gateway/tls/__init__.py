@@ -4,7 +4,7 @@
 * ``ciphers``       one table of cipher suites, and the language in which people choose from it
 * ``policy``        versions + ciphers + preference: what one listener or one upstream may negotiate
 * ``names``         server names as they are compared: A-labels, wildcards, addresses
-* ``client_hello``  the first message of a client, read before TLS starts
+* ``client_hello``  the first message of a client, read before TLS starts; ``octets`` takes messages apart
 * ``postgresql``    how clients of PostgreSQL ask for TLS
 * ``context``       the only file that turns a policy into OpenSSL
 * ``records``       application data through OpenSSL, below pyOpenSSL's costlier wrappers

@@ -12,6 +12,7 @@ import struct
 from dataclasses import dataclass
 
 from gateway.tls.names import canonical
+from gateway.tls.octets import Octets
 
 # The most bytes a ClientHello may take, record headers included. OpenSSL stops at 128 KiB, far from anything
 # real: a post-quantum hello takes 1.8 kB, one that resumes with client certificates in its ticket some more.
@@ -105,28 +106,9 @@ def missing(data: bytes) -> int:
     return max(open_record, open_message, 1)
 
 
-class _Reader:
-    """Takes bytes apart from the front; a step beyond their end raises ClientHelloError."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._position = 0
-
-    def __bool__(self) -> bool:
-        return self._position < len(self._data)
-
-    def take(self, count: int) -> bytes:
-        start, self._position = self._position, self._position + count
-        if self._position > len(self._data):
-            raise ClientHelloError(_MALFORMED)
-        return self._data[start : self._position]
-
-    def number(self, width: int) -> int:
-        return int.from_bytes(self.take(width))
-
-    def vector(self, width: int) -> bytes:
-        """What stands behind its own length, a number of ``width`` bytes (RFC 8446 section 3.4)."""
-        return self.take(self.number(width))
+class _Reader(Octets):
+    def _beyond(self) -> ClientHelloError:
+        return ClientHelloError(_MALFORMED)
 
     def last_vector(self, width: int) -> _Reader:
         """A vector with nothing behind it."""

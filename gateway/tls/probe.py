@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from gateway.tls.octets import Octets
 from gateway.tls.suites import BY_CODE
 
 LIMIT = 128 * 1024
@@ -207,27 +208,9 @@ def _with_key(answer: Answer, certificate: bytes, exchange: bytes) -> Answer:
     return Answer(answer.version, answer.suite, answer.compressor, group, prime, leaf)
 
 
-class _Reader:
-    """Takes bytes apart from the front; a step beyond their end raises AnswerError."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._position = 0
-
-    def __bool__(self) -> bool:
-        return self._position < len(self._data)
-
-    def take(self, count: int) -> bytes:
-        start, self._position = self._position, self._position + count
-        if self._position > len(self._data):
-            raise AnswerError("a message that is shorter than it says")
-        return self._data[start : self._position]
-
-    def number(self, width: int) -> int:
-        return int.from_bytes(self.take(width))
-
-    def vector(self, width: int) -> bytes:
-        return self.take(self.number(width))
+class _Reader(Octets):
+    def _beyond(self) -> AnswerError:
+        return AnswerError("a message that is shorter than it says")
 
 
 def _vector(width: int, content: bytes) -> bytes:

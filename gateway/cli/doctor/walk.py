@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from OpenSSL import SSL
@@ -13,6 +12,7 @@ from gateway.cli.admin_client import AdminClient, AdminError
 from gateway.cli.doctor import files, live
 from gateway.cli.doctor.finding import State, ok, problem, warning
 from gateway.cli.layout import SOON_DAYS, days_left, moment
+from gateway.config.networks import is_address
 from gateway.store.sites import SELF_SIGNED
 from gateway.tls.names import canonical
 
@@ -106,7 +106,7 @@ def _domains(names: Iterable[str]) -> list[str]:
             found[canonical(name)] = True
         except ValueError:
             continue
-    for address in filter(_is_address, list(found)):
+    for address in filter(is_address, list(found)):
         del found[address]  # which clients cannot ask for by name
     return list(found) or ["localhost"]  # which the self-signed one is for
 
@@ -129,11 +129,3 @@ def _endings(ending: list[Any] | None, now: datetime) -> Iterator[Finding]:
         yield tell("expiry", f"the certificate of {one['name']} ({used}) {said}", "renew it and swap it in")
     if ending == []:
         yield ok("expiry", f"no certificate ends within {SOON_DAYS} days")
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ip_address(name)
-    except ValueError:
-        return False
-    return True

@@ -10,8 +10,13 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.config.edit import Change, Verb, append, edited, put, remove
+from gateway.config.edit import Change, Verb, append, edited, put
 from gateway.errors import EditError
+
+
+def remove(path: str, *place: int) -> Change:
+    return Change(Verb.REMOVE, (*path.split("."), *place))
+
 
 YAML = """\
 # the front door
