@@ -4,10 +4,6 @@ An error of the connection, and a client that wears us out, gets a GOAWAY and a 
 still sends then is thrown away. A drain says GOAWAY twice: first that the end is near, then, when the client has
 answered a ping, which streams are still served; what it sent in between is not lost.
 
-*Work and reward.* Each frame that costs us something and moves nothing (a ping, a reset, an empty frame, a window
-opened by a few bytes) takes from ``credit``; time and useful work give back. A flood of whichever kind runs into the
-end of it. The figures are nghttp2's: a burst of 1,000, then some per second.
-
 Three deadlines, looked at by the worker's tick, bound the waits for the client: ``read_deadline`` (settings, the next
 request), ``write_deadline`` (room in the socket) and ``_ack_deadline``; each stream has those of its own request.
 """
@@ -19,19 +15,16 @@ from typing import TYPE_CHECKING
 
 from gateway.errors import Http2Error
 from gateway.http import h2_frames as frames
+from gateway.http.h2_credit import CREDIT, PER_SECOND
 from gateway.http.h2_frames import MAX_STREAM, ErrorCode
 from gateway.http.h2_numbers import Ending, StreamNumbers
-from gateway.http.h2_output import CREDIT, H2Output
+from gateway.http.h2_output import H2Output
 from gateway.http.unsent import reset, unsent
 
 if TYPE_CHECKING:
     from gateway.http.downstream import Front, Peer
     from gateway.http.h2_stream import H2Stream
 
-RESET = 5
-"""What a request costs that is reset: it was begun in vain."""
-
-_CREDIT_PER_SECOND = 100
 _HELD_UP = 20
 
 _LINGER_SECONDS = 2.0
@@ -183,7 +176,7 @@ class H2Lifetime(H2Output):
 
     def tick(self, now: float) -> None:
         """Act on the deadlines that have passed, and give back credit for the time."""
-        self.credit = min(self.credit + int((now - self._ticked) * _CREDIT_PER_SECOND), CREDIT)
+        self.credit = min(self.credit + int((now - self._ticked) * PER_SECOND), CREDIT)
         self._ticked = now
         if self.read_deadline <= now or self.write_deadline <= now or self._ack_deadline <= now:
             self.expire()

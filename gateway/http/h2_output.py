@@ -11,14 +11,13 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from gateway.http import h2_frames as frames
+from gateway.http.h2_credit import CREDIT
 from gateway.http.h2_frames import WINDOW, FrameType
 from gateway.http.unsent import unsent
 
 if TYPE_CHECKING:
     from gateway.http.downstream import Front
     from gateway.http.h2_stream import H2Stream
-
-CREDIT = 1000
 
 _FLUSH_BYTES = 65536
 _PENDING_BYTES = 2 << 20

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from gateway.errors import HeaderListTooLargeError, Http2Error, MessageError
 from gateway.http import h2_frames as frames
 from gateway.http import responses
+from gateway.http.h2_credit import ANSWERED, EXHAUSTED, LITTLE, MOVED, RESET
 from gateway.http.h2_frames import (
     ACK,
     END_STREAM,
@@ -29,9 +30,9 @@ from gateway.http.h2_frames import (
     Setting,
 )
 from gateway.http.h2_head import HeadReader, parse_trailers
-from gateway.http.h2_lifetime import DRAIN_PING, RESET, H2Lifetime
+from gateway.http.h2_lifetime import DRAIN_PING, H2Lifetime
 from gateway.http.h2_numbers import Ending
-from gateway.http.h2_stream import LITTLE, MOVED, H2Stream
+from gateway.http.h2_stream import H2Stream
 from gateway.http.h2_tunnel import H2Tunnel
 
 if TYPE_CHECKING:
@@ -44,7 +45,6 @@ _RECEIVE_WINDOW = 1 << 20
 """Of the whole connection. It is given back at once: the windows of the streams bound what is held."""
 
 _REFUSED_HEAD = 20
-_ANSWERED = 10
 
 _NO_TABLE = b"\x20"  # RFC 7541 section 4.2: who allows a smaller table must be told that it is used
 
@@ -125,7 +125,7 @@ class H2Connection(H2Lifetime):
             self.credit -= RESET
             self.reset(error.stream, ErrorCode(error.code))
         if self.credit < 0:
-            raise Http2Error(ErrorCode.ENHANCE_YOUR_CALM, "too many frames that move nothing")
+            raise Http2Error(ErrorCode.ENHANCE_YOUR_CALM, EXHAUSTED)
 
     # frames
 
@@ -313,7 +313,7 @@ class H2Connection(H2Lifetime):
         """Forget a stream whose response is sent; one that the client still sends on needs no more of that."""
         number = stream.id
         if stream.remote_ended:
-            self.credit += _ANSWERED
+            self.credit += ANSWERED
         else:
             self.write(frames.rst_stream(number, ErrorCode.NO_ERROR))
             self._numbers.close(number, Ending.BY_US)
