@@ -11,11 +11,13 @@
 * ``unsent``      how much a client has not taken yet
 * ``cookies``     the one that keeps a client at its target
 * ``responses``   the answers that the gateway gives itself
+* ``announced``   the length of a response, as its client was told, against what is sent
 * ``downstream``  what a client's connection, its exchanges and its worker know of each other
 * ``upstream``    what an exchange and a connection to an upstream know of each other
 * ``h1_server``   a connection from a client (downstream)
 * ``h1_client``   a connection to an upstream
 * ``h2_frames``   frames of HTTP/2, both ways
+* ``h2_credit``   the credit that floods of frames spend, clients' and upstreams'
 * ``h2_server``   an HTTP/2 connection from a client; ``h2_output`` is what it sends, ``h2_lifetime`` how it ends
 * ``h2_stream``   a request on it, and ``h2_numbers`` streams that are not open
 * ``h2_head``     heads of HTTP/2 requests

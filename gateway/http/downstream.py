@@ -39,6 +39,9 @@ class Exchange(Protocol):
     def resume_response(self) -> None:
         """Go on delivering the response."""
 
+    def response_refused(self, reason: str) -> None:
+        """Learn that the response was cut: it does not fit the length that was announced to the client."""
+
     def abandoned(self) -> None:
         """Learn that the client is gone."""
 

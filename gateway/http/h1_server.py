@@ -21,7 +21,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from gateway.errors import MessageError
-from gateway.http import responses
+from gateway.http import announced, responses
 from gateway.http.body import ChunkedDecoder, chunk, last_chunk
 from gateway.http.head import CHUNKED, RequestHead, ResponseHead, parse_request
 from gateway.http.unsent import reset, unsent
@@ -48,6 +48,7 @@ class H1Connection(asyncio.Protocol):
         "_front",
         "_input_ended",
         "_lingering",
+        "_owed",
         "_paused",
         "_processing",
         "_request",
@@ -74,6 +75,7 @@ class H1Connection(asyncio.Protocol):
         self._requests = self._lingering = self._blocked = 0
         self._processing = self._close_after = self._chunked_response = self._paused = self._input_ended = False
         self._tunnelled = False
+        self._owed = announced.OPEN
         self.read_deadline = front.now + front.limits.request_head_timeout
         self.write_deadline = self._whole_request_deadline = self._whole_response_deadline = inf
 
@@ -250,25 +252,26 @@ class H1Connection(asyncio.Protocol):
             self.transport.write(b"\r\n".join((status_line, *lines, b"\r\n")))
 
     def respond(self, status_line: bytes, lines: list[bytes], length: int, body: bytes, *, ended: bool) -> None:
-        """Send a response's head and the part of its body that is there.
-
-        ``length`` is the body's: 0, a number, or (``CHUNKED``, ``UNTIL_CLOSE``) unknown.
-        """
+        """Send a response's head and the part of its body that is there."""
         request = self._request
         assert request is not None
+        try:
+            self._owed = announced.begun(request.method, status_line, length, len(body), ended=ended)
+        except MessageError as error:
+            self._refuse_response(error)
+            return
         chunked = False
         if length > 0:
             lines.append(b"Content-Length: %d" % length)
+        elif length and request.minor_version:
+            chunked = True
+            lines.append(b"Transfer-Encoding: chunked")
+            if body:
+                body = chunk(body)
+            if ended:
+                body += last_chunk([])
         elif length:
-            if request.minor_version:
-                chunked = True
-                lines.append(b"Transfer-Encoding: chunked")
-                if body:
-                    body = chunk(body)
-                if ended:
-                    body += last_chunk([])
-            else:
-                self._close_after = True
+            self._close_after = True
         if self._close_after or self._front.draining or (ended and self._body):
             self._close_after = True
             lines.append(b"Connection: close")
@@ -282,6 +285,11 @@ class H1Connection(asyncio.Protocol):
 
     def send_body(self, data: bytes, trailers: list[bytes], *, ended: bool) -> None:
         """Send more of the response's body."""
+        try:
+            self._owed = announced.left(self._owed, len(data), ended=ended)
+        except MessageError as error:
+            self._refuse_response(error)
+            return
         if self._chunked_response:
             data = chunk(data) if data else b""
             if ended:
@@ -291,9 +299,17 @@ class H1Connection(asyncio.Protocol):
         if ended:
             self._responded()
 
+    def _refuse_response(self, error: MessageError) -> None:
+        """Cut the connection instead of writing what its head did not announce."""
+        exchange = self.exchange
+        self.abort()
+        if exchange is not None:
+            exchange.response_refused(str(error))
+
     def upgrade(self, head: ResponseHead, tunnel: Exchange) -> None:
         """Send the 101: what follows passes both ways as it is."""
         self.exchange = tunnel
+        self._owed = announced.OPEN
         lines = [*head.lines, b"Connection: Upgrade", b"Upgrade: " + head.upgrade]
         self.transport.write(b"%b\r\n%b\r\n\r\n" % (head.status_line, b"\r\n".join(lines)))
         self._tunnelled = self._close_after = True

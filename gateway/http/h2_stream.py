@@ -14,8 +14,10 @@ from collections import deque
 from math import inf
 from typing import TYPE_CHECKING
 
-from gateway.errors import Http2Error
+from gateway.errors import Http2Error, MessageError
+from gateway.http import announced
 from gateway.http import h2_frames as frames
+from gateway.http.h2_credit import LITTLE, MOVED
 from gateway.http.h2_fields import field_block
 from gateway.http.h2_frames import END_STREAM, MAX_FRAME_SIZE, MAX_WINDOW, WINDOW, ErrorCode, FrameType
 from gateway.http.h2_head import encode_response
@@ -27,10 +29,6 @@ if TYPE_CHECKING:
 
 _NO_TRAILERS: list[bytes] = []
 _DATA = int(FrameType.DATA)
-
-LITTLE = 256
-MOVED = 2
-"""What a DATA frame of ``LITTLE`` bytes or more is worth, and one that the window did not cut: see ``H2Connection``."""
 
 _SLOWEST = 1024
 """Bytes that a client must take of a response within ``write_idle_timeout``. Less is a stream that is held."""
@@ -47,6 +45,8 @@ class H2Stream:
         "_length",
         "_limits",
         "_mark",
+        "_method",
+        "_owed",
         "_paused",
         "_pending",
         "_read_limit",
@@ -79,6 +79,8 @@ class H2Stream:
         self._response_ended = self._answering = self._paused = self._held = False
         self._received = self._mark = 0
         self._length = 0
+        self._method = b""
+        self._owed = announced.OPEN
         self._window_left = self._window_size = WINDOW
         self.read_deadline = self.write_deadline = self._read_limit = self._write_limit = inf
 
@@ -90,6 +92,7 @@ class H2Stream:
     def start(self, exchange: Exchange, head: RequestHead) -> None:
         """Begin the request."""
         self.exchange = exchange
+        self._method = head.method
         if not self._body_ended:
             front = self._connection.front
             self._length = head.length
@@ -177,6 +180,12 @@ class H2Stream:
 
     def respond(self, status_line: bytes, lines: list[bytes], length: int, body: bytes, *, ended: bool) -> None:
         """Send a response's head and the part of its body that is there."""
+        try:
+            announced.begun(self._method, status_line, length, len(body), ended=ended)
+        except MessageError as error:
+            self._refuse_response(error)
+            return
+        self._owed = max(length, announced.OPEN)
         if length > 0:
             lines.append(b"content-length: %d" % length)
         connection = self._connection
@@ -199,6 +208,11 @@ class H2Stream:
         """Send more of the response's body, or keep what the client does not take yet."""
         size = len(data)
         connection = self._connection
+        try:
+            self._owed = announced.left(self._owed, size, ended=ended)
+        except MessageError as error:
+            self._refuse_response(error)
+            return
         if ended:
             self._end_response()
         elif not size:
@@ -223,6 +237,13 @@ class H2Stream:
             connection.pending += size
         self._trailers = trailers
         connection.wait(self)
+
+    def _refuse_response(self, error: MessageError) -> None:
+        """Reset the stream instead of sending what its head did not announce."""
+        exchange = self.exchange
+        self.abort()
+        if exchange is not None:
+            exchange.response_refused(str(error))
 
     def send_some(self) -> bool:
         """Send one frame of what waits; tell whether there is something that could follow at once."""

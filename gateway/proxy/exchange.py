@@ -306,6 +306,17 @@ class Exchange(Attempts):
             self._drop_upstream()
             self._end()
 
+    def response_refused(self, reason: str) -> None:
+        """The client was told of another length: it got nothing of what did not fit, and its connection is cut."""
+        message = f"the response to the client was cut: {reason}"
+        if self._pool is not None:
+            self._pool.failed(UpstreamError(502, message))
+        else:
+            self._server.events.error("response.refused", message)
+        self._drop_upstream()
+        if not self._done:
+            self._end()
+
     def expire(self) -> None:
         """The upstream has kept silent for too long."""
         connected = self._upstream is not None

@@ -118,6 +118,9 @@ class Tunnel:
         if not self._upstream_ended:
             self._upstream.resume()
 
+    def response_refused(self, reason: str) -> None:
+        """Go on: no length is announced in a tunnel."""
+
     def abandoned(self) -> None:
         """The client is gone, and not in good order."""
         self._upstream.close()

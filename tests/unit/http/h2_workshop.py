@@ -81,6 +81,7 @@ class FakeExchange:
         self.trailers: list[bytes] = []
         self.ended = self.paused = self.gone = self.done = self._begun = False
         self.failed = 0
+        self.refused = ""
         self.deadline = inf
 
     def start(self) -> None:
@@ -105,6 +106,9 @@ class FakeExchange:
 
     def abandoned(self) -> None:
         self.gone = True
+
+    def response_refused(self, reason: str) -> None:
+        self.refused = reason
 
     def answer(self, body: bytes = b"", *lines: bytes, status: bytes = b"200", ended: bool = True) -> None:
         """Respond; the length of a body that is not ended stays open."""

@@ -1,0 +1,40 @@
+"""The length of a response: what its head announced to the client, and what is sent.
+
+The last barrier before the client. It compares bytes with the head and believes nobody: a byte too many, or too few, is
+where a client of HTTP/1.1 would read the next response. What does not fit is never written; the connection or stream
+ends (RFC 9112 section 6.3, RFC 9113 section 8.1.1).
+"""
+
+from __future__ import annotations
+
+from gateway.errors import MessageError
+
+OPEN = -1
+"""What is still to come of a body that tells its own end, or of a tunnel."""
+
+_BODILESS = (b"204", b"304")
+
+
+def begun(method: bytes, status_line: bytes, length: int, size: int, *, ended: bool) -> int:
+    """Return what is still to come behind a head and ``size`` bytes of the body, or ``OPEN``.
+
+    Raises:
+        MessageError: 502, the body is not as long as the head announces.
+    """
+    if length and (method == b"HEAD" or status_line[9:12] in _BODILESS):
+        raise MessageError(502, "a body where none may be")
+    return left(max(length, OPEN), size, ended=ended)
+
+
+def left(owed: int, size: int, *, ended: bool) -> int:
+    """Return what is still to come of ``owed`` bytes after ``size`` more of them.
+
+    Raises:
+        MessageError: 502, there are more, or they end too early.
+    """
+    if owed == OPEN:
+        return OPEN
+    owed -= size
+    if owed < 0 or (ended and owed):
+        raise MessageError(502, "a body that is not as long as the Content-Length that was announced")
+    return owed
