@@ -5,6 +5,7 @@
     ├── EditError             a configuration file that a program should not change by itself
     ├── CertificateError      a certificate, key or chain that a careful person would refuse
     ├── StoreError            the node's database cannot be opened, read or written
+    │   └── FileError             a file cannot be written, and is what it was
     ├── OverloadedError       too much of this is asked for at the same time; it may work in a moment
     ├── KeyServiceError       the cloud's key service cannot be reached, or does not let its key be used
     ├── RefusedError          a change that was asked for does not fit what there is
@@ -53,6 +54,10 @@ class CertificateError(GatewayError):
 
 class StoreError(GatewayError):
     """The node's database cannot be opened, read or written."""
+
+
+class FileError(StoreError):
+    """A file cannot be written or removed; the message names it and the cure, and it is what it was."""
 
 
 class OverloadedError(GatewayError):

@@ -18,14 +18,10 @@ from __future__ import annotations
 import base64
 import hmac
 import json
-import os
-from contextlib import suppress
 from datetime import UTC, datetime
 from enum import StrEnum
 from hashlib import sha256
-from pathlib import Path
 from secrets import token_bytes
-from tempfile import mkstemp
 from typing import TYPE_CHECKING, Annotated, Self
 from uuid import uuid4
 
@@ -33,10 +29,12 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pydantic import AwareDatetime, BaseModel, ConfigDict, StringConstraints, ValidationError, model_validator
 
+from gateway import files
 from gateway.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
 KEY_BYTES = 32
 ID_BYTES = 8
@@ -190,10 +188,10 @@ def find(data_dir: Path) -> Keyring:
     if not root_file.exists():
         if earlier:
             raise StoreError(f"{root_file} is missing but {earlier_file} needs it; restore it from a backup")
-        _create(root_file, token_bytes(KEY_BYTES))
+        files.create(root_file, token_bytes(KEY_BYTES))  # or another process was quicker
     root = root_key(data_dir)
     made = _taken_over(root, earlier_file) if earlier else _fresh(root)
-    _create(data_dir / _FILE, _text(made))
+    files.create(data_dir / _FILE, _text(made))
     keyring = load(data_dir)  # what another process may have been quicker to make
     assert keyring is not None, "it was just made, and nothing removes it"
     return keyring
@@ -204,23 +202,15 @@ def replace(data_dir: Path, keyring: Keyring) -> None:
 
     To be called by one process at a time. Raises StoreError.
     """
-    try:
-        draft = _draft(data_dir / _FILE, _text(keyring))
-        draft.replace(data_dir / _FILE)
-        _sync(data_dir)
+    files.write(data_dir / _FILE, _text(keyring), secret=True)
+    with files.explained(data_dir / _EARLIER_FILE, "removed"):
         (data_dir / _EARLIER_FILE).unlink(missing_ok=True)
-    except OSError as error:
-        raise StoreError(f"{data_dir / _FILE} cannot be written: {error.strerror}; nothing has changed") from error
 
 
 def new_root_key(data_dir: Path) -> bytes:
     """Make the customer master key of local mode, whatever was there. Raises StoreError."""
     root = token_bytes(KEY_BYTES)
-    try:
-        _draft(data_dir / _ROOT_FILE, root).replace(data_dir / _ROOT_FILE)
-        _sync(data_dir)
-    except OSError as error:
-        raise StoreError(f"{data_dir / _ROOT_FILE} cannot be written: {error.strerror}; nothing has changed") from error
+    files.write(data_dir / _ROOT_FILE, root, secret=True)
     return root
 
 
@@ -327,36 +317,3 @@ def _now() -> datetime:
 
 def _text(keyring: Keyring) -> bytes:
     return keyring.model_dump_json(indent=2, exclude_none=True).encode()
-
-
-def _create(path: Path, content: bytes) -> None:
-    """Write a new file, whole and on the disk; leave the one that another process was quicker to make."""
-    draft = _draft(path, content)
-    try:
-        with suppress(FileExistsError):
-            path.hardlink_to(draft)  # a link, unlike a rename, never replaces what is there
-    finally:
-        draft.unlink()
-    _sync(path.parent)
-
-
-def _draft(path: Path, content: bytes) -> Path:
-    """Write a file beside ``path``, whole and on the disk."""
-    descriptor, draft = mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(descriptor)
-    except BaseException:
-        Path(draft).unlink()
-        raise
-    return Path(draft)
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -188,7 +188,7 @@ def given_word(word: str | None, file: Path | None, otherwise: str | None = None
     """Return a password that was given in one way or the other. Raises AdminError."""
     if word is not None or file is None:
         return word or otherwise
-    return (sys.stdin.readline().rstrip("\r\n") if str(file) == "-" else first_line(file)) or None
+    return first_line(file) or None
 
 
 def asked_word(what: str, *, twice: bool = False) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from gateway import files
 from gateway.cli import sessions
 from gateway.cli.failures import AbsentError, AdminError
 from gateway.cli.trust import TRUST_VARIABLE, Trust, certificate_at, fingerprint
@@ -173,9 +175,10 @@ def _secret(
 
 
 def first_line(path: Path) -> str:
-    """The first line of a file with a secret or a password. Raises AdminError."""
+    """Return the first line of a file with a secret or a password, - being stdin. Raises AdminError."""
     try:
-        lines = path.read_text("utf-8").splitlines()
+        line = files.first_line(sys.stdin.buffer.readline()) if str(path) == "-" else files.read_first_line(path)
+        secret = line.decode().strip()
     except FileNotFoundError as error:
         raise AbsentError(f"{path} does not exist", exit_code=2) from error
     except OSError as error:
@@ -186,7 +189,6 @@ def first_line(path: Path) -> str:
         ) from error
     except UnicodeDecodeError as error:
         raise AdminError(f"{path} is not a text file with a secret", exit_code=2) from error
-    secret = lines[0].strip() if lines else ""
     if not secret or not secret.isprintable():
         raise AdminError(f"{path} does not hold a secret in its first line", exit_code=2)
     return secret

@@ -15,6 +15,7 @@ from gateway.cli.connected import Gateway, JsonOption, connected, failure, warn
 from gateway.cli.domain import certificate_of
 from gateway.cli.layout import expiry, facts, listed, moment, table
 from gateway.errors import CertificateError
+from gateway.files import first_line
 
 group = typer.Typer(no_args_is_help=True, help="Certificates: make, swap, roll back, verify, import; and the store.")
 
@@ -199,7 +200,7 @@ def upload(certificate: Path, key: Path | None, chain: Path | None, passphrase: 
             raise AdminError(f"{path} is empty")
     if passphrase:
         try:
-            body["passphrase"] = (read(passphrase).splitlines() or [b""])[0].decode()
+            body["passphrase"] = first_line(read(passphrase)).decode()
         except UnicodeDecodeError as error:
             raise AdminError(f"{passphrase} is not a text file with a passphrase") from error
     return body

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gateway.cli.admin_client import AdminError
-from gateway.cli.cert import PassphraseOption  # noqa: TC001 - typer reads annotations
+from gateway.cli.cert import PassphraseOption, read
 from gateway.cli.connected import Gateway, connected
 from gateway.cli.layout import clean
 from gateway.config.networks import is_address
+from gateway.files import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -65,7 +66,7 @@ def import_(
     Exit status: 0 all are served; 1 some were refused, or the gateway could not be reached; 2 nothing to import.
     """
     gateway.call("GET", "/tyk/domains", params={"limit": 1})  # a wrong secret is told once, not for each certificate
-    job = _Import(gateway, _first_line(passphrase_file) if passphrase_file else None, dry_run=dry_run)
+    job = _Import(gateway, first_line(read(passphrase_file)) if passphrase_file else None, dry_run=dry_run)
     trouble: AdminError | None = None
     try:
         job.run(paths)
@@ -211,10 +212,3 @@ def told(summary: Summary, *, dry_run: bool) -> str:
             lines += ["", f"{title}: {len(entries)}", *(f"  {clean(f'{at}: {why}')}" for at, why in entries[:shown])]
             lines += [f"  and {len(entries) - shown} more, with --json"] if len(entries) > shown else []
     return "\n".join(lines)
-
-
-def _first_line(path: Path) -> bytes:
-    try:
-        return path.read_bytes().partition(b"\n")[0].removesuffix(b"\r")
-    except OSError as error:
-        raise AdminError(f"{path} cannot be read: {error.strerror}", exit_code=2) from error

@@ -7,21 +7,22 @@ from __future__ import annotations
 
 import os
 import shlex
-import tempfile
-from contextlib import suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gateway import files
 from gateway.cli.admin_client import AdminError
 from gateway.cli.cert import read
 from gateway.cli.connected import JsonOption, failure, with_options_of
 from gateway.cli.layout import clean, expiry, facts, listed
+from gateway.errors import FileError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Sequence
 
     from gateway.certs.pem import PrivateKey
     from gateway.certs.self_signed import NewKey, Wish
@@ -206,7 +207,7 @@ def _passphrase(text: str | None, file: Path | None) -> bytes:
     """The passphrase of either option, or b"". Raises AdminError."""
     if text is None and file is None:
         return b""
-    secret = text.encode() if text is not None else (read(file or Path()).splitlines() or [b""])[0]
+    secret = text.encode() if text is not None else files.first_line(read(file or Path()))
     if not secret:
         raise AdminError("the passphrase is empty", exit_code=2)
     return secret
@@ -226,50 +227,28 @@ def _write(order: Order, path: Path, public: bytes, key: PrivateKey) -> None:
     there = [str(path) for path in contents if os.path.lexists(path)]
     if there and not order.force:
         raise AdminError(f"there is {' and '.join(there)} already, and nothing was written; --force replaces it")
-    drafts: dict[Path, Path] = {}
-    place = path
     try:
-        for place, (content, mode) in contents.items():
-            drafts[place] = _draft(place, content, mode)
-        _place(drafts, force=order.force)
-    except OSError as error:
-        if len(drafts) == len(contents):
-            place = Path(error.filename2 or error.filename)
-        raise AdminError(f"{place} cannot be written: {error.strerror}{_cure(place.parent)}") from error
-    finally:
-        for draft in drafts.values():
-            draft.unlink(missing_ok=True)
+        with ExitStack() as written:
+            drafts = [
+                written.enter_context(files.draft(place, content, mode=mode, secret=place == order.key_file))
+                for place, (content, mode) in contents.items()
+            ]
+            _place(drafts, force=order.force)
+    except FileError as error:
+        raise AdminError(f"{error}, or name another with --out" if "directory" in str(error) else str(error)) from error
 
 
-def _cure(directory: Path) -> str:
-    return "" if directory.is_dir() else f"; make the directory {directory} first, or name another with --out"
-
-
-def _draft(path: Path, content: bytes, mode: int) -> Path:
-    handle, name = tempfile.mkstemp(prefix=".gateway-", dir=path.parent)  # mode 0600
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(handle)
-    Path(name).chmod(mode)
-    return Path(name)
-
-
-def _place(drafts: Mapping[Path, Path], *, force: bool) -> None:
-    """Give the drafts their names. Unlike a rename, a link never replaces what somebody else put there just now."""
-    placed: list[Path] = []
-    try:
-        for path, draft in drafts.items():
+def _place(drafts: Sequence[files.Draft], *, force: bool) -> None:
+    """Put both in their places, and neither where somebody else was quicker. Raises FileError."""
+    with ExitStack() as taken_back:
+        for draft in drafts:
             if force:
-                draft.replace(path)
+                draft.replace()
+            elif draft.create():
+                taken_back.callback(files.remove, draft.target)
             else:
-                path.hardlink_to(draft)
-                placed.append(path)
-    except OSError:
-        for path in placed:
-            with suppress(OSError):
-                path.unlink()
-        raise
+                raise FileError(f"there is {draft.target} already, and nothing was written; --force replaces it")
+        taken_back.pop_all()
 
 
 def _tell(order: Order, answer: dict[str, Any], *more: tuple[str, object]) -> None:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import difflib
 import os
 import re
-import tempfile
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gateway import files
 from gateway.cli import access
 from gateway.cli.admin_client import AbsentError, AdminClient, AdminError
 from gateway.cli.check import examine
@@ -27,7 +27,7 @@ from gateway.config import document, environment, reading
 from gateway.config.edit import edited
 from gateway.config.problems import Findings, Severity
 from gateway.config.settings import Settings
-from gateway.errors import EditError
+from gateway.errors import EditError, FileError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -153,7 +153,8 @@ def check(file: ConfigurationFile, text: str) -> list[Problem]:
 
     Raises AdminError with every error.
     """
-    with _beside(file.path, file.path, text) as trial:
+    # It stands where the name does, and not where a link leads: from there its relative paths are read.
+    with _explained(file.path), files.trial(file.path, text.encode()) as trial:
         problems = [
             replace(
                 problem, source=problem.source.replace(str(trial), str(file.path)).replace(trial.name, file.path.name)
@@ -183,42 +184,26 @@ def save(file: ConfigurationFile, text: str) -> Path:
     """
     real = file.path.resolve()
     backup = real.with_name(f"{real.name}.bak")
-    with _beside(real, file.path, text) as new, _beside(real, file.path, file.text) as old:
+    with (
+        _explained(file.path),
+        files.draft(real, text.encode()) as new,
+        files.draft(backup, file.text.encode(), model=real) as old,
+    ):
         if real.read_bytes().decode() != file.text:
             raise AdminError(f"{file.path} was changed by somebody else meanwhile; look at it and run this again")
-        try:
-            old.replace(backup)
-            new.replace(real)
-        except OSError as error:
-            raise AdminError(f"{file.path} cannot be replaced: {error.strerror}; nothing has changed") from error
+        old.replace()
+        new.replace()
     return backup
 
 
 @contextmanager
-def _beside(place: Path, model: Path, text: str) -> Iterator[Path]:
-    """Write the text into a file beside ``place``, with the rights of ``model``; remove it at the end."""
+def _explained(path: Path) -> Iterator[None]:
     try:
-        handle, name = tempfile.mkstemp(prefix=".gateway-", suffix=place.suffix, dir=place.parent)
-    except OSError as error:
+        yield
+    except FileError as error:
         raise AdminError(
-            f"{place.parent} cannot be written: {error.strerror}; nothing has changed. Change the lines above where"
-            f" {place.name} comes from, then: gateway reload"
+            f"{error}; nothing has changed. Change the lines above where {path.name} comes from, then: gateway reload"
         ) from error
-    path = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(handle)
-        status = model.stat()
-        path.chmod(status.st_mode & 0o777)
-        with suppress(PermissionError):
-            os.chown(path, status.st_uid, status.st_gid)
-        yield path
-    except OSError as error:
-        raise AdminError(f"{path}: {error.strerror}; nothing has changed") from error
-    finally:
-        path.unlink(missing_ok=True)
 
 
 def upload(file: ConfigurationFile, reach: Reach) -> None:
@@ -246,7 +231,9 @@ def serve_it(file: ConfigurationFile, backup: Path, reach: Reach) -> str:
     except AdminError as error:
         return f"{saved}\nit could not be told to the gateway, which sees it by itself if it watches files: {error}"
     if answer.get("status") != "ok":
-        backup.replace(file.path.resolve())
+        with _explained(file.path):
+            files.write(file.path, file.text.encode())
+        backup.unlink(missing_ok=True)
         raise AdminError(
             f"the gateway refused it, and {file.path} is what it was: {answer.get('message')}", body=answer
         )

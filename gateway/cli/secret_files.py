@@ -8,7 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
+from gateway import files
 from gateway.cli.admin_client import AdminError
+from gateway.errors import FileError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,15 +42,13 @@ class SecretFile:
         try:
             directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             directory.mkdir(mode=0o700, exist_ok=True)
-            descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(f"{self.content}\n")
-                file.flush()
-                os.fsync(descriptor)
+            files.create(self.path, f"{self.content}\n".encode())
             owner = directory.parent.stat()
             with suppress(PermissionError):
                 for place in (directory, self.path):
                     os.chown(place, owner.st_uid, owner.st_gid)
+        except FileError as error:
+            raise AdminError(f"{error}; nothing has changed") from error
         except OSError as error:
             raise AdminError(f"{self.path} cannot be written: {error.strerror}; nothing has changed") from error
 

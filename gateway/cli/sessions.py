@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +14,9 @@ from ssl import PEM_cert_to_DER_cert
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from gateway import files
 from gateway.cli.failures import AdminError
+from gateway.errors import FileError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,16 +64,9 @@ def keep(environ: Mapping[str, str], url: str, kept: Kept | None) -> None:
     text = json.dumps({name: asdict(one) for name, one in every.items()}, indent=2)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, draft = tempfile.mkstemp(dir=path.parent)  # for this user alone
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text + "\n")
-            Path(draft).replace(path)
-        except BaseException:
-            Path(draft).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise AdminError(f"the session cannot be kept in {path}: {error.strerror}") from error
+        files.write(path, f"{text}\n".encode(), secret=True)
+    except (OSError, FileError) as error:
+        raise AdminError(f"the session cannot be kept: {error}") from error
 
 
 def _read(path: Path) -> dict[str, Kept]:

@@ -19,6 +19,7 @@ from gateway.cli.check import listing
 from gateway.cli.layout import expiry, facts, listed
 from gateway.config.problems import Problem, Severity
 from gateway.errors import CertificateError
+from gateway.files import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,7 +69,7 @@ def verify(files: Files, domain: str | None, now: datetime) -> Verdict:
     except OSError as error:
         cure = "check the path and who may read the file"
         return _refused(f"cannot be read: {error.strerror}", cure, str(error.filename or ""))
-    passphrase = (content[files.passphrase].splitlines() or [b""])[0] if files.passphrase else None
+    passphrase = first_line(content[files.passphrase]) if files.passphrase else None
     certificate, key, chain = (content[path] if path else b"" for path in (files.certificate, files.key, files.chain))
     permissions = tuple(_check_modes(files, content))
     try:

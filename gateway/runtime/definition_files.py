@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from gateway import files
 from gateway.admin.concealment import revealed
 from gateway.config import definition_rules, document, json_text, refusals
 from gateway.config.definitions import ApiDefinition
@@ -50,7 +49,7 @@ def create(directory: Path | None, definition: Mapping[str, object], served: Col
     api_id = _checked(given, directory)
     if path is None and api_id in served:
         raise ConflictError(f"the API {api_id} is defined in the main file; change it there")
-    _write(path or directory / _file_name(api_id), given)
+    files.write(path or directory / _file_name(api_id), _text(given))
     return api_id
 
 
@@ -61,15 +60,13 @@ def update(directory: Path | None, api_id: str, definition: Mapping[str, object]
     given = revealed({"api_id": api_id, **definition}, original)
     if (named := _checked(given, directory)) != api_id:
         raise ConflictError(f"the definition is of the API {named}, not of {api_id}")
-    _write(path, given)
+    files.write(path, _text(given))
 
 
 def delete(directory: Path | None, api_id: str, served: Collection[str]) -> None:
     """Remove a definition's file. Raises NotFoundError, ConflictError and StoreError."""
     path, _ = _found(_required(directory), api_id, served)
-    with _explained(path):
-        path.unlink()
-        _sync(path.parent)
+    files.remove(path)
 
 
 def _required(directory: Path | None) -> Path:
@@ -97,9 +94,11 @@ def _files(directory: Path | None) -> Iterator[tuple[Path, Node]]:
     """Each file with what is in it; broken ones hold nothing."""
     if directory is None:
         return
-    with _explained(directory):
-        files = sorted(path for path in directory.iterdir() if path.suffix.lower() in _SUFFIXES)
-    for file in files:
+    try:
+        found = sorted(path for path in directory.iterdir() if path.suffix.lower() in _SUFFIXES)
+    except OSError as error:
+        raise StoreError(f"{directory}: {error.strerror}; check that it is there and readable") from error
+    for file in found:
         if node := document.read(file, str(file), Findings()):
             yield file, node
 
@@ -130,33 +129,5 @@ def _file_name(api_id: str) -> str:
     return f"{api_id}.classic.json" if api_id.endswith(_COMPANIONS) else f"{api_id}.json"
 
 
-def _write(path: Path, definition: Mapping[str, object]) -> None:
-    """Replace the file at once: whoever reads it sees the old or the new one, whole."""
-    draft = path.with_name(f".{path.name}.draft")  # not a suffix that is read
-    with _explained(path):
-        try:
-            with draft.open("w", encoding="utf-8") as file:
-                json.dump(definition, file, indent=2)
-                file.write("\n")
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(path)
-        finally:
-            draft.unlink(missing_ok=True)
-        _sync(path.parent)
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StoreError(f"{path}: {error.strerror}; check that it is there and writable by the gateway") from error
+def _text(definition: Mapping[str, object]) -> bytes:
+    return f"{json.dumps(definition, indent=2)}\n".encode()

@@ -8,6 +8,9 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
+from gateway import files
+from gateway.errors import FileError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -27,12 +30,10 @@ class Service:
         """Put this process into the PID file: it is the one to send signals to."""
         if self._pid_file is None:
             return
-        unfinished = self._pid_file.with_name(f".{self._pid_file.name}.{os.getpid()}")
         try:
-            unfinished.write_text(f"{os.getpid()}\n", encoding="ascii")
-            unfinished.rename(self._pid_file)
-        except OSError as error:
-            self._events.error("service.pid_file", f"cannot write {self._pid_file}: {error.strerror}")
+            files.write(self._pid_file, b"%d\n" % os.getpid(), mode=0o644)
+        except FileError as error:
+            self._events.error("service.pid_file", str(error))
 
     def ready(self) -> None:
         """Tell that all workers serve what is configured."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from gateway.errors import StoreError
+from gateway import files
+from gateway.errors import FileError, StoreError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,18 +39,10 @@ def renew(data_dir: Path, used: bytes) -> Path | None:
 
 
 def _make(path: Path) -> Path:
-    draft = path.with_suffix(".draft")  # renamed when it is whole: half a secret must never be taken for one
     try:
-        fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(fd, "w") as file:
-            file.write(secrets.token_urlsafe(32) + "\n")
-            file.flush()
-            os.fsync(fd)
-        draft.replace(path)
-    except OSError as error:
-        raise StoreError(
-            f"{path}: {error.strerror}; make gateway.data_dir writable, or set `secret` (TYK_GW_SECRET)"
-        ) from error
+        files.write(path, f"{secrets.token_urlsafe(32)}\n".encode(), secret=True)
+    except FileError as error:
+        raise StoreError(f"{error}, or set `secret` (TYK_GW_SECRET)") from error
     return path
 
 
@@ -63,6 +55,9 @@ def digest(configured: SecretStr | None, data_dir: Path) -> bytes:
         return sha256(configured.get_secret_value().encode()).digest()
     path = ensure(data_dir)
     try:
-        return sha256(path.read_text().strip().encode()).digest()
+        secret = files.read_first_line(path).decode()
     except (OSError, UnicodeDecodeError) as error:
         raise StoreError(f"the admin secret in {path} cannot be read; make it readable, or set `secret`") from error
+    if not secret:
+        raise StoreError(f"{path} holds no secret in its first line; remove it, and the next start makes another")
+    return sha256(secret.encode()).digest()

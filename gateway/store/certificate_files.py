@@ -9,6 +9,7 @@ from gateway.certs.blocks import MAX_BYTES
 from gateway.certs.dates import check_dates, quiet_period
 from gateway.certs.pem import CertificatePair, parse_pair
 from gateway.config.problems import Problem, Severity
+from gateway.files import first_line
 from gateway.store import file_status, readings
 from gateway.store.materials import Kept
 from gateway.store.readings import Reading, Readings
@@ -96,7 +97,7 @@ class CertificateReader:
         chain = look.at(files.chain) if files.chain else b""
         reliable = passphrase is None  # one that is written into the configuration may change with that
         if files.passphrase_file:
-            passphrase = (look.at(files.passphrase_file).splitlines() or [b""])[0]
+            passphrase = first_line(look.at(files.passphrase_file))
         pair, warnings = parse_pair(certificate, key, chain_pem=chain, passphrase=passphrase)
         remarks = [Problem(Severity.WARNING, "", "", warning) for warning in warnings]
         keys_in = files.key or files.certificate

@@ -23,6 +23,7 @@ from gateway.config.kinds import is_inline_pem, is_store_id, source_of
 from gateway.config.material import Material, Purpose, Wanted, key, password_reference, sends_password, wanted
 from gateway.config.problems import Problem, Severity
 from gateway.errors import CertificateError
+from gateway.files import first_line
 from gateway.store import file_status
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def _read(item: Wanted, now: datetime, store: Store | None) -> tuple[str, tuple[
             return _pins(item.reference, store), ()
         case Purpose.PASSWORD:
             content, remarks = _content(item.reference, None, secret=True)
-            if not (line := (content.splitlines() or [b""])[0]):
+            if not (line := first_line(content)):
                 raise CertificateError("there is no password in its first line")
             return line.decode(errors="surrogateescape"), remarks
     raise AssertionError(item.purpose)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
+from gateway import files
 from gateway.certs.pem import parse_pair
 from gateway.certs.self_signed import Authority
 from gateway.errors import CertificateError
@@ -35,8 +35,8 @@ def prepare(directory: Path, now: datetime) -> None:
     authority = Authority.create("gateway demo CA", now=now)
     for file, names in NAMES.items():
         pair = authority.leaf(*names, now=now)
-        write_private(directory / file, pair.key_pem + pair.chain_pem)
-    (directory / AUTHORITY).write_bytes(authority.pair.chain_pem)
+        files.write(directory / file, pair.key_pem + pair.chain_pem)
+    files.write(directory / AUTHORITY, authority.pair.chain_pem, mode=0o644)
 
 
 def is_fresh(directory: Path, now: datetime) -> bool:
@@ -49,10 +49,3 @@ def is_fresh(directory: Path, now: datetime) -> bool:
     except (OSError, ValueError, TypeError, InvalidSignature, CertificateError):
         return False
     return all(pair.not_before <= now < pair.not_after - NEAR for pair in pairs)
-
-
-def write_private(file: Path, content: bytes) -> None:
-    """Write a file that only its owner may read, from its first byte on."""
-    file.unlink(missing_ok=True)
-    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
-        stream.write(content)

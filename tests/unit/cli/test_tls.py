@@ -10,7 +10,6 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from gateway.certs.self_signed import Authority
-from gateway.cli import rewriting
 from gateway.cli.admin_client import AdminError
 from gateway.cli.main import app
 from gateway.cli.tls import versions
@@ -124,15 +123,16 @@ def test_a_variable_that_wins_over_the_file_is_told(home: Path, monkeypatch: pyt
 
 
 def test_a_read_only_directory_gets_the_lines_to_change(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(**_: object) -> None:
+    def refuse(*_: object) -> None:
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr(rewriting.tempfile, "mkstemp", refuse)
+    monkeypatch.setattr("gateway.files.os.open", refuse)
     result = run("set-min-version", "1.3")
 
     assert result.exit_code == 1
     assert "+  min_version: 1.3" in result.output
-    assert "Read-only file system; nothing has changed. Change the lines above" in result.output
+    assert "Read-only file system; its file system is read-only" in result.output
+    assert "nothing has changed. Change the lines above" in result.output
 
 
 def test_the_list_shows_names_of_files_and_not_where_they_are(home: Path) -> None:

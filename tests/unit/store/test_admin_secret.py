@@ -26,12 +26,13 @@ def test_the_secret_is_long_private_and_made_once(tmp_path: Path) -> None:
 
 
 def test_a_write_that_was_cut_short_is_not_taken_for_a_secret(tmp_path: Path) -> None:
-    (tmp_path / "admin.draft").write_text("hal")
-    assert len(ensure(tmp_path).read_text().strip()) >= 40
+    (tmp_path / "admin.secret").write_text("")
+    with pytest.raises(StoreError, match="holds no secret"):
+        digest(None, tmp_path)
 
 
 def test_a_directory_that_cannot_be_written_is_named_with_the_cure(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match=r"nowhere/admin\.secret: .*data_dir writable, or set `secret`"):
+    with pytest.raises(StoreError, match=r"nowhere/admin\.secret cannot be written: .*nowhere first, or set `secret`"):
         ensure(tmp_path / "nowhere")
 
 
