@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_ALIASED = 100_000  # values that all aliases together may stand for: where a "billion laughs" ends
+_LOOKAHEAD = 1024  # characters that a parser reads ahead of its events at most: the longest implicit key
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 # libyaml where PyYAML was built with it: twenty times faster. Its composer overflows the C stack on deep
 # nesting, which is why nodes are made here, from events.
@@ -34,9 +35,24 @@ def parse(text: str, locate: Callable[[int], str], base: Path, found: Findings) 
         return _Events(text, locate, base, found).document()
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
+        if mark and _is_deep(text[: mark.index]):
+            raise _too_deep(locate(mark.line)) from error
         # PyYAML quotes what it met, which may be a piece of a secret.
         reason = re.sub(r"'[^'\s]{2,}'", "this", getattr(error, "problem", None) or "the text cannot be read")
         raise MalformedError(locate(mark.line if mark else 0), f"this is not YAML: {reason}", _cure(reason)) from error
+
+
+def _is_deep(text: str) -> bool:
+    """Return whether the text that a parser has just refused ends too deep in brackets.
+
+    Newer parsers have a limit of their own and reach it ahead of their events, while they look for the end of a key.
+    """
+    ahead = text[-_LOOKAHEAD:]
+    return ahead.count("[") + ahead.count("{") - ahead.count("]") - ahead.count("}") > MAX_DEPTH + 1
+
+
+def _too_deep(source: str) -> MalformedError:
+    return MalformedError(source, f"values are nested more than {MAX_DEPTH} deep", "flatten them")
 
 
 def _cure(reason: str) -> str:
@@ -90,7 +106,7 @@ class _Events:
 
     def _check_depth(self, depth: int, source: str) -> None:
         if depth > MAX_DEPTH:
-            raise MalformedError(source, f"values are nested more than {MAX_DEPTH} deep", "flatten them")
+            raise _too_deep(source)
 
     def _alias(self, event: Any, source: str) -> _Made:
         if event.anchor not in self._anchors:
