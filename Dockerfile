@@ -1,9 +1,11 @@
 # Stage one builds the wheel; stage two holds Python, the wheel and its dependencies, and nothing else.
 FROM python:3.13-slim AS build
 WORKDIR /src
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md constraints.txt ./
 COPY gateway gateway
-RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
+# pip takes the versions that it builds with from one variable, from version 25.3 on from the other.
+RUN PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
+    pip wheel --no-cache-dir --no-deps --wheel-dir /wheels . && cp constraints.txt /wheels
 
 FROM python:3.13-slim
 # A fixed uid, so that the files of a volume keep their owner from one image to the next.
@@ -14,7 +16,7 @@ RUN useradd --system --uid 10001 --user-group --no-create-home --home-dir /var/l
 # EXTRAS=[aws] adds what AWS KMS needs.
 ARG EXTRAS=
 RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
-    pip install --no-cache-dir --compile "$(echo /wheels/*.whl)$EXTRAS"
+    pip install --no-cache-dir --compile --constraint /wheels/constraints.txt "$(echo /wheels/*.whl)$EXTRAS"
 USER 10001:10001
 WORKDIR /var/lib/gateway
 # The environment wins over the configuration file, so the volume and the health check always fit what runs.

@@ -1,14 +1,43 @@
-"""What holds for every test: hypothesis asks the same questions in each run, so that a green tree stays green.
+"""What holds for every test.
 
-`HYPOTHESIS_PROFILE=searching make test` looks for new ones.
+Hypothesis asks the same questions in each run, so that a green tree stays green;
+`HYPOTHESIS_PROFILE=searching make test` looks for new ones. `FORBID_SKIPS=1 make test` fails where a test would be
+skipped, for machines that are known to have everything.
 """
 
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING, TypeVar
 
+import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.register_profile("searching", deadline=None, max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
+
+Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Report a skipped test as failed where skips are forbidden."""
+    return _without_skip((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Report a skipped file as failed where skips are forbidden."""
+    return _without_skip((yield))
+
+
+def _without_skip(report: Report) -> Report:
+    if report.skipped and os.environ.get("FORBID_SKIPS"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"skips are forbidden here: {reason}"
+    return report
