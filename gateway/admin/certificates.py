@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 from gateway.admin import uploads
 from gateway.admin.declarations import Call, Message, Model, Parameter, Refusal, Reply
 from gateway.admin.operations import Kind
-from gateway.certs import describe
+from gateway.certs import describe, loading
 from gateway.errors import CertificateError, ConflictError
 
 if TYPE_CHECKING:
@@ -181,7 +181,15 @@ def _details(stored: StoredCertificate) -> CertificateDetails:
             issuer=nobody, subject=nobody.model_copy(update={"CommonName": f"Public Key: {stored.id}"}),
             not_before=_NO_TIME, not_after=_NO_TIME, is_ca=False,
         )  # fmt: skip
-    certificate = x509.load_der_x509_certificate(stored.der)
+    try:
+        certificate = loading.certificate(stored.der)
+    except CertificateError as error:  # kept by a version that looked less closely
+        nobody = _go_name(x509.Name([]))
+        return CertificateDetails(
+            id=stored.id, fingerprint=fingerprint, has_private=has_private,
+            issuer=nobody, subject=nobody.model_copy(update={"CommonName": str(error)}),
+            not_before=_NO_TIME, not_after=_NO_TIME, is_ca=False,
+        )  # fmt: skip
     alternatives = describe.extension(certificate, x509.SubjectAlternativeName)
     dns_names = tuple(alternatives.get_values_for_type(x509.DNSName)) if alternatives else ()
     return CertificateDetails(

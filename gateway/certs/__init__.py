@@ -1,7 +1,9 @@
 """Certificate material: what a person hands in becomes something that can be served, or a reason why not.
 
+* ``loading``      certificates, revocation lists and keys from bytes, whatever the library raises
 * ``pem``          text to a checked certificate pair: key, leaf, chain in order
 * ``blocks``       the text underneath: labelled PEM blocks
+* ``der``          the little of DER that the library does not tell
 * ``describe``     what one certificate says about itself
 * ``dates``        what there is to say about a chain's dates
 * ``trusted``      what clients are recognised by: certificates, authorities, public keys

@@ -53,6 +53,11 @@ class Block:
         """Whether it holds a certificate, by the label of today or of old (RFC 7468 section 5)."""
         return self.label in ("CERTIFICATE", "X509 CERTIFICATE")
 
+    @property
+    def has_trust(self) -> bool:
+        """Whether it holds a certificate with OpenSSL's words on what it is trusted for."""
+        return self.label == "TRUSTED CERTIFICATE"
+
 
 def read_blocks(text: bytes) -> list[Block]:
     """All PEM blocks of ``text``, in order. What stands between them is ignored (RFC 7468 section 2).
@@ -82,6 +87,15 @@ def instead(blocks: Iterable[Block]) -> str:
     """What was given in the place of what is missing, as the end of a sentence."""
     found = dict.fromkeys(FOREIGN.get(block.label, f"a block named {block.label}") for block in blocks)
     return f", only {' and '.join(found)}" if found else ""
+
+
+def refuse_trust(blocks: Iterable[Block]) -> None:
+    """Refuse OpenSSL's trusted certificates where it counts what one is trusted for, which nothing here looks at.
+
+    Raises CertificateError.
+    """
+    if any(block.has_trust for block in blocks):
+        raise CertificateError(f"there is {FOREIGN['TRUSTED CERTIFICATE']} in it, whose trust settings would not count")
 
 
 def _name_binary(data: bytes) -> str:

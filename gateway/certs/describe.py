@@ -11,10 +11,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import NameOID, SignatureAlgorithmOID
 
+from gateway.certs.loading import reading
+from gateway.errors import CertificateError
+
 if TYPE_CHECKING:
     from datetime import datetime
-
-    from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
@@ -44,11 +45,8 @@ class Description:
 
 
 def describe(certificate: x509.Certificate, now: datetime) -> Description:
-    """Describe ``certificate`` as of ``now`` (aware).
-
-    Raises ValueError when an extension or the public key cannot be read.
-    """
-    key_type, key_bits = key_size(certificate.public_key())
+    """Describe ``certificate``, which `loading.certificate` has read, as of ``now`` (aware)."""
+    key_type, key_bits = key_size(certificate)
     oid = certificate.signature_algorithm_oid
     return Description(
         subject=certificate.subject.rfc4514_string(),
@@ -108,8 +106,16 @@ def extension(certificate: x509.Certificate, kind: type[_Extension]) -> _Extensi
         return None
 
 
-def key_size(key: CertificatePublicKeyTypes) -> tuple[str, int]:
-    """What kind of key it is, in Tyk's and OpenSSL's words, and its size in bits."""
+def key_size(certificate: x509.Certificate) -> tuple[str, int]:
+    """Return what kind of key it is for, in Tyk's and OpenSSL's words, and the key's size in bits.
+
+    A kind that the library does not know is "unknown", of 0 bits.
+    """
+    try:
+        with reading("the public key"):
+            key = certificate.public_key()
+    except CertificateError:
+        return "unknown", 0
     match key:
         case rsa.RSAPublicKey():
             return "rsa", key.key_size

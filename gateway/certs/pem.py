@@ -11,14 +11,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NoReturn
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.hashes import MD5, SHA1, SHA256
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, PublicKeyAlgorithmOID
 
-from gateway.certs import describe
+from gateway.certs import der, describe, loading
 from gateway.certs.blocks import FOREIGN, Block, instead, read_blocks
 from gateway.config.problems import Problem, Severity
 from gateway.errors import CertificateError
@@ -27,15 +26,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
+    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 KeyType = Literal["rsa", "ec", "ed25519"]
 
 # A chain is a handful of certificates; more is a mistake, such as a whole trust store.
 MAX_CERTIFICATES = 20
 MIN_RSA_BITS = 2048
+# A signature with 8192 bits takes 60 ms, in which a worker does nothing else; with 16384 half a second.
+_MAX_RSA_BITS = 8192
 
-# What cryptography raises for certificates that parse as ASN.1 but not as X.509 that it knows.
-_UNREADABLE = (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+_EXPLICIT_CURVE = (
+    "has the parameters of its curve written out, against RFC 5480 section 2.1.1, so some clients, such as those in Go,"
+    " refuse it; make one with a named curve"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +103,10 @@ class CertificatePair:
     def restore(cls, chain_pem: bytes, key_pem: bytes) -> CertificatePair:
         """The pair whose `chain_pem` and `key_pem` these are, unchecked: for what was parsed, then sealed.
 
-        ValueError and TypeError mean that it was not.
+        CertificateError and TypeError mean that it was not.
         """
-        chain = tuple(x509.load_pem_x509_certificates(chain_pem))
-        key = serialization.load_pem_private_key(key_pem, None, unsafe_skip_rsa_key_validation=True)
+        chain = loading.certificates(chain_pem)
+        key = loading.private_key(key_pem)
         if not isinstance(key, PrivateKey):
             raise TypeError("not the key of a certificate pair")
         return cls(chain, key, describe.names(chain[0]))
@@ -129,7 +134,7 @@ def parse_pair(
     warnings: list[str] = []
     certificates = _certificates(blocks)
     key = _private_key(blocks, passphrase, warnings)
-    try:
+    with loading.reading("a certificate"):
         leaf = _leaf(certificates, key)
         chain = _chain(leaf, certificates, warnings)
         names = describe.names(leaf)
@@ -137,9 +142,7 @@ def parse_pair(
             _refuse_weak(certificate)
         if for_servers:
             refuse_foreign_use(leaf)
-            _judge(leaf, names, warnings)
-    except _UNREADABLE as error:
-        raise CertificateError("a certificate has fields that cannot be read; ask its issuer for a new one") from error
+            warnings += remarks(leaf)
     return CertificatePair(chain, key, names), tuple(warnings)
 
 
@@ -155,20 +158,14 @@ def check_names(names: Sequence[str], domain: str) -> tuple[Problem, ...]:
 
 def _certificates(blocks: Iterable[Block]) -> list[x509.Certificate]:
     """The certificates in the order given, each once."""
-    texts = list(dict.fromkeys(block.pem for block in blocks if block.is_certificate))
+    texts = list(dict.fromkeys(block.pem for block in blocks if block.is_certificate or block.has_trust))
     if not texts:
         raise CertificateError(f"no certificate was given{instead(blocks)}")
     if len(texts) > MAX_CERTIFICATES:
         raise CertificateError(f"{len(texts)} certificates were given; give one with its chain")
-    certificates = []
-    for number, text in enumerate(texts, 1):
-        try:
-            certificates.append(x509.load_pem_x509_certificate(text))
-        except ValueError as error:
-            raise CertificateError(
-                f"certificate {number} of {len(texts)} is damaged; give the file whole and unedited"
-            ) from error
-    return certificates
+    count = len(texts)
+    found = (loading.certificate(text, f"certificate {number} of {count}") for number, text in enumerate(texts, 1))
+    return list(dict.fromkeys(found))
 
 
 def _private_key(blocks: Sequence[Block], passphrase: bytes | None, warnings: list[str]) -> PrivateKey:
@@ -182,17 +179,7 @@ def _private_key(blocks: Sequence[Block], passphrase: bytes | None, warnings: li
         raise CertificateError("the private key is encrypted and no passphrase was given; set one, or decrypt the key")
     if passphrase and not block.encrypted:
         warnings.append("a passphrase was given but the private key is not encrypted")
-    try:
-        key = serialization.load_pem_private_key(
-            block.pem, passphrase if block.encrypted else None, unsafe_skip_rsa_key_validation=True
-        )
-        if isinstance(key, rsa.RSAPrivateKey):
-            # Instead of the validation, which looks for primes for 40 ms: minutes for thousands of files.
-            key.public_key().verify(key.sign(b"", PKCS1v15(), SHA256()), b"", PKCS1v15(), SHA256())
-    except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature) as error:
-        if block.encrypted:
-            raise CertificateError("the passphrase of the private key is wrong, or the key is damaged") from error
-        raise CertificateError("the private key is damaged, or of a kind that TLS does not use") from error
+    key = _opened(block, passphrase)
     match key:
         case ec.EllipticCurvePrivateKey(curve=ec.SECP256R1() | ec.SECP384R1() | ec.SECP521R1()):
             return key
@@ -204,11 +191,31 @@ def _private_key(blocks: Sequence[Block], passphrase: bytes | None, warnings: li
     raise CertificateError("the private key is of a kind that is not served; use RSA, or EC on P-256, P-384 or P-521")
 
 
+def _opened(block: Block, passphrase: bytes | None) -> PrivateKeyTypes:
+    if block.encrypted:
+        loading.refuse_costly(block.pem)
+    try:
+        key = loading.private_key(block.pem, passphrase if block.encrypted else None)
+        if isinstance(key, rsa.RSAPrivateKey) and MIN_RSA_BITS <= key.key_size <= _MAX_RSA_BITS:
+            # Instead of the validation, which looks for primes for 40 ms: minutes for thousands of files.
+            with loading.reading("the private key"):
+                key.public_key().verify(key.sign(b"", PKCS1v15(), SHA256()), b"", PKCS1v15(), SHA256())
+    except CertificateError as error:
+        if block.encrypted:
+            reason = "the passphrase of the private key is wrong, or the key is damaged"
+        elif loading.has_explicit_curve(block.pem):
+            reason = f"the private key {_EXPLICIT_CURVE}"
+        else:
+            reason = "the private key is damaged, or of a kind that TLS does not use"
+        raise CertificateError(reason) from error.__cause__
+    return key
+
+
 def _leaf(certificates: Sequence[x509.Certificate], key: PrivateKey) -> x509.Certificate:
     """The certificate that was issued for ``key``."""
     public = key.public_key()
     for certificate in certificates:
-        if certificate.public_key() == public:
+        if describe.key_size(certificate)[1] and certificate.public_key() == public:
             return certificate
     first = next(iter(describe.names(certificates[0])), _subject(certificates[0]))
     raise CertificateError(
@@ -242,8 +249,9 @@ def _chain(
 
 def _issued(issuer: x509.Certificate, subject: x509.Certificate) -> bool:
     try:
-        subject.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+        with loading.reading("the signature"):
+            subject.verify_directly_issued_by(issuer)
+    except CertificateError:
         return False
     return True
 
@@ -264,8 +272,13 @@ def _names_issuer_address(certificate: x509.Certificate) -> bool:
 
 def _refuse_weak(certificate: x509.Certificate) -> None:
     """Refuse what browsers, and other clients with an OpenSSL of today, refuse."""
-    kind, bits = describe.key_size(certificate.public_key())
+    kind, bits = describe.key_size(certificate)
     subject = _subject(certificate)
+    if kind == "unknown":
+        odd = _EXPLICIT_CURVE if has_explicit_curve(certificate) else "is of a kind that is not known"
+        raise CertificateError(f"the public key of {subject} {odd}")
+    if kind == "rsa" and bits > _MAX_RSA_BITS:
+        raise CertificateError(f"the RSA key of {subject} has {bits} bits; over {_MAX_RSA_BITS} take too long to sign")
     if kind == "rsa" and bits < MIN_RSA_BITS:
         raise CertificateError(f"the RSA key of {subject} has {bits} bits; at least {MIN_RSA_BITS} are needed")
     if not _self_issued(certificate) and isinstance(certificate.signature_hash_algorithm, MD5 | SHA1):
@@ -284,8 +297,27 @@ def refuse_foreign_use(leaf: x509.Certificate) -> None:
         raise CertificateError("the certificate is for an RSA-PSS key, which browsers refuse; use a plain RSA key")
 
 
-def _judge(leaf: x509.Certificate, names: tuple[str, ...], warnings: list[str]) -> None:
-    """Tell what will not please every client of a server."""
+def has_explicit_curve(certificate: x509.Certificate) -> bool:
+    """Whether its key has the parameters of the curve written out instead of the curve's name."""
+    return der.has_explicit_curve(certificate.public_bytes(serialization.Encoding.DER))
+
+
+def is_must_staple(certificate: x509.Certificate) -> bool:
+    """Whether clients are to refuse it without a stapled OCSP response (RFC 7633)."""
+    features = describe.extension(certificate, x509.TLSFeature)
+    return features is not None and x509.TLSFeatureType.status_request in features
+
+
+def remarks(leaf: x509.Certificate) -> list[str]:
+    """Tell what will not please every client of a server that shows ``leaf``, which could be read."""
+    warnings, names = [], describe.names(leaf)
+    if is_must_staple(leaf):
+        warnings.append(
+            "the certificate demands a stapled OCSP response (must-staple), which this gateway does not send, so strict"
+            " clients, such as Firefox, refuse it; have one issued without"
+        )
+    if has_explicit_curve(leaf):
+        warnings.append(f"the key of the certificate {_EXPLICIT_CURVE}")
     bits = describe.extension(leaf, x509.KeyUsage)
     if bits is not None and not bits.digital_signature:
         warnings.append("the certificate's key usage forbids signatures, so modern clients will refuse it")
@@ -295,3 +327,4 @@ def _judge(leaf: x509.Certificate, names: tuple[str, ...], warnings: list[str]) 
         warnings.append("the certificate names no host, so every client will refuse it")
     elif describe.extension(leaf, x509.SubjectAlternativeName) is None:
         warnings.append("the certificate has no subject alternative name, only a common name, which browsers ignore")
+    return warnings

@@ -7,10 +7,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from gateway.certs import loading
 from gateway.errors import CertificateError
 
 if TYPE_CHECKING:
@@ -54,8 +54,9 @@ class RevocationList:
 
     def _is_signed_by(self, issuer: x509.Certificate) -> bool:
         try:
-            return self.signed.is_signature_valid(issuer.public_key())  # type: ignore[arg-type]  # the rest: TypeError
-        except (ValueError, TypeError, UnsupportedAlgorithm):
+            with loading.reading("the issuer"):
+                return self.signed.is_signature_valid(issuer.public_key())  # type: ignore[arg-type]  # the rest: TypeError
+        except CertificateError:
             return False
 
     def is_over(self, now: datetime) -> bool:
@@ -70,9 +71,9 @@ def read_crl(data: bytes) -> RevocationList:
     """
     if len(data) > MAX_BYTES:
         raise CertificateError(f"the revocation list is over {MAX_BYTES} bytes")
-    try:
-        start = data.find(_PEM)
-        signed = x509.load_der_x509_crl(data) if start < 0 else x509.load_pem_x509_crl(data[start:])
+    start = data.find(_PEM)
+    signed = loading.revocation_list(data[max(start, 0) :])
+    with loading.reading("the revocation list"):
         for extension in signed.extensions:
             if isinstance(extension.value, x509.IssuingDistributionPoint):
                 _refuse_partial(extension.value)
@@ -82,9 +83,8 @@ def read_crl(data: bytes) -> RevocationList:
                 raise CertificateError(f"the list has a critical extension, {extension.oid.dotted_string}, not known")
         serials = frozenset(entry.serial_number for entry in signed)
         digest = signed.fingerprint(SHA256()).hex()
+        signed.issuer.rfc4514_string()  # which is shown
         return RevocationList(signed.issuer, serials, signed.last_update_utc, signed.next_update_utc, signed, digest)
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
-        raise CertificateError("this is not a certificate revocation list, or a damaged one") from error
 
 
 @lru_cache(maxsize=32)

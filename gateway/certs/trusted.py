@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
+from cryptography.hazmat.primitives.serialization import Encoding
+from OpenSSL import crypto
 
-from gateway.certs import describe
-from gateway.certs.blocks import instead, read_blocks
+from gateway.certs import describe, loading
+from gateway.certs.blocks import instead, read_blocks, refuse_trust
 from gateway.errors import CertificateError
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 _MOST = 200
 
@@ -36,36 +39,24 @@ def read_trusted(data: bytes) -> Trusted:
     CAs count for what they signed, and the first certificate for itself.
     """
     if data.startswith(b"\x30"):
-        certificates = [_certificate(data, pem=False)]
+        certificates = [loading.certificate(data)]
     else:
         blocks = read_blocks(data)
+        refuse_trust(blocks)
         keys = [block.pem for block in blocks if block.label == "PUBLIC KEY"]
-        certificates = [_certificate(block.pem, pem=True) for block in blocks if block.is_certificate]
+        texts = [block.pem for block in blocks if block.is_certificate][: _MOST + 1]
+        certificates = [loading.certificate(text, f"certificate {at} of it") for at, text in enumerate(texts, 1)]
         if keys and not certificates:
             if len(keys) > 1:
                 raise CertificateError(f"{len(keys)} public keys were given; name each by itself")
-            return Trusted(key=_public_key(keys[0]), pem=keys[0].decode())
+            return Trusted(key=loading.public_key(keys[0]), pem=keys[0].decode())
         if not certificates:
             raise CertificateError(f"no certificate and no public key was given{instead(blocks)}")
         if len(certificates) > _MOST:
-            raise CertificateError(f"{len(certificates)} certificates were given; name at most {_MOST} at once")
-    try:
-        authorities = tuple(one for one in certificates if describe.is_ca(one))
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
-        raise CertificateError("a certificate has fields that cannot be read") from error
+            raise CertificateError(f"over {_MOST} certificates were given; name at most so many at once")
+    authorities = tuple(one for one in certificates if describe.is_ca(one))
+    with loading.reading("a certificate"):
+        for authority in authorities:
+            crypto.X509.from_cryptography(authority)  # which OpenSSL would find out in the midst of a handshake
     pem = b"".join(one.public_bytes(Encoding.PEM) for one in certificates)
     return Trusted(certificates[0], authorities, pem=pem.decode())
-
-
-def _certificate(data: bytes, *, pem: bool) -> x509.Certificate:
-    try:
-        return x509.load_pem_x509_certificate(data) if pem else x509.load_der_x509_certificate(data)
-    except ValueError as error:
-        raise CertificateError("a certificate is damaged; give the file whole and unedited") from error
-
-
-def _public_key(pem: bytes) -> bytes:
-    try:
-        return load_pem_public_key(pem).public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise CertificateError("the public key is damaged, or of a kind that is not known") from error

@@ -7,11 +7,9 @@ import stat
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from OpenSSL import crypto
 
-from gateway.certs import describe
+from gateway.certs import describe, loading
 from gateway.certs.blocks import MAX_BYTES, read_blocks
 from gateway.certs.dates import check_dates
 from gateway.certs.pem import CertificatePair, check_names, parse_pair
@@ -25,9 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
     from pathlib import Path
-
-# What cryptography raises for certificates that parse as ASN.1 but not as X.509 that it knows.
-_UNREADABLE = (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +70,8 @@ def verify(files: Files, domain: str | None, now: datetime) -> Verdict:
     try:
         pair, warnings = parse_pair(certificate, key, chain_pem=chain, passphrase=passphrase)
         descriptions = tuple(describe.describe(one, now) for one in pair.chain)
-    except (CertificateError, *_UNREADABLE) as error:
-        reason = str(error) if isinstance(error, CertificateError) else "an issuer's certificate has unreadable fields"
-        verdict = _refused(reason, "", str(files.certificate))
+    except CertificateError as error:
+        verdict = _refused(str(error), "", str(files.certificate))
         readable = _readable(certificate + b"\n" + chain, now)
         return replace(verdict, chain=readable, problems=verdict.problems + permissions)
     missing = check_names(pair.names, domain) if domain else ()
@@ -151,8 +145,8 @@ def _readable(text: bytes, now: datetime) -> tuple[describe.Description, ...]:
     """Whatever certificates can be read from a text that is refused: the facts help to see why."""
     try:
         blocks = [block.pem for block in read_blocks(text) if block.label.endswith("CERTIFICATE")]
-        return tuple(describe.describe(x509.load_pem_x509_certificate(pem), now) for pem in blocks)
-    except (CertificateError, *_UNREADABLE):
+        return tuple(describe.describe(loading.certificate(pem), now) for pem in blocks)
+    except CertificateError:
         return ()
 
 
@@ -176,12 +170,13 @@ def _trust(pair: CertificatePair, now: datetime) -> str:
         store.load_locations(paths.cafile, paths.capath)
     except (crypto.Error, TypeError):
         return "not known: this machine has no list of authorities"
-    chain = [crypto.X509.from_cryptography(certificate) for certificate in pair.chain]
     try:
+        chain = [crypto.X509.from_cryptography(certificate) for certificate in pair.chain]
         found = crypto.X509StoreContext(store, chain[0], chain[1:]).get_verified_chain()
-    except crypto.X509StoreContextError as error:
+    except (crypto.Error, crypto.X509StoreContextError) as error:
         return f"not by this machine's authorities: {error}"
-    return f"by this machine, through {found[-1].to_cryptography().subject.rfc4514_string()}"
+    with loading.reading("this machine's authority"):
+        return f"by this machine, through {found[-1].to_cryptography().subject.rfc4514_string()}"
 
 
 def _read(path: Path) -> bytes:

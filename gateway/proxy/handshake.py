@@ -117,7 +117,7 @@ class Handshake(Peeking):
             self._watch_writes(wanted=False)
         except SSL.WantWriteError:
             self._watch_writes(wanted=True)
-        except (SSL.Error, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - what a callback of OpenSSL raised comes out here as well
             explained = alerts.explain(error, self._hello, self.policy.tls if self.policy is not None else None)
             self._reason = refusal(self._connection) or explained
             if self.policy is not None and self.policy.clients is not None:

@@ -224,7 +224,7 @@ class ControlPort(uvicorn.Server):
                     return
                 connection = accept(self._base, site, sock)
                 await self._shake(connection, sock)
-        except (SSL.Error, OSError, GatewayError) as error:
+        except Exception as error:  # noqa: BLE001 - what a callback of OpenSSL raised comes out here as well
             reason = (refusal(connection) if connection else "") or alerts.explain(error)
             said = f"TLS handshake error from {address}: {reason}"
             self._complain("control.handshake", said)

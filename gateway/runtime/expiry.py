@@ -13,8 +13,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from cryptography import x509
-
+from gateway.certs import loading
 from gateway.certs.trusted import read_trusted
 from gateway.config.client_trust import references
 from gateway.config.kinds import is_inline_pem
@@ -135,7 +134,7 @@ def _configured(configuration: Configuration) -> Iterator[Ending]:
         if pem is None or item.purpose not in (Purpose.IDENTITY, Purpose.AUTHORITIES):
             continue
         api_id = _api_id(item.place)
-        found = x509.load_pem_x509_certificates(pem.encode())
+        found = loading.certificates(pem.encode())
         if item.purpose is Purpose.IDENTITY:
             yield Ending.of(found[0], _UPSTREAM, (item.place,), api_id)
         else:

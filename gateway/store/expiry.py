@@ -8,9 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from cryptography import x509
-
-from gateway.certs import describe
+from gateway.certs import describe, loading
+from gateway.errors import CertificateError
 from gateway.store.database import DatabaseUser
 from gateway.store.sites import CONTROL_PORT
 
@@ -18,11 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
+    from cryptography import x509
+
 SERVER, STORE = "server", "store"
 """The roles of what is here: served by name, or kept in Tyk's certificate store for whatever names it."""
 
 _NAMES = 3
 _UNDATED = 1000
+_NEVER = 1 << 62
 
 _USED = """(EXISTS (SELECT 1 FROM names WHERE names.material = materials.material)
     OR EXISTS (SELECT 1 FROM domains WHERE domains.material = materials.material)
@@ -93,7 +95,10 @@ class ExpiryStore(DatabaseUser):
                 (_UNDATED,),
             ).fetchall()
             for entry, der in rows:
-                end = int(x509.load_der_x509_certificate(der).not_valid_after_utc.timestamp())
+                try:
+                    end = int(loading.certificate(der).not_valid_after_utc.timestamp())
+                except CertificateError:  # kept by a version that looked less closely
+                    end = _NEVER
                 database.execute("UPDATE certificates SET expires = ? WHERE entry = ?", (end, entry))
 
     def _find(self, before: datetime, now: datetime, limit: int, pairs: str, others: str) -> list[Ending]:
@@ -103,9 +108,9 @@ class ExpiryStore(DatabaseUser):
         query = _PAIRS.format(more=f"{_USED} AND {pairs} ORDER BY expires")
         for material, fingerprint, chain, _ in database.execute(query, asked).fetchall():
             if fingerprint not in found:
-                found[fingerprint] = self._pair(material, x509.load_pem_x509_certificate(chain))
+                found[fingerprint] = self._pair(material, loading.certificate(chain))
         for certificate_id, der in database.execute(_OTHERS.format(more=f"{others} ORDER BY expires"), asked):
-            one = Ending.of(x509.load_der_x509_certificate(der), STORE, (certificate_id,))
+            one = Ending.of(loading.certificate(der), STORE, (certificate_id,))
             found.setdefault(one.fingerprint, one)
         return sorted(found.values(), key=lambda one: one.expires)[:limit]
 

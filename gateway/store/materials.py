@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, NamedTuple
 
-from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from gateway.certs import loading
 from gateway.certs.pem import CertificatePair
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from cryptography import x509
 
     from gateway.store.database import Database
 
@@ -59,7 +61,7 @@ def pair(database: Database, material: int) -> CertificatePair:
 def chain(database: Database, material: int) -> tuple[x509.Certificate, ...]:
     """Return the chain of a row that is there; its key stays sealed."""
     (pem,) = database.execute("SELECT chain FROM materials WHERE material = ?", (material,)).fetchone()
-    return tuple(x509.load_pem_x509_certificates(pem))
+    return loading.certificates(pem)
 
 
 def sweep(database: Database, materials: Iterable[int | None]) -> None:

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from cryptography import x509
-
-from gateway.certs import describe
+from gateway.certs import describe, loading
 from gateway.store import generations, materials
 from gateway.store.materials import Kept
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from cryptography import x509
 
     from gateway.certs.pem import CertificatePair
     from gateway.store.database import Database
@@ -95,7 +95,7 @@ def served(database: Database, name: str) -> tuple[Served, ...]:
     for columns in (f"chain, key_type, '{ADMIN}', {_PREVIOUS} {_PUT}", f"chain, key_type, source, NULL {_CONFIGURED}"):
         rows = database.execute(f"SELECT {columns}", (name,)).fetchall()
         if rows:
-            return tuple(Served(x509.load_pem_x509_certificate(chain), *rest) for chain, *rest in rows)
+            return tuple(Served(loading.certificate(chain), *rest) for chain, *rest in rows)
     return ()
 
 

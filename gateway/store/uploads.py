@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
+from cryptography.hazmat.primitives.serialization import Encoding
 
-from gateway.certs.blocks import read_blocks
+from gateway.certs import loading
+from gateway.certs.blocks import read_blocks, refuse_trust
 from gateway.certs.pem import CertificatePair, parse_pair
 from gateway.errors import CertificateError
 from gateway.store.certificates import Stored
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from cryptography import x509
 
     from gateway.certs.blocks import Block
 
@@ -31,7 +32,7 @@ def examine(org_id: str, pem: bytes, passphrase: str | None, now: datetime) -> t
     A pair may be for whatever it likes: Tyk keeps those that the gateway shows to upstreams here, too.
     """
     blocks = _blocks(pem)
-    certificates = [block.pem for block in blocks if block.is_certificate]
+    certificates = [block.pem for block in blocks if block.is_certificate or block.has_trust]
     public_keys = [block.pem for block in blocks if block.label == "PUBLIC KEY"]
     private_keys = {block.pem for block in blocks if block.label.endswith("PRIVATE KEY")}
     if not certificates and not public_keys:
@@ -41,9 +42,10 @@ def examine(org_id: str, pem: bytes, passphrase: str | None, now: datetime) -> t
     if len(private_keys) > 1:
         raise CertificateError(_MANY_KEYS)
     if public_keys:
-        return _public_key(org_id, public_keys[0]), None
+        return Stored(org_id, "public_key", loading.public_key(public_keys[0]), public_keys[0]), None
     if not private_keys:
-        chain = tuple(map(_certificate, certificates))
+        refuse_trust(blocks)
+        chain = tuple(loading.certificate(one, f"certificate {at} of it") for at, one in enumerate(certificates, 1))
         _refuse_expired(chain, now)
         return Stored(org_id, "certificate", chain[0].public_bytes(Encoding.DER), b"".join(certificates)), None
     pair, _ = parse_pair(pem, passphrase=passphrase.encode() if passphrase else None, for_servers=False)
@@ -63,18 +65,3 @@ def _blocks(pem: bytes) -> list[Block]:
 def _refuse_expired(chain: tuple[x509.Certificate, ...], now: datetime) -> None:
     if any(now > certificate.not_valid_after_utc for certificate in chain):
         raise CertificateError(_EXPIRED)
-
-
-def _certificate(pem: bytes) -> x509.Certificate:
-    try:
-        return x509.load_pem_x509_certificate(pem)
-    except ValueError as error:
-        raise CertificateError("the certificate is damaged; give the file whole and unedited") from error
-
-
-def _public_key(org_id: str, pem: bytes) -> Stored:
-    try:
-        der = load_pem_public_key(pem).public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise CertificateError("the public key is damaged, or of a kind that is not known") from error
-    return Stored(org_id, "public_key", der, pem)

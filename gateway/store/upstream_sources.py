@@ -11,12 +11,11 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from gateway.certs import describe
-from gateway.certs.blocks import MAX_BYTES, instead, read_blocks
+from gateway.certs import describe, loading
+from gateway.certs.blocks import MAX_BYTES, instead, read_blocks, refuse_trust
 from gateway.certs.dates import check_dates
 from gateway.certs.pem import parse_pair
 from gateway.config.kinds import is_inline_pem, is_store_id, source_of
@@ -81,17 +80,12 @@ def collect(configuration: Configuration, now: datetime, store: Store | None = N
 
 def authorities(content: bytes) -> tuple[x509.Certificate, ...]:
     """The certificates in a file, PEM or DER. Raises CertificateError."""
-    try:
-        if b"-----BEGIN " not in content:
-            return (x509.load_der_x509_certificate(content),)
-    except ValueError:
-        read_blocks(content)  # which names what it is
-        raise CertificateError("there is no certificate in it") from None
+    if content.startswith(b"\x30"):
+        return (loading.certificate(content),)
     blocks = read_blocks(content)
-    try:
-        found = tuple(x509.load_pem_x509_certificate(block.pem) for block in blocks if block.is_certificate)
-    except ValueError as error:
-        raise CertificateError("a certificate is damaged; give the file whole and unedited") from error
+    refuse_trust(blocks)
+    texts = [block.pem for block in blocks if block.is_certificate]
+    found = tuple(loading.certificate(text, f"certificate {at} of it") for at, text in enumerate(texts, 1))
     if not found:
         raise CertificateError(f"there is no certificate in it{instead(blocks)}")
     return found
@@ -177,17 +171,10 @@ def _pins(reference: str, store: Store | None) -> str:
             return sha256(stored.der).hexdigest()
     content, _ = _content(reference, store)
     blocks = read_blocks(content)
-    keys = [_digest(block.pem, is_key=True) for block in blocks if block.label == "PUBLIC KEY"]
+    keys = [loading.public_key(block.pem) for block in blocks if block.label == "PUBLIC KEY"]
     # Of a chain the first is meant: with its authority's key every certificate of that would do.
-    leaf = [_digest(block.pem, is_key=False) for block in blocks if block.is_certificate][:1]
-    if not keys and not leaf:
+    leaf = [block.pem for block in blocks if block.is_certificate][:1]
+    keys += [loading.key_of(loading.certificate(pem)) for pem in leaf]
+    if not keys:
         raise CertificateError(f"there is no public key and no certificate in it{instead(blocks)}")
-    return " ".join(keys + leaf)
-
-
-def _digest(pem: bytes, *, is_key: bool) -> str:
-    try:
-        public = load_pem_public_key(pem) if is_key else x509.load_pem_x509_certificate(pem).public_key()
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise CertificateError("a public key or certificate is damaged, or of a kind that is not known") from error
-    return sha256(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
+    return " ".join(sha256(key).hexdigest() for key in keys)

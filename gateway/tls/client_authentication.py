@@ -9,6 +9,7 @@ asks for others, after a revocation, and after the list has changed.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -16,10 +17,15 @@ from typing import TYPE_CHECKING, Any
 from OpenSSL import SSL, crypto
 from OpenSSL._util import ffi, lib
 
-from gateway.tls.client_certificates import AllowList, ClientCertificate, Standing, Verdict, fingerprint
+from gateway.certs.describe import fingerprint
+from gateway.certs.loading import reading
+from gateway.errors import CertificateError
+from gateway.tls.client_certificates import AllowList, ClientCertificate, Standing, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from cryptography import x509
 
 # More would not fit beside everything else into one extension (RFC 8446 section 4.2.4); then no issuer is named.
 _ANNOUNCED_BYTES = 16384
@@ -31,6 +37,8 @@ _CODES = {
     Standing.UNSURE: lib.X509_V_ERR_UNABLE_TO_GET_CRL,
     Standing.UNLISTED: lib.X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY,
 }
+_WHAT = "the client's certificate"
+_UNREADABLE = 1  # X509_V_ERR_UNSPECIFIED, which the client reads as `certificate unknown`
 _REASONS = {
     Standing.REVOKED: "has been revoked",
     Standing.UNSURE: "cannot be checked: the revocation list of its issuer is past its nextUpdate",
@@ -81,23 +89,31 @@ class _Check:
             self.code = error
             self.reason = "the client's certificate has a key or a signature that is too weak"
         elif self.code is None:
-            leaf, *others = _built(context)
-            self.verdict = self.asked.allowed.judge(leaf, others, datetime.now(UTC))
-            standing = self.verdict.standing
-            refused = standing is Standing.REVOKED or (self.asked.required and standing in _CODES)
-            self.code = _CODES[standing] if refused else lib.X509_V_OK
-            if refused:
-                name = fingerprint(leaf)
-                self.reason = f"the client's certificate (SHA256 {name}) {_REASONS[standing]}"
+            try:
+                self.code = self._decide(*_built(context))
+            except CertificateError as odd:  # to hosts that do not insist on one, it is none
+                self.reason = str(odd) if self.asked.required else ""
+                self.code = _UNREADABLE if self.asked.required else lib.X509_V_OK
         return self.code
+
+    def _decide(self, leaf: x509.Certificate, others: Sequence[x509.Certificate]) -> int:
+        self.verdict = self.asked.allowed.judge(leaf, others, datetime.now(UTC))
+        standing = self.verdict.standing
+        if standing is not Standing.REVOKED and not (self.asked.required and standing in _CODES):
+            return int(lib.X509_V_OK)
+        self.reason = f"the client's certificate (SHA256 {fingerprint(leaf)}) {_REASONS[standing]}"
+        return int(_CODES[standing])
 
 
 def shown(connection: SSL.Connection) -> ClientCertificate | None:
-    """Return the certificate that a client has shown in a handshake that is over."""
-    leaf = connection.get_peer_certificate(as_cryptography=True)
+    """Return the certificate that a client has shown in a handshake that is over; None also when it is unreadable."""
+    leaf = connection.get_peer_certificate()
     if leaf is None:
         return None
-    certificate = ClientCertificate(leaf, connection.get_peer_cert_chain(as_cryptography=True) or ())
+    try:
+        certificate = ClientCertificate(*_readable([leaf, *(connection.get_peer_cert_chain() or ())]))
+    except CertificateError:
+        return None
     check = connection.get_app_data()
     if isinstance(check, _Check) and check.verdict is not None:
         certificate.remember(check.asked.allowed, check.verdict)  # often the list of the API that is asked for
@@ -110,27 +126,59 @@ def refusal(connection: SSL.Connection) -> str:
     return check.reason if isinstance(check, _Check) else ""
 
 
-def _built(context: Any) -> list[Any]:
-    """The chain as far as OpenSSL could build it, leaf first."""
+def _built(context: Any) -> tuple[x509.Certificate, list[x509.Certificate]]:
+    """The leaf, and the chain above it as far as OpenSSL could build it. Raises CertificateError."""
     stack = lib.X509_STORE_CTX_get1_chain(context)
     found = [
         crypto.X509._from_raw_x509_ptr(lib.sk_X509_value(stack, at))  # noqa: SLF001 - it takes the reference over
         for at in range(lib.sk_X509_num(stack))
     ]
     lib.sk_X509_free(stack)
-    return [one.to_cryptography() for one in found]
+    return _readable(found)
+
+
+def _readable(chain: Sequence[crypto.X509]) -> tuple[x509.Certificate, list[x509.Certificate]]:
+    """The leaf of a chain, and what can be read of the rest: the others vouch for nobody. Raises CertificateError."""
+    with reading(_WHAT):
+        leaf = chain[0].to_cryptography()
+    others = []
+    for one in chain[1:]:
+        with suppress(CertificateError), reading(_WHAT):
+            others.append(one.to_cryptography())
+    return leaf, others
 
 
 def _answer(_: int, context: Any) -> int:
-    ssl = lib.X509_STORE_CTX_get_ex_data(context, lib.SSL_get_ex_data_X509_STORE_CTX_idx())
-    check = SSL.Connection._reverse_mapping[ssl].get_app_data()  # noqa: SLF001 - how pyOpenSSL's own callback does it
-    code = check.judge(context, lib.X509_STORE_CTX_get_error(context))
+    """Answer OpenSSL's question about a certificate. Whatever goes wrong here, the answer is no."""
+    try:
+        return _answered(context)
+    except Exception as error:  # noqa: BLE001 - nothing above this is Python
+        return _denied(context, error)
+
+
+def _answered(context: Any) -> int:
+    code = _check_of(context).judge(context, lib.X509_STORE_CTX_get_error(context))
     lib.X509_STORE_CTX_set_error(context, code)
     return int(code == lib.X509_V_OK)
 
 
-# One for all connections. Whatever goes wrong in it, the answer is no.
-_verify = ffi.callback("int (*)(int, X509_STORE_CTX *)", _answer, error=0)
+def _check_of(context: Any) -> _Check:
+    ssl = lib.X509_STORE_CTX_get_ex_data(context, lib.SSL_get_ex_data_X509_STORE_CTX_idx())
+    check = SSL.Connection._reverse_mapping[ssl].get_app_data()  # noqa: SLF001 - how pyOpenSSL's own callback does it
+    assert isinstance(check, _Check)
+    return check
+
+
+def _denied(context: Any, error: Exception) -> int:
+    """Have the handshake fail, and what went wrong stand in the line about that."""
+    with suppress(Exception):
+        lib.X509_STORE_CTX_set_error(context, _UNREADABLE)
+        _check_of(context).reason = f"the client's certificate could not be judged: {type(error).__name__}: {error}"
+    return 0
+
+
+# One for all connections. What is no Exception, such as the end of the process, is told nobody here.
+_verify = ffi.callback("int (*)(int, X509_STORE_CTX *)", _answer, error=0, onerror=lambda *_: 0)
 
 
 def _announce(context: SSL.Context, names: Sequence[bytes]) -> None:
@@ -138,5 +186,7 @@ def _announce(context: SSL.Context, names: Sequence[bytes]) -> None:
     stack = lib.sk_X509_NAME_new_null()
     for name in names:
         data = ffi.new("unsigned char[]", name)
-        lib.sk_X509_NAME_push(stack, lib.d2i_X509_NAME(ffi.NULL, ffi.new("unsigned char **", data), len(name)))
+        parsed = lib.d2i_X509_NAME(ffi.NULL, ffi.new("unsigned char **", data), len(name))
+        if parsed != ffi.NULL:  # a null among them would be followed when they are sent
+            lib.sk_X509_NAME_push(stack, parsed)
     lib.SSL_CTX_set_client_CA_list(context._context, stack)  # noqa: SLF001 - pyOpenSSL wants names of its own making

@@ -12,15 +12,17 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
 from hashlib import sha256
 from time import time
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.hashes import MD5, SHA1, SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.hashes import MD5, SHA1
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from OpenSSL import crypto
 from OpenSSL._util import lib
+
+from gateway.certs.describe import extension, fingerprint, is_ca
+from gateway.certs.loading import key_of, reading
+from gateway.errors import CertificateError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -28,9 +30,6 @@ if TYPE_CHECKING:
     from gateway.certs.revocation import RevocationList
     from gateway.certs.trusted import Trusted
 
-_Extension = TypeVar("_Extension", bound=x509.ExtensionType)
-
-_UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
 _NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME, which pyOpenSSL does not name
 # For so long a decision is not taken anew; whatever has an end of its own is looked at in time.
 _REMEMBERED = timedelta(minutes=1)
@@ -134,9 +133,10 @@ class AllowList:
     def judge(self, leaf: x509.Certificate, others: Sequence[x509.Certificate], now: datetime) -> Verdict:
         """Decide about the certificate of a client, which has sent ``others`` with it."""
         try:
-            standing, chain = self._judge(leaf, others, now)
-            end = leaf.not_valid_after_utc
-        except _UNREADABLE:
+            with reading("the client's certificate"):
+                standing, chain = self._judge(leaf, others, now)
+                end = leaf.not_valid_after_utc
+        except CertificateError:
             standing, chain, end = Standing.UNLISTED, (), now
         until = now + _REMEMBERED
         return Verdict(standing, (min(until, end) if standing is Standing.ALLOWED else until).timestamp(), chain)
@@ -144,14 +144,14 @@ class AllowList:
     def _judge(
         self, leaf: x509.Certificate, others: Sequence[x509.Certificate], now: datetime
     ) -> tuple[Standing, tuple[x509.Certificate, ...]]:
-        if fingerprint(leaf) in self.pins or (self.keys and _public_key(leaf) in self.keys):
+        if fingerprint(leaf) in self.pins or (self.keys and key_of(leaf) in self.keys):
             if not is_for_clients(leaf) or now < leaf.not_valid_before_utc:
                 return Standing.UNLISTED, ()
             chain: tuple[x509.Certificate, ...] = ()
             expired = now > leaf.not_valid_after_utc
         else:
             # A CA that is not listed is no client, though one that is listed may have signed it.
-            found = None if _is_ca(leaf) else self._verified(leaf, others)
+            found = None if is_ca(leaf) else self._verified(leaf, others)
             if found is None:
                 return Standing.UNLISTED, ()
             chain, expired = found
@@ -218,32 +218,11 @@ class ClientCertificate:
         self._verdicts[allowed] = verdict
 
 
-def fingerprint(certificate: x509.Certificate) -> str:
-    """The SHA-256 of the DER form, in lower-case hex."""
-    return certificate.fingerprint(SHA256()).hex()
-
-
 def is_for_clients(certificate: x509.Certificate) -> bool:
-    """Whether it may prove who a client is (RFC 5280 sections 4.2.1.3 and 4.2.1.12). Raises ValueError."""
-    bits = _extension(certificate, x509.KeyUsage)
+    """Whether it may prove who a client is (RFC 5280 sections 4.2.1.3 and 4.2.1.12)."""
+    bits = extension(certificate, x509.KeyUsage)
     if bits is not None and not (bits.digital_signature or bits.key_agreement):
         return False
-    purposes = _extension(certificate, x509.ExtendedKeyUsage)
+    purposes = extension(certificate, x509.ExtendedKeyUsage)
     wanted = {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
     return purposes is None or bool(wanted & {*purposes})
-
-
-def _is_ca(certificate: x509.Certificate) -> bool:
-    constraints = _extension(certificate, x509.BasicConstraints)
-    return constraints is not None and constraints.ca
-
-
-def _public_key(certificate: x509.Certificate) -> bytes:
-    return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-
-
-def _extension(certificate: x509.Certificate, kind: type[_Extension]) -> _Extension | None:
-    try:
-        return certificate.extensions.get_extension_for_class(kind).value
-    except x509.ExtensionNotFound:
-        return None

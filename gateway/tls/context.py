@@ -37,11 +37,11 @@ from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
     PrivateFormat,
-    load_pem_private_key,
 )
 from OpenSSL import SSL
 from OpenSSL._util import lib
 
+from gateway.certs import loading
 from gateway.errors import CertificateError, GatewayError
 from gateway.tls.policy import GROUPS, HTTP1, HTTP2, TlsPolicy
 from gateway.tls.versions import TlsVersion
@@ -194,7 +194,7 @@ def upstream_context(tls: UpstreamTls, protocols: tuple[str, ...] = ("http/1.1",
 def _show(context: ssl.SSLContext, identity: str) -> None:
     """Have a context show ``identity``: the stdlib reads it from files only, so the key is sealed on its way there."""
     chain, begin, rest = identity.partition("-----BEGIN PRIVATE KEY-----")
-    key = load_pem_private_key((begin + rest).encode(), None, unsafe_skip_rsa_key_validation=True)
+    key = loading.private_key((begin + rest).encode())
     once = secrets.token_hex(32).encode()
     sealed = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(once))
     with _path_of(chain.encode() + sealed) as path:

@@ -6,8 +6,10 @@ import re
 from ipaddress import ip_address
 
 import idna
-from cryptography import x509
 from cryptography.x509.oid import NameOID
+
+from gateway.certs import loading
+from gateway.errors import CertificateError
 
 # Letters, digits and hyphens (RFC 1123 section 2.1), and the underscore, which real host names contain.
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
@@ -50,13 +52,14 @@ def covers(pattern: str, name: str) -> bool:
 def common_name_matches(certificate: bytes, host: str) -> bool:
     """Whether the subject's common name in a DER ``certificate`` is ``host``: Tyk's extra check of upstreams.
 
-    A certificate without a common name, or with several, does not match.
+    A certificate without a common name, or with several, does not match; nor does one that cannot be read.
     """
-    subject = x509.load_der_x509_certificate(certificate).subject
-    values = [str(attribute.value) for attribute in subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     try:
-        return [canonical(value) for value in values] == [canonical(host)]
-    except ValueError:
+        with loading.reading("the certificate"):
+            subject = loading.peer_certificate(certificate).subject
+            values = [str(attribute.value) for attribute in subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+            return [canonical(value) for value in values] == [canonical(host)]
+    except CertificateError:
         return False
 
 

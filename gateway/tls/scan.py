@@ -14,10 +14,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-
+from gateway.certs import describe, loading
+from gateway.errors import CertificateError
 from gateway.tls.probe import COMPRESSORS, DEFLATE, GROUPS, LZS, NULL, SSL3, TLS1_3, Answer, Question
 from gateway.tls.suites import BY_CODE, REGISTERED
 
@@ -177,15 +175,10 @@ def _exchange(suite: RegisteredSuite, answer: Answer) -> tuple[str, int]:
 def _key(certificate: bytes) -> tuple[str, int]:
     """The kind and the size of the certificate's key; 0 for none and for other kinds, which are strong enough."""
     try:
-        key = x509.load_der_x509_certificate(certificate).public_key() if certificate else None
-    except (ValueError, UnsupportedAlgorithm):
+        kind, size = describe.key_size(loading.peer_certificate(certificate)) if certificate else ("", 0)
+    except CertificateError:
         return "", 0
-    match key:
-        case rsa.RSAPublicKey():
-            return "rsa", key.key_size
-        case ec.EllipticCurvePublicKey():
-            return "ec", key.key_size
-    return "", 0
+    return (kind, size) if kind in ("rsa", "ec") else ("", 0)
 
 
 def _of_modulus(size: int) -> int:

@@ -7,10 +7,8 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
+from gateway.certs import loading
+from gateway.errors import CertificateError
 from gateway.tls.names import common_name_matches
 
 if TYPE_CHECKING:
@@ -64,7 +62,8 @@ class UpstreamTls:
         if self.check_common_name and not common_name_matches(chain[0], self.server_name or host):
             return "the common name of the upstream's certificate is not its host name"
         if self.pins and self.pins.isdisjoint(map(public_key_digest, chain)):
-            return f"its public key is not pinned: SHA-256 {public_key_digest(chain[0])}"
+            shown = public_key_digest(chain[0])
+            return f"its public key is not pinned: {f'SHA-256 {shown}' if shown else 'it cannot be read'}"
         return ""
 
 
@@ -76,7 +75,6 @@ def _digest(authorities: str) -> str:
 def public_key_digest(certificate: bytes) -> str:
     """The SHA-256 of the SubjectPublicKeyInfo of a certificate (DER), in hex; "" when that cannot be read."""
     try:
-        public = x509.load_der_x509_certificate(certificate).public_key()
-    except (ValueError, UnsupportedAlgorithm):
+        return sha256(loading.key_of(loading.peer_certificate(certificate))).hexdigest()
+    except CertificateError:
         return ""
-    return sha256(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
 from gateway import files
+from gateway.certs import loading
 from gateway.certs.pem import parse_pair
 from gateway.certs.self_signed import Authority
 from gateway.errors import CertificateError
@@ -42,7 +42,7 @@ def prepare(directory: Path, now: datetime) -> None:
 def is_fresh(directory: Path, now: datetime) -> bool:
     """Whether every certificate is there, has time left and comes from the authority that is there."""
     try:
-        authority = x509.load_pem_x509_certificate((directory / AUTHORITY).read_bytes())
+        authority = loading.certificate((directory / AUTHORITY).read_bytes())
         pairs = [parse_pair((directory / file).read_bytes())[0] for file in NAMES]
         for pair in pairs:
             pair.leaf.verify_directly_issued_by(authority)
