@@ -7,8 +7,10 @@ as a whole is passed on as a whole. A stream whose client does not read keeps wh
 credit for it, so that an inbox never holds more than ``STREAM_WINDOW``. The connection's own window is credited as
 bytes arrive: a client that does not read stops its own response and nobody else's.
 
-What an upstream breaks within a stream costs that stream; the connection then takes no more requests and is closed
-after its last response. What it breaks of the connection ends it at once.
+What an upstream breaks within a stream costs that stream, which hears nothing more, whatever follows; the connection
+then takes no more requests and is closed after its last response. What it breaks of the connection ends it at once, and
+so does a flood of frames that move nothing (``h2_credit``). On streams that are over the upstream may send what their
+windows had left, for it could not know better. More is a fault.
 """
 
 # ruff: noqa: ARG002 - frames of all types are handled by methods of one shape
@@ -16,11 +18,12 @@ after its last response. What it breaks of the connection ends it at once.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from gateway.errors import Http2Error, MessageError, UpstreamError
 from gateway.http import h2_frames
-from gateway.http.h2_frames import ACK, END_STREAM, PADDED, ErrorCode, FrameReader, FrameType, Setting
+from gateway.http.h2_credit import ANSWERED, CREDIT, EXHAUSTED, LITTLE, MOVED, PER_SECOND, RESET
+from gateway.http.h2_frames import ACK, END_STREAM, PADDED, ErrorCode, FrameReader, Setting
 from gateway.http.h2_head import parse_trailers
 from gateway.http.h2_upstream_stream import STREAM_WINDOW, H2UpstreamStream
 
@@ -51,18 +54,22 @@ class H2UpstreamConnection(asyncio.Protocol):
         "_by_number",
         "_changed",
         "_clock",
-        "_credit",
+        "_first_bytes",
         "_heard",
         "_last",
+        "_late",
         "_peer_streams",
         "_prefix",
         "_reader",
         "_retiring",
+        "_taken",
         "_touched",
         "_waiting",
         "_write_paused",
         "closed",
+        "credit",
         "end",
+        "fault",
         "idle_until",
         "max_frame",
         "ready",
@@ -91,14 +98,18 @@ class H2UpstreamConnection(asyncio.Protocol):
         self._touched: dict[H2UpstreamStream, None] = {}
         self._waiting: dict[H2UpstreamStream, None] = {}
         self._prefix = _EMPTY_TABLE
-        self._begun = self.streams = self._last = self._acks = self._credit = 0
+        self._first_bytes = b""
+        self._begun = self.streams = self._last = self._acks = self._taken = self._late = 0
         self._peer_streams = _MAX_STREAMS
         self._retiring = self._write_paused = self.closed = False
         self._heard = self.idle_until = 0.0
         self.window = self.stream_window = h2_frames.WINDOW
         self.max_frame = h2_frames.MAX_FRAME_SIZE
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.credit: float = CREDIT
         self.end = ""
+        self.fault: UpstreamError | None = None
+        """What the upstream broke of the connection, for the pool to tell."""
 
     def __repr__(self) -> str:
         """Show what the connection is doing."""
@@ -141,11 +152,11 @@ class H2UpstreamConnection(asyncio.Protocol):
     def send_head(self, stream: H2UpstreamStream, block: bytes, *, ended: bool) -> int:
         """Send a request's head; returns the number of its stream."""
         self._last = number = self._last + 2 if self._last else 1
-        self._by_number[number] = stream
         if self.closed or self._retiring:
             stream.failed(UpstreamError(502, self.end or "the upstream goes away", unprocessed=True))
             asyncio.get_running_loop().call_soon(stream.deliver)
             return number
+        self._by_number[number] = stream
         self.send(h2_frames.headers(number, self._prefix + block, self.max_frame, ended=ended))
         self._prefix = b""
         return number
@@ -161,12 +172,19 @@ class H2UpstreamConnection(asyncio.Protocol):
 
     def finished(self, stream: H2UpstreamStream) -> None:
         """Forget a stream that is complete, broken, given up or was never used."""
-        self._by_number.pop(stream.number, None)
-        self._waiting.pop(stream, None)
+        self._detach(stream)
         self.streams -= 1
+        if stream.ended:
+            self.credit += ANSWERED
         if self._retiring and not self.streams:
             self.close()
         self._changed(self)
+
+    def _detach(self, stream: H2UpstreamStream) -> None:
+        """Let a stream hear nothing more; it may be some time until its client is told."""
+        self._waiting.pop(stream, None)
+        if self._by_number.pop(stream.number, None) is not None and not stream.ended:
+            self._late += stream.receive_window
 
     def silent_since(self, moment: float) -> bool:
         """Whether the upstream has said nothing at all for seconds, ``moment`` being within them.
@@ -196,40 +214,54 @@ class H2UpstreamConnection(asyncio.Protocol):
         """Take what the upstream sent."""
         if self.closed:
             return
-        self._heard = self._clock()
+        now = self._clock()
+        if now > self._heard:
+            self.credit = min(self.credit + (now - self._heard) * PER_SECOND, CREDIT)
+            self._heard = now
         handlers = self._handlers
         try:
+            if len(self._first_bytes) < h2_frames.HEADER_SIZE:
+                self._expect_settings(data)
             for kind, flags, number, payload in self._reader.feed(data):
-                if not self.ready.done():
-                    self._expect_settings(kind, flags)
                 try:
                     if kind < len(handlers):
                         handlers[kind](self, flags, number, payload)
+                    else:
+                        self.credit -= 1
                 except MessageError as error:
                     self._break_stream(number, error)
+                if self.credit < 0:
+                    self._refuse_flood()
         except Http2Error as error:
             self._break(error)
         touched, self._touched = self._touched, {}
         for stream in touched:
             stream.deliver()
 
-    def _expect_settings(self, kind: int, flags: int) -> None:
-        if kind != FrameType.SETTINGS or flags & ACK:
-            raise Http2Error(ErrorCode.PROTOCOL_ERROR, "the connection does not begin with SETTINGS")
+    def _refuse_flood(self) -> NoReturn:
+        raise Http2Error(ErrorCode.ENHANCE_YOUR_CALM, EXHAUSTED)
+
+    def _expect_settings(self, data: bytes) -> None:
+        """Refuse an upstream that speaks something else as soon as its bytes tell (RFC 9113 section 3.4)."""
+        self._first_bytes = first = (self._first_bytes + data)[: h2_frames.HEADER_SIZE]
+        if not h2_frames.may_be_settings(first):
+            raise Http2Error(ErrorCode.PROTOCOL_ERROR, f"it begins with {first!r}, which is not HTTP/2")
 
     def _break(self, error: Http2Error) -> None:
         """End the connection because of what the upstream did."""
         self.send(h2_frames.goaway(0, ErrorCode(error.code)))
         self.close()
-        self._fail_all(UpstreamError(502, f"the upstream broke the protocol: {error}"))
+        self.fault = UpstreamError(502, f"the upstream broke the protocol: {error}")
+        self._fail_all(self.fault, broken=True)
 
     def _break_stream(self, number: int, error: MessageError) -> None:
         """End a stream because of what the upstream did, and use the connection for no other."""
         stream = self._by_number.get(number)
         if stream is not None:
+            self._detach(stream)
             self.send(h2_frames.rst_stream(number, ErrorCode.PROTOCOL_ERROR))
             self._retiring = True
-            stream.failed(UpstreamError(502, f"the upstream broke the protocol: {error}"))
+            stream.broken(UpstreamError(502, f"the upstream broke the protocol: {error}"))
         elif not number:
             raise Http2Error(ErrorCode.FLOW_CONTROL_ERROR, str(error))
 
@@ -240,12 +272,16 @@ class H2UpstreamConnection(asyncio.Protocol):
         self._fail_all(UpstreamError(502, self.end or reason))
         self._changed(self)
 
-    def _fail_all(self, error: UpstreamError) -> None:
+    def _fail_all(self, error: UpstreamError, *, broken: bool = False) -> None:
         self.end = str(error)
         if not self.ready.done():
             self.ready.set_result(None)
         for stream in tuple(self._by_number.values()):
-            stream.failed(error)
+            self._detach(stream)
+            if broken:
+                stream.broken(error)
+            else:
+                stream.failed(error)
             stream.deliver()
 
     def pause_writing(self) -> None:
@@ -268,20 +304,37 @@ class H2UpstreamConnection(asyncio.Protocol):
 
     def _data(self, flags: int, number: int, payload: bytes) -> None:
         size = len(payload)
-        self._credit += size
-        if self._credit > _CONNECTION_WINDOW // 2:
-            self.send(h2_frames.window_update(0, self._credit))
-            self._credit = 0
+        self._taken += size
+        if self._taken > _CONNECTION_WINDOW // 2:
+            self.send(h2_frames.window_update(0, self._taken))
+            self._taken = 0
+        data = h2_frames.unpadded(payload) if flags & PADDED else payload
+        ended = bool(flags & END_STREAM)
         stream = self._stream(number)
-        if stream is not None:
-            data = h2_frames.unpadded(payload) if flags & PADDED else payload
-            stream.data_received(data, size, ended=bool(flags & END_STREAM))
+        if stream is None:
+            self._data_too_late(size)
+            return
+        if len(data) >= LITTLE:
+            self.credit += MOVED
+        elif not (data or ended):
+            self.credit -= 1
+        stream.data_received(data, size, ended=ended)
+
+    def _data_too_late(self, size: int) -> None:
+        """Take DATA for a stream that is over."""
+        self._late -= size
+        if self._late < 0:
+            self._retiring = True
+            self.credit -= RESET
+        elif size < LITTLE:
+            self.credit -= 1
 
     def _headers(self, flags: int, number: int, payload: bytes) -> None:
         stream = self._stream(number)
         ended = bool(flags & END_STREAM)
         if stream is None:
-            self._blocks.fields(payload)  # of a stream that was given up: the table must stay in step
+            self.credit -= 1
+            self._blocks.fields(payload)  # of a stream that is over: the table must stay in step
         elif stream.has_head:
             stream.trailers_received(parse_trailers(self._blocks.fields(payload)), ended=ended)
         else:
@@ -297,9 +350,11 @@ class H2UpstreamConnection(asyncio.Protocol):
         return stream
 
     def _rst_stream(self, flags: int, number: int, payload: bytes) -> None:
+        self.credit -= 1
         stream = self._stream(number)
         if stream is not None:
             code = h2_frames.number(payload)
+            self._detach(stream)
             stream.failed(
                 UpstreamError(
                     502,
@@ -310,11 +365,12 @@ class H2UpstreamConnection(asyncio.Protocol):
             )
 
     def _settings(self, flags: int, number: int, payload: bytes) -> None:
+        self.credit -= 1 + len(payload) // 60
         if flags & ACK:
             if payload:
                 raise Http2Error(ErrorCode.FRAME_SIZE_ERROR, "an acknowledgement of SETTINGS with a payload")
             return
-        for setting, value in h2_frames.parse_settings(payload):
+        for setting, value in dict(h2_frames.parse_settings(payload)).items():  # the last one of several stands
             if setting == Setting.MAX_CONCURRENT_STREAMS:
                 self._peer_streams = min(value, _MAX_STREAMS)
             elif setting == Setting.INITIAL_WINDOW_SIZE:
@@ -334,6 +390,7 @@ class H2UpstreamConnection(asyncio.Protocol):
         raise Http2Error(ErrorCode.PROTOCOL_ERROR, "PUSH_PROMISE, which was declined")
 
     def _ping(self, flags: int, number: int, payload: bytes) -> None:
+        self.credit -= 1
         if not flags & ACK:
             self._acknowledge(h2_frames.ping(payload, ack=True))
 
@@ -345,17 +402,20 @@ class H2UpstreamConnection(asyncio.Protocol):
         self.send(frame)
 
     def _goaway(self, flags: int, number: int, payload: bytes) -> None:
+        self.credit -= 1
         last = h2_frames.dependency(payload)
         code = h2_frames.number(payload[4:])
         self._retiring = True
         for stream in tuple(self._by_number.values()):
             if stream.number > last:  # RFC 9113 section 6.8: these were not and will not be acted on
+                self._detach(stream)
                 stream.failed(UpstreamError(502, f"the upstream goes away, code {code}", unprocessed=True))
                 self._touched[stream] = None
         if not self.streams:
             self.close()
 
     def _window_update(self, flags: int, number: int, payload: bytes) -> None:
+        self.credit -= 1
         increment = h2_frames.dependency(payload)
         if number == 0:
             self.window += increment
@@ -369,14 +429,14 @@ class H2UpstreamConnection(asyncio.Protocol):
                 raise MessageError(502, "a stream's window that is widened by nothing")
             stream.widen(increment)
 
-    def _ignored(self, flags: int, number: int, payload: bytes) -> None:
-        pass
+    def _priority(self, flags: int, number: int, payload: bytes) -> None:
+        self.credit -= 1  # a server has no use for it (RFC 9113 section 5.3.2)
 
     # In the order of their types.
     _handlers = (
         _data,
         _headers,
-        _ignored,  # PRIORITY
+        _priority,
         _rst_stream,
         _settings,
         _push_promise,

@@ -84,6 +84,7 @@ Frame = tuple[int, int, int, bytes]
 """Type (maybe an unknown one), flags, stream, payload. A header block comes whole, as one HEADERS frame without padding
 and priority; the padding of DATA is left on it, for flow control counts it."""
 
+HEADER_SIZE = 9
 _HEADER = Struct(">HBBBL")
 _SHORT = Struct(">HBBBLL")  # a header and one number
 
@@ -243,6 +244,16 @@ def parse_settings(payload: bytes) -> list[tuple[int, int]]:
         ):
             raise Http2Error(ErrorCode.PROTOCOL_ERROR, f"{Setting(setting).name} of {value}")
     return values
+
+
+def may_be_settings(data: bytes) -> bool:
+    """Tell whether ``data`` may begin a SETTINGS frame that is no acknowledgement; its first nine bytes decide."""
+    return (
+        data[:1] in (b"", b"\0")
+        and data[3:4] in (b"", b"\4")
+        and not (data[4:5] and data[4] & ACK)
+        and not data[5:HEADER_SIZE].strip(b"\0")
+    )
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from gateway.errors import MessageError
 from gateway.http import responses
 from gateway.http.h2_fields import sorted_fields
-from gateway.http.head import CHUNKED, ResponseHead, has_date
+from gateway.http.head import CHUNKED, STATUS, ResponseHead, has_date
 from gateway.http.hpack import Decoder
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def parse_response(fields: FieldList, table: FieldTable, max_fields: int) -> Res
     if not fields or fields[0][0] != b":status":
         raise MessageError(502, "a response that does not begin with its status")
     digits = fields[0][1]
-    if len(digits) != 3 or not digits.isdigit() or digits[0] == 0x30:
+    if STATUS.fullmatch(digits) is None:
         raise MessageError(502, "a malformed status")
     lines, ours = sorted_fields(fields[1:], table)
     if len(ours) > 1:
@@ -93,9 +93,11 @@ def response_head(said: ResponseFields, method: bytes, *, ended: bool) -> Respon
     """Make the head of a response to a request with ``method``; ``ended`` when no body follows.
 
     Raises:
-        MessageError: there is no body where a length promises one.
+        MessageError: there is no body where a length promises one, or one is promised where there is none.
     """
     status, lines, length, dated = said
+    if status < 200 and length:
+        raise MessageError(502, "an interim response with a Content-Length")
     if method == b"HEAD" or status < 200 or status in _BODILESS:
         if length is not None and status >= 200 and status != 204:
             lines = [*lines, b"Content-Length: %d" % length]  # what a GET would have got (RFC 9110 section 8.6)

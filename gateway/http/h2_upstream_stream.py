@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from gateway.errors import MessageError, UpstreamError
 from gateway.http import h2_frames
+from gateway.http.h2_credit import LITTLE, MOVED
 from gateway.http.h2_fields import field_block
 from gateway.http.h2_frames import END_STREAM, ErrorCode, FrameType
 from gateway.http.h2_response import ResponseFields, response_head
@@ -22,6 +23,9 @@ STREAM_WINDOW = 1 << 18
 """How much of a response may wait for a client that does not read."""
 
 _MAX_INTERIM = 16
+_CREDITED_BYTES = 1024
+"""An upstream may widen its windows twice for each of so many bytes that it was sent, without spending its credit."""
+
 _KEPT_BYTES = 65536
 """How much of a request's body is kept until its response begins: what the upstream did not act on is sent again."""
 
@@ -45,7 +49,6 @@ class H2UpstreamStream:
         "_connection",
         "_credit",
         "_end_trailers",
-        "_ended",
         "_ending",
         "_error",
         "_head",
@@ -57,15 +60,16 @@ class H2UpstreamStream:
         "_paused",
         "_pending",
         "_pieces",
-        "_receive_window",
         "_receiver",
         "_request_paused",
         "_sent_end",
         "_trailers",
         "_unread",
         "_window",
+        "ended",
         "has_head",
         "number",
+        "receive_window",
         "served",
     )
 
@@ -84,18 +88,18 @@ class H2UpstreamStream:
         self._ending = self._request_paused = False
         self._sent_end = True  # there is nothing to cancel yet
         # the response: what waits for the client
-        self.has_head = self._heard = self._ended = self._paused = False
+        self.has_head = self._heard = self.ended = self._paused = False
         self._head: ResponseHead | None = None
         self._left: int | None = None
         self._pieces: list[bytes] = []
         self._end_trailers = _NO_TRAILERS
         self._error: UpstreamError | None = None
-        self._receive_window = STREAM_WINDOW
+        self.receive_window = STREAM_WINDOW
         self._interims = self._unread = self._credit = 0
 
     def __repr__(self) -> str:
         """Show what the stream is doing."""
-        state = "done" if self._receiver is None else "ended" if self._ended else "open"
+        state = "done" if self._receiver is None else "ended" if self.ended else "open"
         return f"<H2UpstreamStream {self.number} {state}>"
 
     # the request
@@ -138,6 +142,8 @@ class H2UpstreamStream:
         pending = self._pending
         size = len(pending)
         allowed = 0 if connection.is_blocked else max(min(size, self._window, connection.window), 0)
+        if allowed and (allowed == size or allowed >= LITTLE):
+            connection.credit += MOVED * (1 + allowed // _CREDITED_BYTES)
         self._window -= allowed
         connection.window -= allowed
         end = allowed == size and self._ending
@@ -189,7 +195,7 @@ class H2UpstreamStream:
             self._kept = None
             self._head = head
             self._left = None if head.length == CHUNKED else head.length
-            self._ended = ended
+            self.ended = ended
             return
         self._interims += 1
         if ended or head.status == 101 or self._interims > _MAX_INTERIM:
@@ -199,10 +205,10 @@ class H2UpstreamStream:
 
     def data_received(self, data: bytes, size: int, *, ended: bool) -> None:
         """Take a piece of the body that was ``size`` with its padding."""
-        if not self.has_head or self._ended:
+        if not self.has_head or self.ended:
             raise MessageError(502, "a body before its head or after its end")
-        self._receive_window -= size
-        if self._receive_window < 0:
+        self.receive_window -= size
+        if self.receive_window < 0:
             raise MessageError(502, "more of a body than the stream's window")
         if self._left is not None:
             self._left -= len(data)
@@ -213,7 +219,7 @@ class H2UpstreamStream:
 
     def trailers_received(self, trailers: list[bytes], *, ended: bool) -> None:
         """Take the trailer section, which ends the response."""
-        if not ended or self._ended:
+        if not ended or self.ended:
             raise MessageError(502, "a second head that is no trailer section")
         self._end_trailers = trailers
         self._end(ended=True)
@@ -221,15 +227,22 @@ class H2UpstreamStream:
     def _end(self, *, ended: bool) -> None:
         if self._left is not None and (self._left < 0 or (ended and self._left)):
             raise MessageError(502, "a body that is not as long as its Content-Length says")
-        self._ended = ended
+        self.ended = ended
 
     def failed(self, error: UpstreamError) -> None:
-        """Learn that nothing more will come; a response that is complete stays so."""
+        """Learn that nothing more will come: what came is passed on, and a response that is complete stays so."""
         self._sent_end = True
         self._pending = b""
-        if not self._ended and self._error is None:
+        if not self.ended and self._error is None:
             self._error = error
             error.body = self._kept
+
+    def broken(self, error: UpstreamError) -> None:
+        """Learn that the response is malformed: no more of it is passed on (RFC 9113 section 8.1.1)."""
+        if not self.ended:
+            self._head = None
+            self._pieces.clear()
+        self.failed(error)
 
     # the response, as it goes out
 
@@ -244,14 +257,14 @@ class H2UpstreamStream:
         self._unread = 0
         if self._head is not None:
             head, self._head = self._head, None
-            whole = self._ended and not self._end_trailers
+            whole = self.ended and not self._end_trailers
             if whole:
                 self._finish()
             receiver.response_head(head, body, ended=whole)
             body = b""
             if self._receiver is None or self._paused:
                 return
-        if self._ended:
+        if self.ended:
             self._finish()
             receiver.response_body(body, ended=True, trailers=self._end_trailers)
         else:
@@ -267,7 +280,7 @@ class H2UpstreamStream:
             receiver.response_failed(self._error, began=self._heard)
         elif self._credit >= STREAM_WINDOW // 2 and self._error is None:
             self._connection.send(h2_frames.window_update(self.number, self._credit))
-            self._receive_window += self._credit
+            self.receive_window += self._credit
             self._credit = 0
 
     def pause(self) -> None:
@@ -284,7 +297,7 @@ class H2UpstreamStream:
     def _finish(self) -> None:
         """Leave the connection; a request that is not sent to its end is cancelled."""
         self._receiver = None
-        if not self._sent_end or (self._error is None and not self._ended):
+        if not self._sent_end or (self._error is None and not self.ended):
             self._connection.send(h2_frames.rst_stream(self.number, ErrorCode.CANCEL))
         self._sent_end = True
         self._connection.finished(self)

@@ -64,7 +64,8 @@ METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}")
 # RFC 3986 does not allow "<>\^`{|} in a target, but browsers send some of them as they are; a fragment never travels.
 ORIGIN_FORM = re.compile(rb"/[\x21\x22\x24-\x7e]*")
 _ABSOLUTE_FORM = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?#@\x00-\x20\x7f-\xff]+)(/?[\x21\x22\x24-\x7e]*)")
-_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?")
+STATUS = re.compile(rb"[1-5][0-9]{2}")  # RFC 9110 section 15: others are invalid
+_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) (%b)(?: [\t\x20-\x7e\x80-\xff]*)?" % STATUS.pattern)
 _BODILESS = (204, 304)
 
 _KEEP_ALIVE = (b"keep-alive",)

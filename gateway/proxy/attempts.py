@@ -128,7 +128,7 @@ class Attempts:
 
     def _attempt_failed(self, error: UpstreamError, *, kept: bool, began: bool) -> None:
         """Act on a connection that failed; ``kept`` when it had served others, ``began`` when a response came."""
-        if error.unprocessed and error.body is not None and self._attempts < _MAX_ATTEMPTS:
+        if error.unprocessed and not began and error.body is not None and self._attempts < _MAX_ATTEMPTS:
             self._held = error.body
             self._connect(reuse=True)
             return

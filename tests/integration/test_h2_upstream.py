@@ -332,7 +332,7 @@ async def test_an_upstream_without_http_2_is_a_bad_gateway(tmp_path):
     async with upstream(http_1) as up:
         async with front(tmp_path, configuration(api(up.url.replace("http:", "h2c:")))) as gateway:
             assert (await gateway.get("/")).status == 502
-            await gateway.logged("broke the protocol: a frame of")
+            await gateway.logged("it begins with b'HTTP/1.1 ', which is not HTTP/2")
 
 
 async def test_an_upstream_that_says_nothing_at_first_is_given_up(tmp_path):
