@@ -12,6 +12,6 @@
 * ``reading``       nodes become models             ``sentences``    pydantic's errors become sentences
 * ``refusals``      what may not be asked for       ``rules``        what spans several keys or APIs
 * ``service_rules`` what services may say, which pass bytes on; ``definition_rules`` what APIs may of their clients
-* ``tyk_names``     what exists in Tyk and means nothing here
+* ``tyk_names``     what becomes of Tyk's other keys; ``switches``: which parts of a definition are off
 * ``problems``      what is wrong, as values        ``reference``    docs/configuration.md, from the models
 """

@@ -45,10 +45,11 @@ def check(definition: ApiDefinition, origin: Origin, found: Findings) -> None:
     _check_upstream_tls(definition, origin, found)
     if definition.proxy.transport.ssl_insecure_skip_verify:
         found.warning(origin.place("proxy", "transport", "ssl_insecure_skip_verify"), *_ANYBODY)
-    versions = definition.version_data.versions
-    if len(versions) > 1:
+    data = definition.version_data
+    if len(versions := data.versions) > 1:
         chosen = next((name for name in versions if name.lower() == "default"), "none")
-        found.warning(
+        tell = found.warning if data.not_versioned else found.error
+        tell(
             origin.place("version_data", "versions"),
             f"holds {len(versions)} versions, and an API has one here: {chosen} counts",
             "make an API of each version, or keep Default only",
@@ -126,7 +127,9 @@ def check_client_certificates(definition: ApiDefinition, settings: Settings, ori
     listed = definition.client_certificates
     if not definition.use_mutual_tls_auth:
         if listed:
-            found.error(
+            # In Tyk it is off; who has not written that may believe that it is on.
+            tell = found.warning if ("use_mutual_tls_auth",) in origin.sources else found.error
+            tell(
                 origin.place("client_certificates"),
                 "names who may use the API, and use_mutual_tls_auth is not true, so nobody would be asked",
                 "set use_mutual_tls_auth to true; or remove the list, if everybody may use the API",

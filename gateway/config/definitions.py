@@ -9,7 +9,6 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from gateway.config import tyk_names
 from gateway.config.balancing import Balancing, HealthRules, Queue, UpstreamTimeouts
 from gateway.config.header_kinds import HeaderLines, HeaderName  # noqa: TC001 - pydantic evaluates them
 from gateway.config.kinds import (
@@ -25,6 +24,7 @@ from gateway.config.kinds import (
     Target,
     TrustReference,
 )
+from gateway.config.tyk_names import DEFINITION, names
 from gateway.config.upstream_trust import PinnedKeys, ShownCertificates, UpstreamAuth, UpstreamTls
 from gateway.config.uptime import UptimeTests
 
@@ -34,7 +34,7 @@ SERVICE_PROTOCOLS = frozenset({"tcp", "tls"})
 class Transport(Section):
     """TLS towards the upstream of one API; what is not set follows the ``proxy_ssl_*`` settings."""
 
-    tyk_only: ClassVar[frozenset[str]] = tyk_names.TRANSPORT
+    tyk_only: ClassVar[frozenset[str]] = names(DEFINITION, "proxy.transport")
 
     ssl_insecure_skip_verify: bool = Field(default=False, description="accept any certificate from the upstream")
     ssl_min_version: OptionalVersion = Field(None, description="lowest TLS version; empty: `proxy_ssl_min_version`")
@@ -48,7 +48,7 @@ class Transport(Section):
 class Proxy(Section):
     """The way of a request to its upstream."""
 
-    tyk_only: ClassVar[frozenset[str]] = tyk_names.PROXY
+    tyk_only: ClassVar[frozenset[str]] = names(DEFINITION, "proxy")
 
     listen_path: ListenPath = Field(
         "/",
@@ -77,7 +77,7 @@ class Proxy(Section):
 class Version(Section):
     """What Tyk keeps in a version of an API, of which there is one here."""
 
-    tyk_only: ClassVar[frozenset[str]] = tyk_names.VERSION
+    tyk_only: ClassVar[frozenset[str]] = names(DEFINITION, "version_data.versions.*")
 
     name: str = Field("", description="informational")
     global_headers: HeaderLines = Field({}, description="request fields to set; values are sent as they are")
@@ -93,7 +93,9 @@ class Version(Section):
 class VersionData(Section):
     """The versions of an API in Tyk."""
 
-    not_versioned: bool = Field(default=True, description="informational: an API has one version here")
+    not_versioned: bool = Field(
+        default=True, description="an API has one version here; false and several `versions` are an error"
+    )
     default_version: str = Field("", description="informational")
     versions: dict[str, Version] = Field({}, description="one version, or several of which `Default` counts")
 
@@ -171,7 +173,7 @@ class ApiGateway(Section):
 class ApiDefinition(Section):
     """One API."""
 
-    tyk_only: ClassVar[frozenset[str]] = tyk_names.DEFINITION
+    tyk_only: ClassVar[frozenset[str]] = names(DEFINITION)
 
     name: str = Field("", description="what people call it; empty: its `api_id`")
     api_id: Annotated[str, Field(pattern=r"^[^\s/]+$")] = Field(

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.config.kinds import Section
-from gateway.config.node import Node, Word, forbidden_character
+from gateway.config.node import Node, Word, asks_for_nothing, forbidden_character
 from gateway.config.problems import Findings, Place
 from gateway.config.reading import dotted, nearest, unwrap
 from gateway.config.settings import Settings
-from gateway.config.tyk_names import IGNORED, IRREGULAR_VARIABLES
+from gateway.config.tyk_names import IGNORED, IRREGULAR_VARIABLES, MAIN_FILE, Fate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ def overlay(root: Node, environ: Mapping[str, str], found: Findings) -> Node:
         if not name.startswith(f"{PREFIX}_") or not value:
             continue
         if name not in known:
-            _report(name, known, found)
+            _report(name, Node(Word(value), name, base), known, found)
         elif forbidden_character(value):
             place = Place(dotted(known[name]), name)
             found.error(place, "the value holds a control character or is not UTF-8", "set it again")
@@ -92,9 +92,13 @@ def _put(node: Node, keys: Sequence[str], leaf: Node, model: type[Section] | Non
     return Node(members, node.source, node.base)
 
 
-def _report(name: str, known: Mapping[str, object], found: Findings) -> None:
-    if _in_tyk(name.split("_")[2:]):
-        found.note(Place("", name), IGNORED)
+def _report(name: str, node: Node, known: Mapping[str, object], found: Findings) -> None:
+    warned = next((row for row in MAIN_FILE if row.fate is Fate.WARNED and variable(row.path.split(".")) == name), None)
+    if warned or _in_tyk(name.split("_")[2:]):
+        if warned and not warned.idle(node):
+            found.warning(Place("", name), warned.message, warned.cure)
+        elif not asks_for_nothing(node):
+            found.note(Place("", name), IGNORED)
         return
     close = nearest(name, known)
     cure = f"did you mean {close}?" if close else "remove it; docs/configuration.md lists every variable"

@@ -37,6 +37,11 @@ class Section(BaseModel):
     shorthand: ClassVar[str] = ""
     """The key that is meant when the whole section is one word."""
 
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: object) -> None:
+        """Leave the keys that are obeyed out of those that mean nothing."""
+        cls.tyk_only = cls.tyk_only.difference(cls.model_fields)
+
 
 def refuse(message: str, cure: str = "") -> NoReturn:
     """Refuse a value from within a validator."""
@@ -219,6 +224,11 @@ class PathUnless:
 @dataclass(frozen=True, slots=True)
 class CommaSeparated:
     """Marks a list that may be written as one text with commas in it."""
+
+
+def port_or(default: int) -> BeforeValidator:
+    """Take 0, which is Tyk's "not set", for the default."""
+    return BeforeValidator(lambda value: default if value == 0 and not isinstance(value, bool) else value)
 
 
 Port = Annotated[int, Field(ge=1, le=65535)]

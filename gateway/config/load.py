@@ -14,7 +14,8 @@ from gateway.config.material import Material
 from gateway.config.node import Node, asks_for_nothing
 from gateway.config.problems import Findings, Place, Problem, Severity
 from gateway.config.reading import Keys, Reading, dotted, read
-from gateway.config.settings import Settings
+from gateway.config.settings import CONTROL_PORT, Settings
+from gateway.config.switches import switched_off
 from gateway.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class _Load:
             raise ConfigurationError(self._problems())
         root, inline = self._without_apis(root)
         root = environment.overlay(root, self._environ, self._found)
+        refusals.check_main_file(root, self._found)
         main = read(Settings, root, self._found)
         if main.model is None:
             raise ConfigurationError(self._problems())
@@ -106,8 +108,9 @@ class _Load:
         certificates = settings.gateway.certificates_dir or (default if default.is_dir() else None)
         directories = {"data_dir": base / settings.gateway.data_dir, "certificates_dir": certificates}
         gateway = settings.gateway.model_copy(update=directories)
+        control = settings.control_api_port or CONTROL_PORT
         app_path = settings.app_path or (beside if beside.is_dir() and not alone else None)
-        return settings.model_copy(update={"gateway": gateway, "app_path": app_path})
+        return settings.model_copy(update={"gateway": gateway, "app_path": app_path, "control_api_port": control})
 
     def _without_apis(self, root: Node) -> tuple[Node, Node | None]:
         """Split the inline API definitions off the main file."""
@@ -165,8 +168,9 @@ class _Load:
         elif (internal := keys.get("internal")) and not asks_for_nothing(internal):
             self._found.note(Place(dotted((*prefix, "internal")), internal.source), "is true: this API is not served")
         else:
-            refusals.check_definition(node, prefix, self._found)
-            yield read(ApiDefinition, node, self._found, prefix=prefix, note_empty=False)
+            off = switched_off(node)
+            refusals.check_definition(node, prefix, off, self._found)
+            yield read(ApiDefinition, node, self._found, prefix=prefix, off=off)
 
     def _problems(self) -> tuple[Problem, ...]:
         """All problems in the order of files and lines, variables first; no note where an error says more."""

@@ -16,6 +16,12 @@ Scalar: TypeAlias = str | int | float | bool | None
 # Never meant, and dangerous on a terminal, in a path or in UTF-8: controls but TAB, LF, CR; lone surrogates.
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _FALSE_WORDS = frozenset({"", "~", "null", "0", "false", "no", "off"})
+# The keys by which Tyk switches a section on: false turns all of it off.
+_ON = (
+    "enable enable_cache enable_coprocess enable_health_checks enable_trigger_monitors enabled is_enabled"
+    " use_discovery_service use_rpc"
+)
+_SWITCHES = frozenset(_ON.split())
 
 
 class Word(str):
@@ -52,10 +58,25 @@ def forbidden_character(text: str) -> re.Match[str] | None:
 
 
 def asks_for_nothing(node: Node) -> bool:
-    """Whether a value is what Tyk's exports write for "not set": null, false, 0, "", or only such in it."""
+    """Whether a value is what Tyk's exports write for "not set": null, false, 0, "", or only such in it.
+
+    Nor does a section ask for anything that is ``disabled``, or whose switch says that it is off.
+    """
     value = node.value
     if isinstance(value, dict):
-        return all(asks_for_nothing(child) for child in value.values())
+        return _is_off(value) or all(map(asks_for_nothing, value.values()))
+    if isinstance(value, list):
+        return all(map(asks_for_nothing, value))
     if isinstance(value, Word):
         return value.lower() in _FALSE_WORDS
     return not value
+
+
+def _is_off(members: dict[str, Node]) -> bool:
+    for key, child in members.items():
+        name = key.lower()
+        if (name == "disabled" and child.value is not None) or name in _SWITCHES:
+            asks = not asks_for_nothing(child)
+            if asks == (name == "disabled"):
+                return True
+    return False

@@ -24,10 +24,11 @@ from gateway.config.kinds import CommaSeparated, PathUnless, Section
 from gateway.config.node import MalformedError, Node, Word, asks_for_nothing
 from gateway.config.problems import Findings, Place
 from gateway.config.sentences import sentence
-from gateway.config.tyk_names import IGNORED
+from gateway.config.switches import is_off
+from gateway.config.tyk_names import IGNORED, UNNOTED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
 Keys: TypeAlias = tuple[str | int, ...]
 ModelT = TypeVar("ModelT", bound=Section)
@@ -88,20 +89,21 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def read(
-    model: type[ModelT], node: Node, found: Findings, *, prefix: Keys = (), note_empty: bool = True
+    model: type[ModelT], node: Node, found: Findings, *, prefix: Keys = (), off: Collection[tuple[str, ...]] = ()
 ) -> Reading[ModelT]:
-    """Read a model from nodes; whatever is wrong goes to ``found``.
+    """Read a model from nodes; whatever is wrong goes to ``found``, but for what is wrong in something that is ``off``.
 
-    ``note_empty`` is whether keys without meaning here are noted even when their values ask for nothing.
+    A value that is wrong there counts as not written.
     """
     origin = Origin(prefix, {(): node.source})
-    values = _Walk(model, origin, found, note_empty=note_empty).section(model, node, ())
+    values = _Walk(model, origin, found, off).section(model, node, ())
     try:
         return Reading(model.model_validate(values), origin)
     except ValidationError as error:
         details = error.errors(include_url=False)
     for detail in details:
-        found.error(origin.place(*detail["loc"]), *sentence(detail))
+        if not is_off(detail["loc"], off):
+            found.error(origin.place(*detail["loc"]), *sentence(detail))
         origin.faulty.add(_prune(values, detail["loc"][:-1] if detail["type"] == "missing" else detail["loc"]))
     try:
         return Reading(model.model_validate(values), origin)
@@ -153,11 +155,11 @@ def inner_section(kind: Any) -> type[Section] | None:
 
 
 class _Walk:
-    def __init__(self, root: type[Section], origin: Origin, found: Findings, *, note_empty: bool) -> None:
+    def __init__(self, root: type[Section], origin: Origin, found: Findings, off: Collection[tuple[str, ...]]) -> None:
         self._root = root
         self._origin = origin
         self._found = found
-        self._note_empty = note_empty
+        self._off = off
 
     def section(self, model: type[Section], node: Node, at: Keys) -> Any:
         if isinstance(node.value, str) and model.shorthand:
@@ -209,9 +211,12 @@ class _Walk:
     def _named(self, kind: Any, node: Node, at: Keys) -> Any:
         """Values by names that are the writer's own, and therefore stay in the case in which they are written.
 
-        In one word, as variables have them, each is a name and its value with a colon between, as in Go's envconfig.
+        In one word, as variables have them, each is a name and its value with a colon between, as in Go's envconfig;
+        sections are JSON.
         """
-        if isinstance(node.value, Word) and inner_section(kind) is None:
+        if isinstance(node.value, Word) and node.value.lstrip().startswith("{"):
+            node = self._json(node, at, "an object")
+        elif isinstance(node.value, Word) and inner_section(kind) is None:
             pairs = [part.partition(":") for part in node.value.split(",")]
             if all(separator for _, separator, _ in pairs):
                 members = {name.strip(): Node(Word(one.strip()), node.source, node.base) for name, _, one in pairs}
@@ -227,20 +232,24 @@ class _Walk:
         if inner_section(kind) is None:
             words = [Word(part.strip()) for part in text.split(",") if part.strip()]
             return Node([Node(word, node.source, node.base) for word in words], node.source, node.base)
-        if not text.startswith("["):
-            return node
+        return self._json(node, at, "a list of objects") if text.startswith("[") else node
+
+    def _json(self, node: Node, at: Keys, wanted: str) -> Node:
+        """Parse a variable that holds JSON."""
         try:
-            return json_text.parse(text, lambda _: node.source, node.base, self._found)
+            return json_text.parse(str(node.value), lambda _: node.source, node.base, self._found)
         except MalformedError as error:
-            self._found.error(self._origin.place(*at), error.message, error.cure or "write a JSON list of objects")
-            return Node([], node.source, node.base)
+            self._found.error(self._origin.place(*at), error.message, error.cure or f"write {wanted} in JSON")
+            return Node({} if wanted == "an object" else [], node.source, node.base)
 
     def _unknown(self, model: type[Section], key: str, node: Node, at: Keys) -> None:
         place = Place(dotted((*self._origin.prefix, *at, key[:80])), node.source)
         name = key.lower()
         if name in model.tyk_only:
-            if self._note_empty or not asks_for_nothing(node):
+            if name not in UNNOTED and not asks_for_nothing(node) and not is_off((*at, key), self._off):
                 self._found.note(place, IGNORED)
+            return
+        if is_off((*at, key), self._off):
             return
         section = _sections(self._root).get(name)
         if section is not None:

@@ -6,18 +6,20 @@ import sys
 from textwrap import fill
 from typing import TYPE_CHECKING, Any, get_origin
 
-from gateway.config import refusals, tyk_names
+from gateway.config import tyk_names
 from gateway.config.definitions import ApiDefinition
 from gateway.config.environment import variable, variables
 from gateway.config.reading import inner_section
 from gateway.config.settings import Settings
+from gateway.config.tyk_names import Fate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from pydantic.fields import FieldInfo
 
     from gateway.config.kinds import Section
+    from gateway.config.tyk_names import Row
 
 _INTRODUCTION = """\
 # Configuration
@@ -30,7 +32,7 @@ that is wrong with a file at once, and what it would serve.
 
 * **Format**: `*.json` is JSON, `*.yaml` and `*.yml` are YAML; any other file is JSON if it starts with a brace.
 * **Keys** match in any case. A key that is not known is an error when it resembles one that is, else a warning.
-  Keys that exist in Tyk and mean nothing here are noted and ignored. A key with the value `null` is not set.
+  The last part of this page says what becomes of those that only Tyk knows. A key with the value `null` is not set.
 * **Types** are exact: `"8443"` in quotes is text, not a number. In YAML, what stands without quotes is whatever
   its key wants, so that `access_log: off` is the word and `use_ssl: on` the switch.
 * **Paths** start from the directory of the file that they stand in.
@@ -45,18 +47,38 @@ TLS versions are 769 (1.0), 770 (1.1), 771 (1.2) and 772 (1.3), or `'1.0'` to `'
 has its default, and bounds that leave no version are an error.
 """
 
-_REFUSED = """\
-## What is refused
+_FATES = """\
+## What becomes of Tyk's other keys
 
-An API is served only if it says `use_keyless: true`. What asks for a protection that the gateway does not have is
-an error, never served without it.
+Every key that Tyk has and that is not above is in one of the following lists. A value asks for nothing when it is
+empty, false, 0 or null, when its section is switched off (`enabled: false`, `disabled: true`), or when a key
+elsewhere switches it off (such as `upstream_certificates_disabled` or `not_versioned`); what asks for nothing is not
+looked at any further. In doubt it asks: `extended_paths` without `use_extended_paths` is not taken for switched off.
+
+### Refused
+
+An API is served only if it says `use_keyless: true`. A definition with one of these keys, asking for something,
+restricts its clients or changes their requests in a way that the gateway does not: that is an error, never served
+without it. `*` stands for any name, and for each item of a list.
+"""
+
+_WARNED = """\
+### Warned of
+
+Keys of the main file that change what Tyk does with requests, and do not here.
 """
 
 _IGNORED = """\
-## What is ignored
+### Ignored
 
-These keys exist in Tyk and mean nothing here. Each one is noted; in API definitions only if its value asks for
-something.
+These change nothing about the fate of a request. Each is noted if its value asks for something. A key of a section
+stands for all in it that is not in another list.
+"""
+
+_SILENT = """\
+### Passed over
+
+These are nobody's news.
 """
 
 
@@ -68,17 +90,27 @@ def document() -> str:
         *_tables(Settings, settable=True),
         "## An API definition\n\nTyk's classic format. Definitions have no variables.\n",
         *_tables(ApiDefinition, settable=False),
-        _REFUSED,
-        _names("API definition", refusals.DEFINITION),
+        _FATES,
+        _reasons(tyk_names.DEFINITION, Fate.REFUSED),
+        _WARNED,
+        _reasons(tyk_names.MAIN_FILE, Fate.WARNED),
         _IGNORED,
-        _names("Main file", tyk_names.MAIN_FILE),
-        _names("`http_server_options`", tyk_names.HTTP_SERVER_OPTIONS),
-        _names("API definition", tyk_names.DEFINITION.difference(refusals.DEFINITION)),
-        _names("`proxy`", tyk_names.PROXY),
-        _names("`proxy.transport`", tyk_names.TRANSPORT),
-        _names("`version_data.versions`", tyk_names.VERSION),
+        _names("Main file", tyk_names.MAIN_FILE, Fate.NOTED),
+        _names("API definition", tyk_names.DEFINITION, Fate.NOTED),
+        _SILENT,
+        _names("API definition", tyk_names.DEFINITION, Fate.SILENT),
     ]
     return "\n".join(parts)
+
+
+def _reasons(table: Iterable[Row], fate: Fate) -> str:
+    """A table of the keys of one fate: those with the same reason share a line."""
+    keys: dict[tuple[str, str], list[str]] = {}
+    for row in table:
+        if row.fate is fate:
+            keys.setdefault((row.message, row.cure), []).append(f"`{row.path}`")
+    lines = (f"| {', '.join(paths)} | {why} | {cure} |" for (why, cure), paths in keys.items())
+    return "\n".join(["| Key | It | What to do |", "| --- | --- | --- |", *lines, ""])
 
 
 def _tables(model: type[Section], path: tuple[str, ...] = (), *, settable: bool, title: str = "") -> Iterator[str]:
@@ -112,8 +144,8 @@ def _default(described: FieldInfo, section: type[Section] | None) -> str:
     return "empty" if default in (None, "", (), {}) else f"`{default}`"
 
 
-def _names(title: str, names: Any) -> str:
-    listed = ", ".join(f"`{name}`" for name in sorted(names))
+def _names(title: str, table: Iterable[Row], fate: Fate) -> str:
+    listed = ", ".join(f"`{row.path}`" for row in sorted(table, key=lambda row: row.path) if row.fate is fate)
     return fill(f"{title}: {listed}.", 110, break_on_hyphens=False, break_long_words=False) + "\n"
 
 

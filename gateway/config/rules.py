@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from gateway.config import definition_rules, service_rules
 from gateway.config.kinds import HIGHEST_DEFAULT, LOWEST_DEFAULT, VERSIONS
+from gateway.config.settings import CONTROL_PORT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,7 +60,13 @@ def _check_versions(bounds: tuple[int, int], origin: Origin, keys: tuple[Keys, K
 
 def _check_ports(settings: Settings, origin: Origin, found: Findings) -> None:
     taken = {settings.listen_port: "listen_port"}
-    ports: list[tuple[int, Keys]] = [(settings.control_api_port, ("control_api_port",))]
+    ports: list[tuple[int, Keys]] = [(settings.control_api_port or CONTROL_PORT, ("control_api_port",))]
+    if not settings.control_api_port:
+        found.note(
+            origin.place("control_api_port"),
+            f"is 0, by which Tyk's control API shares listen_port; here it has a port of its own, {CONTROL_PORT}",
+            f"let what asks for /hello and /tyk/ ask that port, on {settings.gateway.control_address}",
+        )
     if redirect := settings.gateway.http_redirect:
         ports.append((redirect.port, ("gateway", "http_redirect", "port")))
     for port, keys in ports:

@@ -57,6 +57,12 @@ def _check_port(definition: ApiDefinition, settings: Settings, origin: Origin, f
         found.error(place, f"{port} is not a port", "write a number from 1 to 65535")
     elif port in taken:
         found.error(place, f"the port {port} is already that of {taken[port]}", "choose another port")
+    elif not settings.allows_port(definition.protocol, port):
+        found.error(
+            place,
+            f"ports_whitelist does not allow the port {port} to the protocol {definition.protocol}",
+            f"choose one that is listed, or add this one to ports_whitelist.{definition.protocol}.ports",
+        )
 
 
 def _check_targets(definition: ApiDefinition, origin: Origin, found: Findings) -> None:

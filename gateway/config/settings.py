@@ -10,7 +10,6 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from gateway.config import tyk_names
 from gateway.config.expiry import ExpiryMonitor
 from gateway.config.kinds import (
     BindAddress,
@@ -29,9 +28,14 @@ from gateway.config.kinds import (
     Section,
     SomeCount,
     SomeSeconds,
+    port_or,
 )
+from gateway.config.tyk_names import MAIN_FILE, names
 from gateway.config.upstream_trust import CertificatesOfSecurity, PinnedKeys
 from gateway.config.uptime import UptimeSettings
+
+CONTROL_PORT = 9696
+"""The control port where none is written."""
 
 
 class CertificateFiles(Section):
@@ -48,7 +52,7 @@ class CertificateFiles(Section):
 class HttpServerOptions(Section):
     """How the gateway meets its clients."""
 
-    tyk_only: ClassVar[frozenset[str]] = tyk_names.HTTP_SERVER_OPTIONS
+    tyk_only: ClassVar[frozenset[str]] = names(MAIN_FILE, "http_server_options")
 
     use_ssl: bool = Field(default=False, description="serve HTTPS on `listen_port`")
     server_name: HostPattern = Field("", description="the site for clients that send no server name or an unknown one")
@@ -229,7 +233,7 @@ class GatewaySection(Section):
 class Security(Section):
     """Certificates and keys that Tyk keeps in one place, whatever they are for."""
 
-    tyk_only: ClassVar[frozenset[str]] = tyk_names.SECURITY
+    tyk_only: ClassVar[frozenset[str]] = names(MAIN_FILE, "security")
 
     certificates: CertificatesOfSecurity = Field(CertificatesOfSecurity(), description="by what they are for")
     control_api_use_mutual_tls: bool = Field(
@@ -245,18 +249,38 @@ class Security(Section):
     )
 
 
+class AllowedPorts(Section):
+    """Ports that the definitions of one protocol may open."""
+
+    ports: tuple[int, ...] = Field((), description="single ports")
+    ranges: tuple[dict[Literal["from", "to"], int], ...] = Field(
+        (), description="first and last port of each range: `from` and `to`"
+    )
+
+    def allow(self, port: int) -> bool:
+        """Whether a port is among them."""
+        return port in self.ports or any(one.get("from", 0) <= port <= one.get("to", 0) for one in self.ranges)
+
+
 class Settings(Section):
     """The main file."""
 
-    tyk_only: ClassVar[frozenset[str]] = tyk_names.MAIN_FILE
+    tyk_only: ClassVar[frozenset[str]] = names(MAIN_FILE)
 
     listen_address: BindAddress = Field("", description="address to listen on; empty: all")
-    listen_port: Port = Field(8080, description="port to listen on")
-    control_api_port: Port = Field(9696, description="port of `/hello`, `/ready` and the admin API")
+    listen_port: Annotated[Port, port_or(8080)] = Field(8080, description="port to listen on")
+    control_api_port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        CONTROL_PORT,
+        description=f"port of `/hello`, `/ready` and the admin API, which never share `listen_port`; 0: {CONTROL_PORT}",
+    )
     secret: Secret = Field(None, description="key of the admin API; empty: one is made and kept in `gateway.data_dir`")
     app_path: Path | None = Field(
         None, description="directory of API definitions; empty: `apps` beside a main file without `apis`"
     )
+    ports_whitelist: dict[str, AllowedPorts] = Field(
+        {}, description="ports that definitions may open, by their `protocol`; empty: all"
+    )
+    disable_ports_whitelist: bool = Field(default=False, description="ignore `ports_whitelist`")
     enable_custom_domains: bool = Field(default=True, description="route by the `domain` of API definitions")
     hostname: HostPattern = Field("", description="host of the APIs that have no `domain`; empty: any")
     close_connections: bool = Field(default=False, description="close each client connection after one request")
@@ -292,3 +316,10 @@ class Settings(Section):
     security: Security = Field(Security(), description="certificates and keys by what they are for")
     http_server_options: HttpServerOptions = Field(HttpServerOptions(), description="how the gateway meets clients")
     gateway: GatewaySection = Field(GatewaySection(), description="what Tyk has no key for")
+
+    def allows_port(self, protocol: str, port: int) -> bool:
+        """Whether a definition of that protocol may open a port of its own."""
+        if self.disable_ports_whitelist or not self.ports_whitelist:
+            return True
+        allowed = self.ports_whitelist.get(protocol)
+        return allowed is not None and allowed.allow(port)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, TypeVar
 
 from pydantic import AfterValidator, Field
 
-from gateway.config import tyk_names
 from gateway.config.header_kinds import HeaderName  # noqa: TC001 - pydantic evaluates it
 from gateway.config.kinds import (
     CertificateReference,
@@ -18,6 +17,7 @@ from gateway.config.kinds import (
     host_pattern,
     refuse,
 )
+from gateway.config.tyk_names import DEFINITION, MAIN_FILE, names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,7 +67,7 @@ HostName = Annotated[str, AfterValidator(_one_host)]
 class CertificatesOfSecurity(Section):
     """Certificates by what they are for."""
 
-    tyk_only: ClassVar[frozenset[str]] = tyk_names.CERTIFICATES_OF_SECURITY
+    tyk_only: ClassVar[frozenset[str]] = names(MAIN_FILE, "security.certificates")
 
     apis: tuple[TrustReference, ...] = Field(
         (), repr=False, description="client certificates and CAs that every API with `use_mutual_tls_auth` accepts"
@@ -102,7 +102,7 @@ class BasicAuth(Section):
 class UpstreamAuth(Section):
     """What the gateway proves to an upstream about itself, beyond TLS."""
 
-    tyk_only: ClassVar[frozenset[str]] = tyk_names.UPSTREAM_AUTH
+    tyk_only: ClassVar[frozenset[str]] = names(DEFINITION, "upstream_auth")
 
     enabled: bool = Field(default=False, description="whether any of it is done")
     basic_auth: BasicAuth = Field(BasicAuth(), description="a name and a password")

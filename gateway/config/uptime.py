@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field
 
 from gateway.config.kinds import Count, Section, refuse
+from gateway.config.tyk_names import DEFINITION, MAIN_FILE, names
 
 _NANOSECONDS_FROM = 1_000_000  # Tyk's timeout is Go's time.Duration; nobody waits a million seconds
 _LONGEST_TIMEOUT = 60
@@ -42,7 +43,7 @@ class UptimeCheck(Section):
     """One address that is asked now and then whether it is up. One word is the `url`."""
 
     shorthand: ClassVar[str] = "url"
-    tyk_only: ClassVar[frozenset[str]] = frozenset({"commands", "enable_proxy_protocol"})
+    tyk_only: ClassVar[frozenset[str]] = names(DEFINITION, "uptime_tests.check_list.*")
 
     url: CheckUrl = Field(
         description="http or https URL that answers 2xx, or `tcp://host:port` that can be connected to; its host and"
@@ -60,16 +61,16 @@ class UptimeCheck(Section):
 class UptimeTests(Section):
     """The checks of one API. They count where `proxy.check_host_against_uptime_tests` is true."""
 
-    tyk_only: ClassVar[frozenset[str]] = frozenset({"config"})
+    tyk_only: ClassVar[frozenset[str]] = names(DEFINITION, "uptime_tests")
 
-    disable: bool = Field(default=False, description="true: nothing is checked")
+    disabled: bool = Field(default=False, description="true: nothing is checked")
     check_list: Annotated[tuple[UptimeCheck, ...], Field(max_length=100)] = Field((), description="what is checked")
 
 
 class UptimeTestsConfig(Section):
     """The pace of the checks."""
 
-    tyk_only: ClassVar[frozenset[str]] = frozenset({"enable_uptime_analytics"})
+    tyk_only: ClassVar[frozenset[str]] = names(MAIN_FILE, "uptime_tests.config")
 
     failure_trigger_sample_size: Count = Field(
         0, description="equal results in a row that turn a host down, or up again; 0: 3"
@@ -81,7 +82,7 @@ class UptimeTestsConfig(Section):
 class UptimeSettings(Section):
     """Checks of the hosts of all APIs, made once on this node."""
 
-    tyk_only: ClassVar[frozenset[str]] = frozenset({"poller_group"})
+    tyk_only: ClassVar[frozenset[str]] = names(MAIN_FILE, "uptime_tests")
 
     disable: bool = Field(default=False, description="true: nothing is checked, every host counts as up")
     config: UptimeTestsConfig = Field(UptimeTestsConfig(), description="the pace of the checks")

@@ -37,7 +37,7 @@ class Check:
 
 def checks(api: ApiDefinition) -> Iterator[Check]:
     """The checks of one API."""
-    for what in () if api.uptime_tests.disable else api.uptime_tests.check_list:
+    for what in () if api.uptime_tests.disabled else api.uptime_tests.check_list:
         parts = urlsplit(what.url)
         address = parts.hostname or ""
         with suppress(ValueError):  # what is no name is asked as it is written, and will be down

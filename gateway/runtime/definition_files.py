@@ -14,6 +14,7 @@ from gateway.config.node import MalformedError
 from gateway.config.plain import plain
 from gateway.config.problems import Findings, Place
 from gateway.config.reading import read
+from gateway.config.switches import switched_off
 from gateway.errors import ConfigurationError, ConflictError, NotFoundError, StoreError
 
 if TYPE_CHECKING:
@@ -116,8 +117,9 @@ def _checked(definition: Mapping[str, object], directory: Path) -> str:
     except MalformedError as error:
         found.error(Place("", error.source), error.message, error.cure)
         raise ConfigurationError(found.problems) from error
-    refusals.check_definition(node, (), found)
-    reading = read(ApiDefinition, node, found, prefix=(), note_empty=False)
+    off = switched_off(node)
+    refusals.check_definition(node, (), off, found)
+    reading = read(ApiDefinition, node, found, off=off)
     if reading.model is not None:
         definition_rules.check(reading.model, reading.origin, found)
     if found.refused or reading.model is None:

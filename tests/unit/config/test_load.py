@@ -47,18 +47,16 @@ def test_a_file_with_every_key_of_tyk_loads_with_a_note_on_each_that_means_nothi
     workshop: Workshop, api: Api
 ) -> None:
     object_or_not = {"anything": {"at": ["all", 1, None]}}
-    refused = {"security", "ssl_force_common_name_check"}
-    definition = api(**dict.fromkeys(tyk_names.DEFINITION))
-    definition["proxy"] |= dict.fromkeys(tyk_names.PROXY)
+    noted = [row.path for row in tyk_names.MAIN_FILE if row.fate is tyk_names.Fate.NOTED and "." not in row.path]
+    options = HttpServerOptions.tyk_only
     main = {
-        **dict.fromkeys(tyk_names.MAIN_FILE - refused, object_or_not),
-        **dict.fromkeys(refused),
-        "http_server_options": dict.fromkeys(tyk_names.HTTP_SERVER_OPTIONS, True),
-        "apis": [definition],
+        **dict.fromkeys(noted, object_or_not),
+        "http_server_options": dict.fromkeys(options, True),
+        "apis": [api(**dict.fromkeys(ApiDefinition.tyk_only), proxy=dict.fromkeys(Proxy.tyk_only))],
     }
     problems = workshop.problems(main)
     assert {problem.severity for problem in problems} == {Severity.NOTE}
-    assert len(problems) == len(tyk_names.MAIN_FILE) + len(tyk_names.HTTP_SERVER_OPTIONS)
+    assert len(problems) == len(noted) + len(options)
 
 
 def test_names_of_tyk_and_keys_that_are_obeyed_are_apart() -> None:
@@ -134,7 +132,7 @@ def test_all_problems_of_all_files_are_told_at_once_in_order(workshop: Workshop,
     workshop.write("{", "apps/a.json")
     workshop.write(api(domain="x/y"), "apps/b.json")
     workshop.write({}, "apps/c.json")
-    lines = workshop.told('{"listen_port": 0,\n"hostname": "a b",\n"secret": 1}', TYK_GW_FROBNICATE="1").splitlines()
+    lines = workshop.told('{"listen_port": -1,\n"hostname": "a b",\n"secret": 1}', TYK_GW_FROBNICATE="1").splitlines()
     sources = [line.partition(" @ ")[2].partition(": ")[0] or line.split(": ")[1] for line in lines]
     assert sources == [
         "TYK_GW_FROBNICATE",
