@@ -83,7 +83,9 @@ class Roster:
 
     async def listen(self, sock: socket) -> asyncio.Server:
         """Receive workers on ``sock``."""
-        return await asyncio.start_unix_server(self._attend, sock=sock, limit=MAX_LINE)
+        # Not start_unix_server, which since Python 3.13 removes the name of the socket when it ends: the control that
+        # comes next listens on the same one, and workers would no longer find it.
+        return await asyncio.start_server(self._attend, sock=sock, limit=MAX_LINE)
 
     def serving(self) -> int:
         """How many workers serve the current generation."""

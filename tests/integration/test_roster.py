@@ -107,6 +107,14 @@ async def office(path: Path, log: int, *, generation: int = 5, wanted: int = 1) 
         server.close()
 
 
+async def test_the_socket_keeps_its_name_for_the_control_that_comes_next(tmp_path: Path, log: int) -> None:
+    with socket.socket(socket.AF_UNIX) as sock, socket.socket(socket.AF_UNIX) as worker:
+        sock.bind(str(tmp_path / "w.sock"))
+        sock.listen()
+        (await Roster(5, lambda: 1, EventLog(log)).listen(sock.dup())).close()
+        worker.connect(str(tmp_path / "w.sock"))
+
+
 async def test_a_worker_that_is_up_to_date_hears_nothing_and_counts(tmp_path: Path, log: int) -> None:
     async with office(tmp_path, log) as it:
         assert (it.roster.serving(), it.roster.shortfalls()) == (0, ("workers that are not there: 1 of 1",))
