@@ -12,6 +12,7 @@
 * ``cookies``     the one that keeps a client at its target
 * ``responses``   the answers that the gateway gives itself
 * ``announced``   the length of a response, as its client was told, against what is sent
+* ``remainder``   the rest of a request that has its answer already
 * ``downstream``  what a client's connection, its exchanges and its worker know of each other
 * ``upstream``    what an exchange and a connection to an upstream know of each other
 * ``h1_server``   a connection from a client (downstream)

@@ -10,8 +10,8 @@ back-pressure that TCP needs.
 Two deadlines, looked at by the worker's tick, bound every wait for the client: ``read_deadline`` (a head, a body, the
 next request) and ``write_deadline`` (room for the response).
 
-A response that is decided before the request was read whole (an error, mostly) is followed by a short time in which
-what still arrives is thrown away: closing at once would reset the connection, and the reset would overtake the answer.
+A response that is decided before the request was read whole (an error, mostly) is followed by a time in which what
+still arrives is thrown away (``http.remainder``).
 """
 
 from __future__ import annotations
@@ -24,14 +24,13 @@ from gateway.errors import MessageError
 from gateway.http import announced, responses
 from gateway.http.body import ChunkedDecoder, chunk, last_chunk
 from gateway.http.head import CHUNKED, RequestHead, ResponseHead, parse_request
+from gateway.http.remainder import Remainder
 from gateway.http.unsent import reset, unsent
 
 if TYPE_CHECKING:
     from gateway.config.settings import Limits
     from gateway.http.downstream import Exchange, Front, Peer
 
-_LINGER_SECONDS = 2.0
-_LINGER_BYTES = 16 << 20
 # A client may be asking in the very moment in which a drain begins: closing then would lose its request.
 _LAST_CALL_SECONDS = 1.0
 
@@ -72,7 +71,8 @@ class H1Connection(asyncio.Protocol):
         self._request: RequestHead | None = None
         self._buffer = b""
         self._body: int | ChunkedDecoder = 0  # what is still to come of the request's body
-        self._requests = self._lingering = self._blocked = 0
+        self._requests = self._blocked = 0
+        self._lingering: Remainder | None = None
         self._processing = self._close_after = self._chunked_response = self._paused = self._input_ended = False
         self._tunnelled = False
         self._owed = announced.OPEN
@@ -100,7 +100,8 @@ class H1Connection(asyncio.Protocol):
         if self._body:
             self._receive_body(data)
         elif self._lingering:
-            self._discard(data)
+            self._lingering.take(len(data), self._front.now)
+            self.read_deadline = self._lingering.deadline
         else:
             self._buffer = self._buffer + data if self._buffer else data
             if self.exchange is None and not self._blocked:
@@ -344,10 +345,7 @@ class H1Connection(asyncio.Protocol):
     def refuse(self, status: int, reason: str) -> None:
         """Answer what is no request, and close."""
         self._front.refused(self.peer, status, reason)
-        body = responses.error_body(reason)
-        length = b"Content-Length: %d" % len(body)
-        lines = [*responses.error_lines(status), length, b"Connection: close", b"\r\n"]
-        self.transport.write(b"\r\n".join((responses.status_line(status), *lines)) + body)
+        self.transport.write(responses.last_error(status, reason))
         self._linger()
 
     def _responded(self) -> None:
@@ -385,20 +383,16 @@ class H1Connection(asyncio.Protocol):
     # the end
 
     def _linger(self) -> None:
-        self._lingering = 1
+        """Close when the client has sent the rest of its request, or too much of it."""
+        self._lingering = Remainder(self._front.now, hurried=self._front.draining)
         self._buffer = b""
         if self._input_ended:
             self._close()
             return
-        self.read_deadline = self._front.now + _LINGER_SECONDS
+        self.read_deadline = self._lingering.deadline
         self.transport.resume_reading()
         if not self.transport.is_closing():
             self.transport.write_eof()  # whoever reads to the end need not wait
-
-    def _discard(self, data: bytes) -> None:
-        self._lingering += len(data)
-        if self._lingering > _LINGER_BYTES:
-            self.transport.abort()
 
     def _close(self) -> None:
         """Close when what waits is out; a client that never takes it is given up."""
@@ -415,8 +409,10 @@ class H1Connection(asyncio.Protocol):
     def resting_since(self) -> float:
         """Since when the client has nothing to say, a monotonic time; ``inf`` while anything goes on."""
         # A write deadline is also that of a connection that is being closed.
-        if self.exchange is not None or self._buffer or self._lingering or self.write_deadline < inf:
+        if self.exchange is not None or self._buffer or self.write_deadline < inf:
             return inf
+        if self._lingering:
+            return self._lingering.since
         limits = self._front.limits
         return self.read_deadline - (limits.keep_alive_timeout if self._requests else limits.request_head_timeout)
 
@@ -428,7 +424,10 @@ class H1Connection(asyncio.Protocol):
         """End with the next response; whoever does not ask for one now is let go."""
         if self._tunnelled and self.exchange is not None:
             self.exchange.drain()
-        if self.exchange is None and not self._buffer and not self._lingering:
+        if self._lingering:
+            self._lingering.hurry(self._front.now)
+            self.read_deadline = self._lingering.deadline
+        elif self.exchange is None and not self._buffer:
             self.read_deadline = min(self.read_deadline, self._front.now + _LAST_CALL_SECONDS)
 
     def eof_received(self) -> bool:

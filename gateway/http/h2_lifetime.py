@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from gateway.errors import Http2Error
 from gateway.http import h2_frames as frames
 from gateway.http.h2_credit import CREDIT, PER_SECOND
-from gateway.http.h2_frames import MAX_STREAM, ErrorCode
+from gateway.http.h2_frames import MAX_STREAM, WINDOW, ErrorCode
 from gateway.http.h2_numbers import Ending, StreamNumbers
 from gateway.http.h2_output import H2Output
 from gateway.http.unsent import reset, unsent
@@ -38,6 +38,8 @@ class H2Lifetime(H2Output):
     __slots__ = (
         "_ack_deadline",
         "_announced",
+        "_late_window",
+        "_lent",
         "_lingering",
         "_numbers",
         "_settled",
@@ -50,7 +52,7 @@ class H2Lifetime(H2Output):
         super().__init__(front)
         self.peer = peer
         self._numbers = StreamNumbers()
-        self._lingering = 0
+        self._lingering = self._late_window = self._lent = 0
         self._settled = self._announced = False
         self._ticked = front.now
         self.read_deadline = front.now + front.limits.request_head_timeout
@@ -64,24 +66,34 @@ class H2Lifetime(H2Output):
     @property
     def running(self) -> int:
         """How many requests have not had their whole answer."""
-        return len(self._streams)
+        return sum(not stream.is_answered for stream in self._streams.values())
 
     def reset(self, number: int, code: ErrorCode) -> None:
         """Reset a stream, and tell its exchange if one runs."""
-        self.write(frames.rst_stream(number, code))
         stream = self._streams.get(number)
+        if stream is not None and stream.is_answered:
+            self._flush()  # in one TLS record with the answer the reset would hide it from curl 7.88
+        self.write(frames.rst_stream(number, code))
         if stream is None:
+            self._late_window += WINDOW
             self._numbers.close(number, Ending.BY_US)
+        elif stream.remote_ended:
+            self._drop(stream, Ending.WHOLE)
         else:
-            self._drop(stream, Ending.WHOLE if stream.remote_ended else Ending.BY_US)
+            self._late_window += max(stream.window_left, 0)
+            self._drop(stream, Ending.BY_US)
 
     def _drop(self, stream: H2Stream, how: Ending) -> None:
-        del self._streams[stream.id]
-        self._waiting.pop(stream, None)
+        self._forget(stream)
         self._numbers.close(stream.id, how)
         stream.abandon()
         if not self._streams:
             self._rest()
+
+    def _forget(self, stream: H2Stream) -> None:
+        del self._streams[stream.id]
+        self._waiting.pop(stream, None)
+        self._lent -= stream.borrowed
 
     def _rest(self) -> None:
         """Nothing runs any more: wait for the next request, or close."""
@@ -129,8 +141,7 @@ class H2Lifetime(H2Output):
         self.write(frames.goaway(MAX_STREAM, ErrorCode.NO_ERROR) + frames.ping(DRAIN_PING, ack=False))
         self._ack_deadline = self.front.now + _LINGER_SECONDS
         for stream in tuple(self._streams.values()):
-            if stream.exchange is not None:
-                stream.exchange.drain()
+            stream.drain()
 
     def _fail(self, error: Http2Error) -> None:
         """End the connection for an error that is the client's."""

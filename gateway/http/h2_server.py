@@ -34,6 +34,7 @@ from gateway.http.h2_lifetime import DRAIN_PING, H2Lifetime
 from gateway.http.h2_numbers import Ending
 from gateway.http.h2_stream import H2Stream
 from gateway.http.h2_tunnel import H2Tunnel
+from gateway.http.remainder import REMAINDER_BYTES
 
 if TYPE_CHECKING:
     import asyncio
@@ -142,6 +143,9 @@ class H2Connection(H2Lifetime):
         stream = self._streams.get(number)
         if stream is None:
             self._numbers.check_data(number)
+            self._late_window -= size
+            if self._late_window < 0:
+                raise Http2Error(ErrorCode.FLOW_CONTROL_ERROR, "more DATA than the windows of streams that were reset")
             if len(data) < LITTLE:  # more may well be the rest of an upload that was refused
                 self.credit -= 1
         elif stream.remote_ended:
@@ -163,6 +167,7 @@ class H2Connection(H2Lifetime):
         numbers.open(number)
         if number > numbers.accepted:
             self.credit -= 1
+            self._late_window += WINDOW
             self._decode(block)
             return
         stream = H2Stream(self, number, self._initial_window, remote_ended=ended)
@@ -173,8 +178,7 @@ class H2Connection(H2Lifetime):
             return
         if flags & frames.SELF_DEPENDENT:
             raise Http2Error(ErrorCode.PROTOCOL_ERROR, "a stream depends on itself", number)
-        if len(self._streams) >= self.front.limits.http2_streams:
-            raise Http2Error(ErrorCode.REFUSED_STREAM, "too many streams", number)
+        self._check_room(number)
         if head.upgrade:
             stream = tunnel = H2Tunnel(self, number, self._initial_window)
             head = tunnel.with_handshake(head)
@@ -185,12 +189,17 @@ class H2Connection(H2Lifetime):
         if self.congested:
             stream.hold()
 
+    def _check_room(self, number: int) -> None:
+        if len(self._streams) >= self.front.limits.http2_streams:
+            raise Http2Error(ErrorCode.REFUSED_STREAM, "too many streams", number)
+
     def _refuse(self, stream: H2Stream, error: MessageError) -> None:
         """Answer a request that has no exchange, or reset it if it is no request (RFC 9113 section 8.1.1)."""
         self.front.refused(self.peer, error.status, str(error))
         if error.status == 400:
             raise Http2Error(ErrorCode.PROTOCOL_ERROR, str(error), stream.id) from error
         self.credit -= _REFUSED_HEAD
+        self._check_room(stream.id)
         body = responses.error_body(str(error))
         self._streams[stream.id] = stream
         lines = responses.error_lines(error.status)
@@ -235,7 +244,7 @@ class H2Connection(H2Lifetime):
             self._numbers.check_not_idle(number)
             self.credit -= 1
         else:
-            self.credit -= RESET
+            self.credit -= 1 if stream.is_answered else RESET
             self._drop(stream, Ending.BY_CLIENT)
 
     def _settings(self, flags: int, _: int, payload: bytes) -> None:
@@ -310,16 +319,26 @@ class H2Connection(H2Lifetime):
     # what streams ask for
 
     def finished(self, stream: H2Stream) -> None:
-        """Forget a stream whose response is sent; one that the client still sends on needs no more of that."""
-        number = stream.id
+        """Forget a stream whose response is sent, unless the client still sends on it."""
         if stream.remote_ended:
             self.credit += ANSWERED
+            self._forget(stream)
         else:
-            self.write(frames.rst_stream(number, ErrorCode.NO_ERROR))
-            self._numbers.close(number, Ending.BY_US)
-        del self._streams[number]
-        self._waiting.pop(stream, None)
+            self._waiting.pop(stream, None)
+            stream.answered()
         if not self.front.keep_alive:
             self._go_away()
         elif not self._streams:
             self._rest()
+
+    def lend(self, stream: H2Stream, size: int) -> int:
+        """Open the window for ``size`` bytes that will be thrown away, or for as many as may be; return how many."""
+        size = min(size, REMAINDER_BYTES - self._lent)
+        if size > 0:
+            self._lent += size
+            stream.window_left += size
+            self.write(frames.window_update(stream.id, size))
+            if (missing := _RECEIVE_WINDOW + self._lent - self._window_left) > 0:
+                self._window_left += missing
+                self.write(frames.window_update(0, missing))
+        return size

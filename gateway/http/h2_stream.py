@@ -6,6 +6,9 @@ can do in a round trip; all streams of a connection share what they may grow by.
 
 Of the response at most what the exchange delivers at once waits here: it is told to pause before it is read on. What
 waits is sent by the connection, in turns with its other streams.
+
+An answer that is decided before its request has ended does not stop the request: the client may send the rest, which is
+thrown away, until it comes to its end or to a bound (``http.remainder``).
 """
 
 from __future__ import annotations
@@ -21,6 +24,8 @@ from gateway.http.h2_credit import LITTLE, MOVED
 from gateway.http.h2_fields import field_block
 from gateway.http.h2_frames import END_STREAM, MAX_FRAME_SIZE, MAX_WINDOW, WINDOW, ErrorCode, FrameType
 from gateway.http.h2_head import encode_response
+from gateway.http.head import CHUNKED
+from gateway.http.remainder import Remainder
 
 if TYPE_CHECKING:
     from gateway.http.downstream import Exchange, Peer
@@ -29,6 +34,9 @@ if TYPE_CHECKING:
 
 _NO_TRAILERS: list[bytes] = []
 _DATA = int(FrameType.DATA)
+
+_UNKNOWN = 16 << 20
+"""Bytes that a request without a Content-Length is thought to have left."""
 
 _SLOWEST = 1024
 """Bytes that a client must take of a response within ``write_idle_timeout``. Less is a stream that is held."""
@@ -51,17 +59,19 @@ class H2Stream:
         "_pending",
         "_read_limit",
         "_received",
+        "_remainder",
         "_response_ended",
         "_trailers",
-        "_window_left",
         "_window_size",
         "_write_limit",
+        "borrowed",
         "exchange",
         "id",
         "peer",
         "read_deadline",
         "remote_ended",
         "window",
+        "window_left",
         "write_deadline",
     )
 
@@ -73,15 +83,18 @@ class H2Stream:
         self.exchange: Exchange | None = None
         self.window = window
         """What the client takes of the response at present; negative when it changed its mind."""
+        self.borrowed = 0
+        """Bytes of window that were given for what is thrown away."""
         self.remote_ended = self._body_ended = remote_ended
         self._pending: deque[memoryview] | None = None
         self._trailers = _NO_TRAILERS
         self._response_ended = self._answering = self._paused = self._held = False
         self._received = self._mark = 0
-        self._length = 0
+        self._remainder: Remainder | None = None
+        self._length = CHUNKED
         self._method = b""
         self._owed = announced.OPEN
-        self._window_left = self._window_size = WINDOW
+        self.window_left = self._window_size = WINDOW
         self.read_deadline = self.write_deadline = self._read_limit = self._write_limit = inf
 
     def __repr__(self) -> str:
@@ -110,9 +123,14 @@ class H2Stream:
 
     def receive(self, data: bytes, size: int, *, ended: bool) -> None:
         """Take DATA that took ``size`` bytes of the window, padding included."""
-        self._window_left -= size
-        if self._window_left < 0:
+        self.window_left -= size
+        if self.window_left < 0:
             raise Http2Error(ErrorCode.FLOW_CONTROL_ERROR, "more DATA than the stream's window", self.id)
+        if self._remainder is not None:
+            self.remote_ended = ended
+            self._remainder.take(size, self._connection.front.now)
+            self._go_on_discarding()
+            return
         self._received += len(data)
         self._check_length(ended=ended)
         self.remote_ended = ended
@@ -126,6 +144,9 @@ class H2Stream:
     def receive_trailers(self, lines: list[bytes]) -> None:
         """Take the trailer section that ends the request."""
         self.remote_ended = True
+        if self._remainder is not None:
+            self._go_on_discarding()
+            return
         self._check_length(ended=True)
         if not self._body_ended and self.exchange is not None:
             self._deliver(b"", done=True, trailers=lines)
@@ -152,13 +173,13 @@ class H2Stream:
     def _allow_more(self, *, grow: bool) -> None:
         """Give the client its window back, in portions that are worth a frame; ``grow``: and as much again."""
         size = self._window_size
-        if self._window_left <= size // 2:
+        if self.window_left <= size // 2:
             connection = self._connection
             if grow and connection.spare_window >= size:
                 connection.spare_window -= size
                 self._window_size = size = 2 * size
-            connection.write(frames.window_update(self.id, size - self._window_left))
-            self._window_left = size
+            connection.write(frames.window_update(self.id, size - self.window_left))
+            self.window_left = size
 
     def pause_body(self) -> None:
         """Give back no window; the client is not to blame for the time that follows."""
@@ -181,14 +202,16 @@ class H2Stream:
     def respond(self, status_line: bytes, lines: list[bytes], length: int, body: bytes, *, ended: bool) -> None:
         """Send a response's head and the part of its body that is there."""
         try:
-            announced.begun(self._method, status_line, length, len(body), ended=ended)
+            self._owed = announced.begun(self._method, status_line, length, len(body), ended=ended)
         except MessageError as error:
             self._refuse_response(error)
             return
-        self._owed = max(length, announced.OPEN)
         if length > 0:
             lines.append(b"content-length: %d" % length)
         connection = self._connection
+        if ended:
+            self._end_response()
+            self._take_remainder()
         connection.write_headers(self.id, encode_response(status_line, lines), ended=ended and not body)
         if not ended:
             self._answering = True
@@ -199,24 +222,28 @@ class H2Stream:
             if self._held and self.exchange is not None:  # it had no upstream yet that could be held
                 self.exchange.pause_response()
         if body:
-            self.send_body(body, _NO_TRAILERS, ended=ended)
+            self._send(body, _NO_TRAILERS)
         elif ended:
-            self._end_response()
             connection.finished(self)
 
     def send_body(self, data: bytes, trailers: list[bytes], *, ended: bool) -> None:
         """Send more of the response's body, or keep what the client does not take yet."""
-        size = len(data)
-        connection = self._connection
         try:
-            self._owed = announced.left(self._owed, size, ended=ended)
+            self._owed = announced.left(self._owed, len(data), ended=ended)
         except MessageError as error:
             self._refuse_response(error)
             return
         if ended:
             self._end_response()
-        elif not size:
+            self._take_remainder()
+        elif not data:
             return
+        self._send(data, trailers)
+
+    def _send(self, data: bytes, trailers: list[bytes]) -> None:
+        size = len(data)
+        ended = self._response_ended
+        connection = self._connection
         if (
             size <= self.window
             and size <= connection.window
@@ -288,12 +315,46 @@ class H2Stream:
         """Whether some of the response waits for the client."""
         return bool(self._pending) or (self._response_ended and self._pending is not None)
 
+    @property
+    def is_answered(self) -> bool:
+        """Whether the whole response is on its way."""
+        return self._response_ended and not self.waits
+
     def _end_response(self) -> None:
         self._connection.spare_window += self._window_size - WINDOW
         self._window_size = WINDOW
         self.exchange = None
         self._response_ended = True
         self.read_deadline = inf
+
+    def _take_remainder(self) -> None:
+        """Have the client send the rest of its request, which no exchange takes any more.
+
+        It gets the window for that before the end of the answer: curl 7.88 reads nothing behind that while it sends.
+        """
+        if not self.remote_ended:
+            front = self._connection.front
+            self._remainder = Remainder(front.now, hurried=front.draining)
+            self._borrow()
+
+    def _borrow(self) -> None:
+        expected = self._length - self._received if self._length >= 0 else _UNKNOWN
+        if expected > self.window_left:
+            self.borrowed += self._connection.lend(self, expected - self.window_left)
+
+    def _go_on_discarding(self) -> None:
+        if not self.remote_ended:
+            if self._length < 0 and self.window_left < _UNKNOWN // 2:
+                self._borrow()
+        elif self.is_answered:
+            self._connection.finished(self)
+
+    def answered(self) -> None:
+        """Give the client its time for the rest of its request: the whole answer is on the way now."""
+        self._pending = None
+        if self._remainder is not None:
+            front = self._connection.front
+            self._remainder.begin(front.now, hurried=front.draining)
 
     def _caught_up(self) -> None:
         self.write_deadline = self._write_limit
@@ -345,13 +406,21 @@ class H2Stream:
             else:
                 self._connection.held_up(self)
         elif exchange is None:
-            return
+            if self._remainder is not None and self._remainder.deadline <= now and self.is_answered:
+                self._connection.reset(self.id, ErrorCode.NO_ERROR)
         elif exchange.deadline <= now:
             exchange.expire()
         elif self.read_deadline <= now:
             self.read_deadline = inf
             self._connection.front.slow(self.peer, "slow_bodies", "sent nothing of a request's body in time")
             exchange.request_failed(408, "the request body did not arrive in time")
+
+    def drain(self) -> None:
+        """Have the request come to its end: the worker is about to stop."""
+        if self.exchange is not None:
+            self.exchange.drain()
+        elif self._remainder is not None:
+            self._remainder.hurry(self._connection.front.now)
 
     def abandon(self) -> None:
         """Tell the exchange, if one runs, that nobody waits for it, and forget what waited."""

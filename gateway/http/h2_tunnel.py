@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from gateway.http import responses
 from gateway.http.h2_head import encode_response
 from gateway.http.h2_stream import H2Stream
-from gateway.http.head import CHUNKED
 from gateway.http.websocket import accept_value, new_key
 
 if TYPE_CHECKING:
@@ -35,7 +34,6 @@ class H2Tunnel(H2Stream):
         self._key = new_key()
         self._early = b""
         self._early_end = self._switched = False
-        self._length = CHUNKED
         self._paused = True
 
     def with_handshake(self, head: RequestHead) -> RequestHead:

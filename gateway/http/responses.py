@@ -57,6 +57,13 @@ def error_lines(status: int) -> list[bytes]:
     return lines
 
 
+def last_error(status: int, message: str) -> bytes:
+    """Write an error after which an HTTP/1.1 connection is closed."""
+    body = error_body(message)
+    lines = [*error_lines(status), b"Content-Length: %d" % len(body), b"Connection: close", b"\r\n"]
+    return b"\r\n".join((status_line(status), *lines)) + body
+
+
 def redirect_location(host: bytes, target: bytes, https_port: int) -> bytes:
     """Write the https URL of what was asked for over http (RFC 9110 section 15.4.9)."""
     name, _, port = host.rpartition(b":")

@@ -249,6 +249,7 @@ def test_a_body_that_stops_is_answered_with_408() -> None:
     shop.send(DataFrame(1))  # says nothing
     shop.wait(2)
     assert shop.exchanges[0].failed == 408
+    shop.wait(6)
     assert [frame.error_code for frame in shop.got(RstStreamFrame)] == [0]
 
 
