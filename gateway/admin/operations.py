@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from gateway.admin.key_operations import KeyOperations
     from gateway.config.problems import Problem
+    from gateway.config.standing import Refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,13 +179,15 @@ class ReloadResult:
     """What became of a reload. Not ``ok``: everything stays as it was, and ``message`` says why in one line.
 
     ``generation`` is the one that serves now, or when nobody waited the one that served at the call. Workers that
-    did not confirm are among ``problems`` as warnings.
+    did not confirm are among ``problems`` as warnings, and the errors of the definitions that are ``refused``, which
+    harm nothing else.
     """
 
     ok: bool
     generation: int
     message: str = ""
     problems: tuple[Problem, ...] = ()
+    refused: tuple[Refused, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from gateway.admin.declarations import Call, Fault, Model, Parameter, Refusal, Reply
 from gateway.admin.identity import Role
+from gateway.config.standing import Standing  # noqa: TC001 - pydantic evaluates it
 
 if TYPE_CHECKING:
     from gateway.admin.declarations import Asked
@@ -16,13 +17,23 @@ _BLOCK = Parameter(
 )
 
 
+class RefusedDefinition(Model):
+    """An API definition with errors: what it said before is served, or it is out of service, alone."""
+
+    api_id: str
+    source: str
+    standing: Standing
+    reason: str
+
+
 class Reloaded(Model):
-    """A reload that will come or, with ``block``, has; ``problems`` are then its warnings."""
+    """A reload that will come or, with ``block``, has; ``problems`` are then its warnings, and what was refused."""
 
     status: Literal["ok"]
     message: str
     generation: int = 0
     problems: tuple[Fault, ...] = ()
+    refused: tuple[RefusedDefinition, ...] = ()
 
 
 async def _reload(asked: Asked) -> Reply:
@@ -33,7 +44,13 @@ async def _reload(asked: Asked) -> Reply:
         raise Refusal(409, result.message, more={"problems": [problem.model_dump() for problem in problems]})
     if not block:
         return Reply(Reloaded(status="ok", message=""))
-    return Reply(Reloaded(status="ok", message=result.message, generation=result.generation, problems=problems))
+    refused = tuple(
+        RefusedDefinition(api_id=one.api_id, source=one.source, standing=one.standing, reason=one.reason)
+        for one in result.refused
+    )
+    return Reply(
+        Reloaded(status="ok", message=result.message, generation=result.generation, problems=problems, refused=refused)
+    )
 
 
 _REFUSED = {409: "What was read cannot be served, and everything stays as it was. Only with `block`."}

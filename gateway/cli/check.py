@@ -41,7 +41,7 @@ def check(config: ConfigOption = None, *, strict: Strict = False) -> None:
 
 
 def examine(path: Path, environ: Mapping[str, str]) -> tuple[Sequence[Problem], str]:
-    """Return the problems of a configuration and what it will serve: "" when one of them is an error."""
+    """Return the problems of a configuration and what it will serve, "" for nothing."""
     from gateway.cli.served import describe
     from gateway.errors import ConfigurationError
     from gateway.runtime import renewal
@@ -50,7 +50,7 @@ def examine(path: Path, environ: Mapping[str, str]) -> tuple[Sequence[Problem], 
         candidate = renewal.read(path, environ)
     except ConfigurationError as error:
         return error.problems, ""
-    return candidate.warnings, describe(candidate.configuration, candidate.collected, datetime.now(UTC))
+    return candidate.problems, describe(candidate.configuration, candidate.collected, datetime.now(UTC))
 
 
 def listing(problems: Sequence[Problem]) -> str:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 def reload(gateway: Gateway, *, strict: Strict = False) -> None:
     """Read configuration and certificates again; return when every worker serves them.
 
-    Exit status: 0 they are served, 1 they were refused and everything is as it was (or there are warnings, with
-    --strict), 2 wrong usage.
+    Exit status: 0 they are served, 1 they were refused and everything is as it was, or a definition was refused and
+    all others are served (or there are warnings, with --strict), 2 wrong usage.
     """
     answer = gateway.call("GET", "/tyk/reload", params={"block": "true"})
     if answer.get("status") != "ok":
@@ -34,6 +34,8 @@ def reload(gateway: Gateway, *, strict: Strict = False) -> None:
                 typer.echo(line(problem), err=True)
         if len(notes) > 1:
             typer.echo(f"{len(notes)} notes; see gateway check", err=True)
+    if answer.get("refused"):
+        raise typer.Exit(1)
     if strict and any(problem["severity"] == Severity.WARNING for problem in problems):
         raise typer.Exit(1)
 

@@ -30,6 +30,9 @@ def serve(
     tls_strict_ciphers: Annotated[
         bool, typer.Option("--tls-strict-ciphers", help="Below TLS 1.3 only ECDHE with AES-256-GCM.")
     ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Stop at any error in an API definition, instead of serving the others.")
+    ] = False,
 ) -> None:
     """Serve what the configuration describes: SIGHUP reads it again, SIGTERM or Ctrl-C drains and stops.
 
@@ -41,6 +44,8 @@ def serve(
     if tls_key and not tls_cert:
         raise typer.BadParameter("it needs --tls-cert beside it", param_hint="--tls-key")
     environ = {**os.environ, **_variables(tls_cert, tls_key, tls_min_version, strict=tls_strict_ciphers)}
+    if strict:
+        environ["TYK_GW_GATEWAY_STRICT"] = "true"
     raise typer.Exit(supervisor.run(find(config), environ, Command.of_this_process()))
 
 

@@ -10,6 +10,7 @@
   ``plain`` is the way back, ``spans`` where it is in the text, and ``edit`` changes that
 * ``environment``   variables over values
 * ``reading``       nodes become models             ``sentences``    pydantic's errors become sentences
+* ``standing``      what becomes of definitions that are wrong
 * ``refusals``      what may not be asked for       ``rules``        what spans several keys or APIs
 * ``service_rules`` what services may say, which pass bytes on; ``definition_rules`` what APIs may of their clients
 * ``tyk_names``     what becomes of Tyk's other keys; ``switches``: which parts of a definition are off

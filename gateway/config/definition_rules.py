@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from gateway.config.material import sends_password
@@ -15,6 +15,14 @@ if TYPE_CHECKING:
     from gateway.config.problems import Findings
     from gateway.config.reading import Origin
     from gateway.config.settings import Settings
+
+
+class Served(NamedTuple):
+    """A definition that may be served, where its values come from, and what is ``found`` wrong with it."""
+
+    definition: ApiDefinition
+    origin: Origin
+    found: Findings
 
 
 _ANYBODY = (
@@ -109,13 +117,13 @@ def _check_address_lists(definition: ApiDefinition, origin: Origin, found: Findi
                 origin.place(key), f"is not enforced, as {reason}", "correct the switch, or remove the addresses"
             )
         elif enforced and not listed and origin.sound(key) and key == "allowed_ips":
-            found.error(
+            found.refusal(
                 origin.place(switch),
                 "is true, but allowed_ips is empty, which would let everybody in",
                 "list the addresses and networks that may use the API",
             )
     if definition.enable_ip_whitelisting and not off and definition.gateway.allowed_networks:
-        found.error(
+        found.refusal(
             origin.place("gateway", "allowed_networks"),
             "stands beside allowed_ips, and only one list can say who may use the API",
             "keep one of the two",
@@ -128,7 +136,7 @@ def check_client_certificates(definition: ApiDefinition, settings: Settings, ori
     if not definition.use_mutual_tls_auth:
         if listed:
             # In Tyk it is off; who has not written that may believe that it is on.
-            tell = found.warning if ("use_mutual_tls_auth",) in origin.sources else found.error
+            tell = found.warning if ("use_mutual_tls_auth",) in origin.sources else found.refusal
             tell(
                 origin.place("client_certificates"),
                 "names who may use the API, and use_mutual_tls_auth is not true, so nobody would be asked",
@@ -137,7 +145,7 @@ def check_client_certificates(definition: ApiDefinition, settings: Settings, ori
         return
     place = origin.place("use_mutual_tls_auth")
     if definition.protocol == "tcp" or definition.gateway.passthrough:
-        found.error(
+        found.refusal(
             place,
             "is true, and TLS does not end here, so that no client could be asked",
             "make it a tls service without gateway.passthrough, or let the upstream ask",
@@ -156,17 +164,16 @@ def check_client_certificates(definition: ApiDefinition, settings: Settings, ori
         )
 
 
-def check_host_policies(
-    served: Sequence[tuple[ApiDefinition, Origin]], settings: Settings, found: Findings, *, uses_tls: bool
-) -> None:
+def check_host_policies(served: Sequence[Served], settings: Settings, *, uses_tls: bool) -> None:
     """Check that each TLS policy of a port belongs to one domain, and that the definitions of a domain agree on it."""
-    said: dict[str, tuple[ApiDefinition, Origin]] = {}
-    for definition, origin in served:
+    said: dict[str, Served] = {}
+    for one in served:
+        definition, origin, found = one
         if not definition.gateway.tls.is_set:
             continue
         place = origin.place("gateway", "tls")
         domain = re.sub(r"^\{\w+\}\.", "*.", host(definition, settings))
-        first, other = said.setdefault(domain, (definition, origin))
+        first, other, _ = said.setdefault(domain, one)
         if not uses_tls:
             found.warning(place, "is not used, as http_server_options.use_ssl is false", "set it to true")
         elif not domain or "{" in domain:

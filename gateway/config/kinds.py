@@ -24,6 +24,7 @@ _STREAMS = {"tcp", "tls"}
 _YEAR = 365 * 24 * 3600
 _STORE_ID = re.compile(r"[A-Za-z0-9_-]*[0-9a-fA-F]{64}", re.ASCII)
 _PRIVATE_BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]*PRIVATE KEY)-----.*?(?:-----END \1-----|\Z)", re.DOTALL)
+_COPIED = "(inline PEM, "
 _HOST = re.compile(r"(\*\.)?[\w-]+(\.[\w-]+)*\.?")
 
 
@@ -187,7 +188,12 @@ def _listen_path(text: str) -> str:
 
 def as_copied(reference: str) -> str:
     """A certificate reference as copies of the configuration have it: a name, and never the material itself."""
-    return f"(inline PEM, {sha256(reference.encode()).hexdigest()})" if is_inline_pem(reference) else reference
+    return f"{_COPIED}{sha256(reference.encode()).hexdigest()})" if is_inline_pem(reference) else reference
+
+
+def is_copied_pem(reference: str) -> bool:
+    """Whether it is what `as_copied` makes of inline PEM."""
+    return reference.startswith(_COPIED)
 
 
 def is_inline_pem(text: str) -> bool:

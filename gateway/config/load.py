@@ -9,17 +9,19 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.config import document, environment, refusals, rules
 from gateway.config.client_trust import ClientTrust
+from gateway.config.definition_rules import Served
 from gateway.config.definitions import ApiDefinition
 from gateway.config.material import Material
 from gateway.config.node import Node, asks_for_nothing
 from gateway.config.problems import Findings, Place, Problem, Severity
-from gateway.config.reading import Keys, Reading, dotted, read
+from gateway.config.reading import Keys, dotted, read
 from gateway.config.settings import CONTROL_PORT, Settings
+from gateway.config.standing import Entry, Refused, settle
 from gateway.config.switches import switched_off
 from gateway.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 _SUFFIXES = frozenset({".json", ".yaml", ".yml"})
 _COMPANIONS = ("-oas", "-mcp")  # files that Tyk keeps beside a classic definition, in other formats
@@ -34,6 +36,8 @@ DEFAULT_CERTIFICATES = "certs"
 class Configuration(BaseModel):
     """What is configured: settings, served APIs, what a person should know, and the files that were read.
 
+    ``closed`` hold the places of APIs that are out of service, whose requests get 503; ``refused`` are all definitions
+    with errors, whatever became of them. ``homes`` are the files of APIs that have one of their own, by api_id.
     ``material`` is what was found of what is named towards upstreams; who loads a configuration has none yet.
     ``client_trust`` is the same towards clients, and public.
     Its JSON form reads back equal, except that secrets, passphrases and inline PEM stay out of it, but for what is in
@@ -46,13 +50,26 @@ class Configuration(BaseModel):
     apis: tuple[ApiDefinition, ...]
     warnings: tuple[Problem, ...]
     files: tuple[Path, ...]
+    closed: tuple[ApiDefinition, ...] = ()
+    refused: tuple[Refused, ...] = ()
+    homes: dict[str, str] = {}
     material: Material = Field(Material(), repr=False)
     client_trust: ClientTrust = Field(ClientTrust(), repr=False)
 
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """Everything that is wrong with what was read."""
+        return (*(problem for one in self.refused for problem in one.problems), *self.warnings)
+
     def of_port(self, port: int) -> Configuration:
         """Return the same with nothing but the APIs of the gateway's port (0), or the services of another one."""
-        apis = (api for api in self.apis if (api.listen_port if api.is_service else 0) == port)
-        return self.model_copy(update={"apis": tuple(apis)})
+
+        def there(api: ApiDefinition) -> bool:
+            return (api.listen_port if api.is_service else 0) == port
+
+        return self.model_copy(
+            update={"apis": tuple(filter(there, self.apis)), "closed": tuple(filter(there, self.closed))}
+        )
 
 
 def load(path: Path, environ: Mapping[str, str]) -> Configuration:
@@ -60,7 +77,18 @@ def load(path: Path, environ: Mapping[str, str]) -> Configuration:
 
     Raises ConfigurationError, with every problem that there is, when one of them is an error.
     """
-    return _Load(path, environ).configuration()
+    return _Load(path, environ).configuration(lambda _: None, strict=True)
+
+
+def load_what_can_be_served(
+    path: Path, environ: Mapping[str, str], last: Callable[[Settings], Configuration | None] = lambda _: None
+) -> Configuration:
+    """Do the same, but let a definition with errors harm itself alone, unless ``gateway.strict`` is true.
+
+    ``last`` returns what is served, which has the last good state of definitions; it is asked only where one has
+    errors. Raises ConfigurationError for what is wrong with the main file.
+    """
+    return _Load(path, environ).configuration(last, strict=False)
 
 
 class _Load:
@@ -70,7 +98,7 @@ class _Load:
         self._found = Findings()
         self._files: list[tuple[Path, str]] = []
 
-    def configuration(self) -> Configuration:
+    def configuration(self, last: Callable[[Settings], Configuration | None], *, strict: bool) -> Configuration:
         root = self._read(self._path, str(self._path))
         if root is None:
             raise ConfigurationError(self._problems())
@@ -82,15 +110,31 @@ class _Load:
             raise ConfigurationError(self._problems())
         rules.check_settings(main.model, main.origin, self._found)
         settings = self._with_paths(main.model, alone=inline is not None)
-        readings = [*self._inline(inline), *self._from_directory(settings.app_path, main.origin.place("app_path"))]
-        rules.check_definitions(readings, settings, main.origin, self._found)
-        if self._found.refused:
+        entries = [*self._inline(inline), *self._from_directory(settings.app_path, main.origin.place("app_path"))]
+        for one in entries:
+            if one.served:
+                rules.check_alone(one.served, settings)
+        strict = strict or settings.gateway.strict
+        settled = settle(entries, settings, lambda: None if strict else last(settings))
+        rules.check_all((*settled.apis, *settled.closed), settings, main.origin, self._found)
+        if not entries:
+            self._found.warning(
+                main.origin.place(),
+                "no API is defined, so every request is answered with 404",
+                "define one under apis: or in a file in app_path",
+            )
+        self._found.problems += settled.problems
+        if self._found.refused or (strict and settled.refused):
+            self._found.problems += [problem for one in settled.refused for problem in one.problems]
             raise ConfigurationError(self._problems())
         return Configuration(
             settings=settings,
-            apis=tuple(_complete(reading.model) for reading in readings if reading.model),
+            apis=settled.apis,
             warnings=self._problems(),
             files=tuple(file for file, _ in self._files),
+            closed=settled.closed,
+            refused=settled.refused,
+            homes=settled.homes,
         )
 
     def _read(self, path: Path, shown: str) -> Node | None:
@@ -121,16 +165,16 @@ class _Load:
         rest = {key: value for key, value in members.items() if key.lower() != "apis"}
         return (Node(rest, root.source, root.base), inline[0][1]) if inline else (root, None)
 
-    def _inline(self, inline: Node | None) -> Iterator[Reading[ApiDefinition]]:
+    def _inline(self, inline: Node | None) -> Iterator[Entry]:
         if inline is None or inline.value is None:
             return
         if not isinstance(inline.value, list):
             self._found.error(Place("apis", inline.source), "must be a list", "start each API with a dash")
             return
         for index, node in enumerate(inline.value):
-            yield from self._definition(node, ("apis", index))
+            yield from self._definition(node, ("apis", index), "")
 
-    def _from_directory(self, directory: Path | None, place: Place) -> Iterator[Reading[ApiDefinition]]:
+    def _from_directory(self, directory: Path | None, place: Place) -> Iterator[Entry]:
         if directory is None:
             return
         try:
@@ -143,34 +187,45 @@ class _Load:
             self._found.error(place, f"{directory} cannot be listed: {error.strerror}", "name a readable directory")
             return
         for file in files:
-            if (node := self._read(file, self._shown(file))) is not None:
-                yield from self._definition(node, ())
+            shown, found = self._shown(file), Findings()
+            self._files.append((file.absolute(), shown))
+            node = document.read(file, shown, found)
+            if node is None:
+                yield Entry(shown, str(file.absolute()), None, None, found)
+            else:
+                yield from self._definition(node, (), str(file.absolute()), found)
 
     def _shown(self, file: Path) -> str:
         """A file's name as a person would type it who typed that of the main file."""
         base = self._path.absolute().parent
         return str(self._path.parent / file.relative_to(base)) if file.is_relative_to(base) else str(file)
 
-    def _definition(self, node: Node, prefix: Keys) -> Iterator[Reading[ApiDefinition]]:
-        place = Place(dotted(prefix), node.source)
+    def _definition(self, node: Node, prefix: Keys, file: str, found: Findings | None = None) -> Iterator[Entry]:
+        """Read a definition, unless it says itself that it is not to be served."""
+        place, found, served = Place(dotted(prefix), node.source), found or Findings(), None
+        members = node.value if isinstance(node.value, dict) else {}
+        keys = {key.lower(): value for key, value in members.items()}
         if not isinstance(node.value, dict):
-            self._found.error(place, "an API definition must be a section with keys", "see docs/configuration.md")
-            return
-        keys = {key.lower(): value for key, value in node.value.items()}
-        if "openapi" in keys or "x-tyk-api-gateway" in keys:
-            self._found.error(
+            found.error(place, "an API definition must be a section with keys", "see docs/configuration.md")
+        elif "openapi" in keys or "x-tyk-api-gateway" in keys:
+            found.error(
                 place,
                 "is an OpenAPI definition; only Tyk's classic format is read",
                 "export the API in classic format",
             )
         elif (active := keys.get("active")) and active.value is not None and asks_for_nothing(active):
             self._found.note(Place(dotted((*prefix, "active")), active.source), "is false: this API is not served")
+            return
         elif (internal := keys.get("internal")) and not asks_for_nothing(internal):
             self._found.note(Place(dotted((*prefix, "internal")), internal.source), "is true: this API is not served")
+            return
         else:
             off = switched_off(node)
-            refusals.check_definition(node, prefix, off, self._found)
-            yield read(ApiDefinition, node, self._found, prefix=prefix, off=off)
+            refusals.check_definition(node, prefix, off, found)
+            reading = read(ApiDefinition, node, found, prefix=prefix, off=off)
+            served = Served(reading.model, reading.origin, found) if reading.model else None
+        source = node.source.rpartition(":")[0] if file else node.source
+        yield Entry(source, file, node, served, found)
 
     def _problems(self) -> tuple[Problem, ...]:
         """All problems in the order of files and lines, variables first; no note where an error says more."""
@@ -202,12 +257,3 @@ def _outer(path: str) -> list[str]:
 
 def _holds_definition(entry: Path) -> bool:
     return entry.suffix.lower() in _SUFFIXES and not entry.stem.endswith(_COMPANIONS) and not entry.is_dir()
-
-
-def _complete(definition: ApiDefinition) -> ApiDefinition:
-    """Fill in what is meant when it is not written."""
-    proxy = definition.proxy
-    scheme = definition.protocol if definition.is_service else "http"
-    listed = tuple(target if "://" in target else f"{scheme}://{target}" for target in proxy.target_list)
-    proxy = proxy.model_copy(update={"target_list": listed, "target_url": proxy.target_url or listed[0]})
-    return definition.model_copy(update={"name": definition.name or definition.api_id, "proxy": proxy})

@@ -47,9 +47,16 @@ class Findings:
     """The problems found so far: readers and rules add to them and go on, so that all are told at once."""
 
     problems: list[Problem] = field(default_factory=list)
+    unprotected: bool = False
+    """Whether an error is that a protection is asked for that would not be there."""
 
     def error(self, place: Place, message: str, cure: str = "") -> None:
         self._add(Severity.ERROR, place, message, cure)
+
+    def refusal(self, place: Place, message: str, cure: str = "") -> None:
+        """Add an error: what is asked for is a protection, and there would be none."""
+        self.unprotected = True
+        self.error(place, message, cure)
 
     def warning(self, place: Place, message: str, cure: str = "") -> None:
         self._add(Severity.WARNING, place, message, cure)

@@ -59,7 +59,8 @@ looked at any further. In doubt it asks: `extended_paths` without `use_extended_
 
 An API is served only if it says `use_keyless: true`. A definition with one of these keys, asking for something,
 restricts its clients or changes their requests in a way that the gateway does not: that is an error, never served
-without it. `*` stands for any name, and for each item of a list.
+without it. That API alone is then out of service ([deploying.md](deploying.md#one-definition-that-is-wrong)).
+`*` stands for any name, and for each item of a list.
 """
 
 _WARNED = """\

@@ -32,13 +32,13 @@ def check_definition(node: Node, prefix: Keys, off: Collection[tuple[str, ...]],
     keyless, protocol = keys.get("use_keyless"), keys.get("protocol")
     service = protocol is not None and protocol.value in ("tcp", "tls")  # Tyk asks the clients of those for no key
     if not service and (keyless is None or asks_for_nothing(keyless)):
-        found.error(
+        found.refusal(
             Place(dotted((*prefix, "use_keyless")), (keyless or node).source),
             "is not true, so the API wants keys, which this gateway does not check yet",
             "write use_keyless: true if everybody may use the API; otherwise it cannot be served here",
         )
     for row, keys_of_it, asking in _asking(_REFUSED, node, (), off):
-        found.error(Place(dotted((*prefix, *keys_of_it)), asking.source), row.message, row.cure)
+        found.refusal(Place(dotted((*prefix, *keys_of_it)), asking.source), row.message, row.cure)
 
 
 def check_main_file(node: Node, found: Findings) -> None:

@@ -11,9 +11,10 @@ from gateway.config.settings import CONTROL_PORT
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gateway.config.definition_rules import Served
     from gateway.config.definitions import ApiDefinition
     from gateway.config.problems import Findings, Place
-    from gateway.config.reading import Keys, Origin, Reading
+    from gateway.config.reading import Keys, Origin
     from gateway.config.settings import Settings
 
 TYK_DEFAULT_SECRET = "352d20ee67be67f6340b4c0605b044b7"  # noqa: S105 - published, the reason to warn of it
@@ -120,33 +121,34 @@ def _check_secrets(settings: Settings, origin: Origin, found: Findings) -> None:
             )
 
 
-def check_definitions(
-    readings: Sequence[Reading[ApiDefinition]], settings: Settings, origin: Origin, found: Findings
-) -> None:
-    """Check the API definitions on their own, against the settings, and against each other."""
-    served = [(reading.model, reading.origin) for reading in readings if reading.model]
-    apis = [(definition, own) for definition, own in served if not definition.is_service]
-    for definition, own in served:
-        _check_definition(definition, settings, own, found)
-        definition_rules.check(definition, own, found)
-        definition_rules.check_client_certificates(definition, settings, own, found)
-    for definition, own in apis:
-        _check_api(definition, settings, own, found)
-    _check_names(served, found)
-    _check_routes(apis, settings, found)
-    definition_rules.check_host_policies(apis, settings, found, uses_tls=settings.http_server_options.use_ssl)
-    service_rules.check([one for one in served if one[0].is_service], settings, found)
-    if not readings:
-        found.warning(
-            origin.place(),
-            "no API is defined, so every request is answered with 404",
-            "define one under apis: or in a file in app_path",
-        )
+def check_alone(served: Served, settings: Settings) -> None:
+    """Check an API definition on its own and against the settings."""
+    definition, origin, found = served
+    _check_definition(definition, settings, origin, found)
+    definition_rules.check(definition, origin, found)
+    definition_rules.check_client_certificates(definition, settings, origin, found)
+    if definition.is_service:
+        service_rules.check_alone(served, settings)
+    else:
+        _check_api(definition, settings, origin, found)
+
+
+def check_together(served: Sequence[Served], settings: Settings) -> None:
+    """Check API definitions against each other. Of two that do not fit together the later one has the problem."""
+    apis = [one for one in served if not one.definition.is_service]
+    _check_names(served)
+    _check_routes(apis, settings)
+    definition_rules.check_host_policies(apis, settings, uses_tls=settings.http_server_options.use_ssl)
+    service_rules.check_together([one for one in served if one.definition.is_service], settings)
+
+
+def check_all(apis: Sequence[ApiDefinition], settings: Settings, origin: Origin, found: Findings) -> None:
+    """Check what the settings say against all the API definitions that are served."""
     options = settings.http_server_options
     general = any((options.certificates, options.ssl_certificates))
-    if any(one.terminates_tls for one, _ in served):
+    if any(one.terminates_tls for one in apis):
         general = False  # they serve that one
-    if (general or any(one.certificates for one, _ in apis)) and not options.use_ssl:
+    if (general or any(one.certificates for one in apis if not one.is_service)) and not options.use_ssl:
         found.warning(
             origin.place("http_server_options", "use_ssl"),
             "is false, so the certificates are not used and clients are served without TLS",
@@ -225,18 +227,18 @@ def _check_definition(definition: ApiDefinition, settings: Settings, origin: Ori
         _check_versions(bounds, origin, keys, found)
 
 
-def _check_names(served: Sequence[tuple[ApiDefinition, Origin]], found: Findings) -> None:
+def _check_names(served: Sequence[Served]) -> None:
     names: dict[str, Place] = {}
-    for definition, origin in served:
+    for definition, origin, found in served:
         name, place = definition.api_id, origin.place("api_id")
         if (first := names.setdefault(name, place)) is not place:
             found.error(place, f"the api_id {name!r} is already taken ({first.source})", "give each API its own")
 
 
-def _check_routes(apis: Sequence[tuple[ApiDefinition, Origin]], settings: Settings, found: Findings) -> None:
+def _check_routes(apis: Sequence[Served], settings: Settings) -> None:
     """Check that no two APIs have the same place."""
     routes: dict[tuple[str, str], tuple[str, Place]] = {}
-    for definition, origin in apis:
+    for definition, origin, found in apis:
         name, place = definition.api_id, origin.place("proxy", "listen_path")
         route = definition_rules.host(definition, settings), definition.proxy.listen_path
         other, taken = routes.setdefault(route, (name, place))

@@ -9,12 +9,11 @@ from gateway.config import definition_rules
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from gateway.config.definition_rules import Served
     from gateway.config.definitions import ApiDefinition
     from gateway.config.problems import Findings, Place
     from gateway.config.reading import Origin
     from gateway.config.settings import Settings
-
-    Served = tuple[ApiDefinition, Origin]
 
 MOST_PORTS = 128
 """Sockets of services are handed over in one message, which takes at most 253 (unix(7), SCM_MAX_FD)."""
@@ -22,22 +21,28 @@ MOST_PORTS = 128
 _OF_REQUESTS = "request_headers", "response_headers", "enable_websockets", "body_bytes", "client_timeouts"
 
 
-def check(services: Sequence[Served], settings: Settings, found: Findings) -> None:
-    """Check the services on their own, and those that share a port against each other."""
+def check_alone(served: Served, settings: Settings) -> None:
+    """Check a service on its own and against the settings."""
+    definition, origin, found = served
+    _check_port(definition, settings, origin, found)
+    _check_targets(definition, origin, found)
+    _check_tls(definition, origin, found)
+    _check_meaningless(definition, settings, origin, found)
+
+
+def check_together(services: Sequence[Served], settings: Settings) -> None:
+    """Check the services that share a port against each other."""
     ports: dict[int, list[Served]] = {}
-    for definition, origin in services:
-        _check_port(definition, settings, origin, found)
-        _check_targets(definition, origin, found)
-        _check_tls(definition, origin, found)
-        _check_meaningless(definition, settings, origin, found)
-        ports.setdefault(definition.listen_port, []).append((definition, origin))
-    for port, sharing in ports.items():
+    for one in services:
+        ports.setdefault(one.definition.listen_port, []).append(one)
+    for number, (port, sharing) in enumerate(ports.items(), 1):
         if port:
-            _check_sharing(port, sharing, settings, found)
-            definition_rules.check_host_policies(sharing, settings, found, uses_tls=True)
-    if len(ports) > MOST_PORTS:
-        place = services[-1][1].place("listen_port")
-        found.error(place, f"is one of {len(ports)} ports of services", f"use at most {MOST_PORTS}")
+            _check_sharing(port, sharing, settings)
+            definition_rules.check_host_policies(sharing, settings, uses_tls=True)
+        if number > MOST_PORTS:
+            for _, origin, found in sharing:
+                place = origin.place("listen_port")
+                found.error(place, f"is one of {len(ports)} ports of services", f"use at most {MOST_PORTS}")
 
 
 def _check_port(definition: ApiDefinition, settings: Settings, origin: Origin, found: Findings) -> None:
@@ -128,9 +133,9 @@ def _check_meaningless(definition: ApiDefinition, settings: Settings, origin: Or
         )
 
 
-def _check_sharing(port: int, sharing: Sequence[Served], settings: Settings, found: Findings) -> None:
-    first, other = sharing[0]
-    for definition, origin in sharing[1:]:
+def _check_sharing(port: int, sharing: Sequence[Served], settings: Settings) -> None:
+    first, other, _ = sharing[0]
+    for definition, origin, found in sharing[1:]:
         pair = f"{definition.api_id!r} and {first.api_id!r} ({other.place().source}) share the port {port}"
         if definition.protocol != first.protocol:
             found.error(origin.place("protocol"), f"{pair}, which has one protocol", "give each protocol its port")
@@ -145,12 +150,12 @@ def _check_sharing(port: int, sharing: Sequence[Served], settings: Settings, fou
             place = origin.place("enable_proxy_protocol")
             found.error(place, f"{pair}, and differ in what comes before the server name", "say the same in both")
     if first.protocol == "tls":
-        _check_domains(port, sharing, settings, found)
+        _check_domains(port, sharing, settings)
 
 
-def _check_domains(port: int, sharing: Iterable[Served], settings: Settings, found: Findings) -> None:
+def _check_domains(port: int, sharing: Iterable[Served], settings: Settings) -> None:
     domains: dict[str, tuple[str, Place]] = {}
-    for definition, origin in sharing:
+    for definition, origin, found in sharing:
         named = settings.enable_custom_domains and not definition.domain_disabled and definition.domain
         domain, place = (named or "").lower().removesuffix("."), origin.place("domain")
         name, taken = domains.setdefault(domain, (definition.api_id, place))

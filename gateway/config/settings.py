@@ -190,6 +190,11 @@ class GatewaySection(Section):
     """What Tyk has no key for."""
 
     workers: Count = Field(0, description="worker processes; 0: one per core")
+    strict: bool = Field(
+        default=False,
+        description="refuse a start, and a reload, for any error in an API definition or with a port of its own, where"
+        " otherwise only that API is out of service",
+    )
     data_dir: Path = Field(Path("data"), description="directory of the gateway's own state")
     certificates_dir: Path | None = Field(
         None,

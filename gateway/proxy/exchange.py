@@ -2,7 +2,7 @@
 
     start ──► admit ──► route ──► connect ──► forward ──► response ──► end
                 │          │          │           │            │
-               413,405    404     502,503,504  retried?    502,504 or cut
+               413,405  404,503   502,503,504  retried?    502,504 or cut
 
 ``start``    the head is parsed and its framing is unambiguous (``http.head``)
 ``admit``    limits that a head can break
@@ -117,6 +117,8 @@ class Exchange(Attempts):
     def _without_api(self) -> None:
         if self._head.target == b"*":  # RFC 9110 section 9.3.7: about the gateway, and never routed
             self._respond(200, b"", [responses.ALLOW, responses.date_line(), b"Content-Length: 0"])
+        elif self._route is not None:
+            self._fail(503, "this API is out of service")
         else:
             self._fail(404, "Not Found")
 

@@ -54,7 +54,7 @@ class HostPolicies:
         settings = configuration.settings
         tls = {
             domain_of(api, settings): towards_clients(settings, api.gateway.tls)[0]
-            for api in configuration.apis
+            for api in (*configuration.closed, *configuration.apis)
             if api.gateway.tls.is_set
         }
         asked = (clients or ClientLists(configuration)).by_domain(configuration.apis)

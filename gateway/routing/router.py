@@ -44,7 +44,8 @@ class Route:
     ``prefix`` is the literal text that paths begin with; where the listen path is a template, it is empty and
     ``pattern`` stands in its place. The lowest ``rank`` that matches wins. ``strips`` and ``keeps_slash`` are
     Tyk's ``strip_listen_path`` (which does nothing under ``/{api_id}/``) and ``disable_strip_slash``;
-    ``ends_segment`` says that the path must end, or a slash follow, where the prefix ends.
+    ``ends_segment`` says that the path must end, or a slash follow, where the prefix ends. A ``closed`` one leads to an
+    API that is out of service.
     """
 
     definition: ApiDefinition
@@ -56,19 +57,29 @@ class Route:
     strips: bool
     keeps_slash: bool
     ends_segment: bool
+    closed: bool = False
 
 
 class Router:
     """Finds the route of a request. Nothing in it changes but the memory of the hosts it was asked for."""
 
-    def __init__(self, apis: Iterable[ApiDefinition], *, custom_domains: bool, hostname: str, strict: bool) -> None:
-        """Index the active ``apis``. ``hostname`` is the domain of those that have none; empty is any host.
+    def __init__(
+        self,
+        apis: Iterable[ApiDefinition],
+        closed: Sequence[ApiDefinition] = (),
+        *,
+        custom_domains: bool,
+        hostname: str,
+        strict: bool,
+    ) -> None:
+        """Index the active ``apis``, and those that are ``closed``. ``hostname`` is the domain of those without one.
 
         ``strict`` is Tyk's ``enable_strict_routes``. Raises ConfigurationError for what cannot be read.
         """
+        self._closed = frozenset(map(id, closed))
         served = [
             (api.domain if custom_domains and not api.domain_disabled else "", api)
-            for api in apis
+            for api in (*apis, *closed)
             if api.active and not api.internal
         ]
         served.sort(
@@ -85,6 +96,8 @@ class Router:
                 if is_template(api.proxy.listen_path):
                     path_pattern(api.proxy.listen_path)  # or the first request would find out
             except ValueError as error:
+                if id(api) in self._closed:
+                    continue  # nobody can say what its place is
                 problems.append(Problem(Severity.ERROR, f"apis[{api.api_id}]", "", str(error), _CURE))
             else:
                 groups.setdefault(key, []).append((rank, api))
@@ -138,7 +151,11 @@ class Router:
         """The table of one domain, made when the domain is first asked for: there may be 100,000."""
         table = self._tables.get(key)
         if table is None:
-            routes = [route for rank, api in self._groups[key] for route in _routes(api, rank, strict=self._strict)]
+            routes = [
+                route
+                for rank, api in self._groups[key]
+                for route in _routes(api, rank, strict=self._strict, closed=id(api) in self._closed)
+            ]
             table = self._tables[key] = _Table(routes)
         return table
 
@@ -202,7 +219,7 @@ def _climb(node: _Node | None, path: bytes) -> _Node | None:
     return node
 
 
-def _routes(api: ApiDefinition, rank: int, *, strict: bool) -> tuple[Route, Route]:
+def _routes(api: ApiDefinition, rank: int, *, strict: bool, closed: bool) -> tuple[Route, Route]:
     """The two ways to an API, in the order in which they are tried."""
     listen_path = api.proxy.listen_path
     template = is_template(listen_path)
@@ -216,6 +233,7 @@ def _routes(api: ApiDefinition, rank: int, *, strict: bool) -> tuple[Route, Rout
         strips=api.proxy.strip_listen_path,
         keeps_slash=api.proxy.disable_strip_slash,
         ends_segment=strict and not template and not listen_path.endswith("/"),
+        closed=closed,
     )
     prefix = f"/{api.api_id}/".encode()
     return by_path, replace(by_path, rank=2 * rank + 1, prefix=prefix, pattern=None, strips=False, ends_segment=False)

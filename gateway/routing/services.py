@@ -51,6 +51,8 @@ class Service:
 class ServicePort:
     """What is served on one port: a service for each domain (canonical, ``*.parent``, or "" for any).
 
+    It is None where the service of a domain is out of service.
+
     ``hosts`` and ``protocols`` are the rules of TLS (see `Snapshot`), where it ends here. ``introduced`` says that
     connections begin with a PROXY header, ``negotiate`` in which protocol clients then ask for TLS, "" for none, and
     ``allow_plain`` that they need not.
@@ -63,7 +65,7 @@ class ServicePort:
     introduced: bool
     negotiate: Literal["", "postgresql"]
     allow_plain: bool
-    services: dict[str, Service]
+    services: dict[str, Service | None]
 
     def find(self, server_name: str) -> Service:
         """Return the service for a canonical name, "" where the client says none. Raises UnknownServiceError.
@@ -71,15 +73,16 @@ class ServicePort:
         The words are Tyk's, and so is that a client without a name is served only where there is no choice.
         """
         services = self.services
-        if not server_name:
-            if len(services) == 1:
-                return next(iter(services.values()))
+        if not server_name and len(services) > 1:
             raise UnknownServiceError(
                 "Multiple services on different domains running on the same port, but no SNI (domain) information from"
                 " client"
             )
-        for key in (*candidates(server_name), ""):
-            if (found := services.get(key)) is not None:
+        keys = (*candidates(server_name), "") if server_name else services
+        for key in keys:
+            if key in services:
+                if (found := services[key]) is None:
+                    raise UnknownServiceError("the service is out of service")
                 return found
         raise UnknownServiceError(f"Can't detect service based on provided SNI information: {server_name}")
 
@@ -95,7 +98,9 @@ def service_ports(
     for port in dict.fromkeys(definition.listen_port for definition in services_alone):
         sharing = configuration.of_port(port)
         first = sharing.apis[0]
-        services = {}
+        services: dict[str, Service | None] = {
+            service_domain(closed, settings): None for closed in sharing.closed if closed.protocol == first.protocol
+        }
         for definition in sharing.apis:
             api = apis[definition.api_id]
             domain, passthrough = service_domain(definition, settings), definition.gateway.passthrough

@@ -101,7 +101,7 @@ class Proxies:
 
 Decision = tuple[bytes | None, Route | None, Api | None, Admission | None]
 """Where a path that is not in its shortest form should be asked for instead, or the route, its API and who may ask it
-(None: everybody), or nothing."""
+(None: everybody). An API that is out of service has a route alone, and a path that leads nowhere has nothing."""
 
 _DECISIONS = 4096
 _DECISION_BYTES = 512
@@ -148,7 +148,7 @@ class Snapshot:
     def _decide(self, host: bytes, target: bytes) -> Decision:
         location = None if self.skip_url_cleaning else clean_path(target)
         route = self.router.match(host, target) if location is None else None
-        api = self.apis[route.api_id] if route is not None else None
+        api = self.apis[route.api_id] if route is not None and not route.closed else None
         decision = location, route, api, self._admission(api, host) if api is not None else None
         if len(host) + len(target) <= _DECISION_BYTES:
             if len(self.decided) >= _DECISIONS:
@@ -208,6 +208,7 @@ def build(configuration: Configuration, generation: int) -> Snapshot:
         skip_url_cleaning=options.skip_url_cleaning,
         router=Router(
             own_port.apis,
+            own_port.closed,
             custom_domains=settings.enable_custom_domains,
             hostname=settings.hostname,
             strict=options.enable_strict_routes,

@@ -175,6 +175,7 @@ class _Control:
             "store": _component("datastore", self._looked, self._store_trouble, Status.FAIL),
             "configuration": _component("component", reload.time, reload.refusal, Status.WARN),
             "certificates": self._certificates(),
+            **self._definitions(),
             **self._hosts(),
         }
 
@@ -182,6 +183,16 @@ class _Control:
         """What ends soon is worth a word, and no warning yet: most are renewed in time."""
         said = "; ".join(filter(None, (self._certificate_troubles, self._expiry.summary)))
         return Component(Status.WARN if self._certificate_troubles else Status.PASS, "component", self._looked, said)
+
+    def _definitions(self) -> Mapping[str, Component]:
+        """Tell which definitions are refused, if any: each with its place and the reason."""
+        refused = self._reloads.current.configuration.refused
+        if not refused:
+            return {}
+        said = "; ".join(map(str, refused[:_PROBLEMS_SHOWN]))
+        more = len(refused) - _PROBLEMS_SHOWN
+        output = f"refused: {len(refused)}: {said}{f'; and {more} more' if more > 0 else ''}"
+        return {"definitions": Component(Status.WARN, "component", self._reloads.last.time, output)}
 
     def _hosts(self) -> Mapping[str, Component]:
         said = self._probes.summary()

@@ -30,7 +30,7 @@ class Naming:
             self._users[item.reference].append(item.place)
         for place, reference in references(settings, configuration.apis):
             self._users[reference].append(place)
-        for api in configuration.apis:
+        for api in (*configuration.apis, *configuration.closed):
             for reference in api.certificates:
                 self._users[reference].append(f"API {api.api_id}")
             name, *wildcard = candidates(domain_of(api, settings))

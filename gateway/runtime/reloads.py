@@ -1,8 +1,8 @@
 """What the files said when they were last read, and how what they say now becomes the next generation.
 
-A reload reads and checks everything before it changes anything; whatever is wrong, the generation that runs keeps
-serving and the event log says why. Reading may take long where there are many files: other changes wait only while
-its result is written and the workers confirm it.
+A reload reads and checks everything before it changes anything. A definition that is wrong harms itself alone. Whatever
+else is wrong, the generation that runs keeps serving and the event log says why. Reading may take long where there are
+many files: other changes wait only while its result is written and the workers confirm it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from gateway.admin.operations import ReloadResult
-from gateway.config.load import load
+from gateway.config.load import load_what_can_be_served
 from gateway.config.problems import Problem, Severity
 from gateway.errors import ConfigurationError, GatewayError, StoreError
 from gateway.routing.policies import HostPolicies
@@ -125,8 +125,16 @@ class Reloads:
                 self._know_secret(done.candidate.configuration)
             self._tell(deed, done, time.monotonic() - began)
         unconfirmed = [Problem(Severity.WARNING, "", "workers", shortfall) for shortfall in done.shortfalls]
-        problems = (*done.candidate.warnings, *unconfirmed)
-        return ReloadResult(ok=True, generation=done.generation, message=done.message, problems=problems)
+        problems = (*done.candidate.problems, *unconfirmed)
+        refused = done.candidate.configuration.refused
+        said = f"refused definitions: {len(refused)}" if refused else ""
+        return ReloadResult(
+            ok=True,
+            generation=done.generation,
+            message="; ".join(filter(None, (done.message, said))),
+            problems=problems,
+            refused=refused,
+        )
 
     async def _pass(self, deed: Deed, before: _Pass | None = None) -> _Pass:
         """Read everything, but only so many of the certificate files that changed, and have the workers serve it."""
@@ -145,6 +153,7 @@ class Reloads:
                 generation, changed = await loop.run_in_executor(
                     self._thread, renewal.publish, inherited.data_dir, candidate, deed
                 )
+            renewal.log_refused(self._events, candidate.configuration, self.current.configuration)
             self.current, self.last = current, LastReload(datetime.now(UTC))
             message = before.message if before else _NOTHING
             if generation.number == roster.generation:
@@ -158,7 +167,8 @@ class Reloads:
     async def recall_secret(self) -> None:
         """Know the secret of now: what was reloaded before this control may have changed it, and no copy holds it."""
         with contextlib.suppress(GatewayError):
-            self._know_secret(await asyncio.to_thread(load, self._inherited.config_path, self._inherited.environ))
+            path, environ = self._inherited.config_path, self._inherited.environ
+            self._know_secret(await asyncio.to_thread(load_what_can_be_served, path, environ))
 
     def renew_secret(self) -> Path | None:
         """Make another admin secret, and return its file; None when the one in use is configured. Raises StoreError."""

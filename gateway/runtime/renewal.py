@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.config import client_trust
-from gateway.config.load import DEFAULT_CERTIFICATES, Configuration, load
+from gateway.config.load import DEFAULT_CERTIFICATES, Configuration, load_what_can_be_served
 from gateway.config.material import wanted
 from gateway.config.problems import Problem, Severity
+from gateway.config.standing import put_out
 from gateway.config.tyk_names import IGNORED
-from gateway.errors import ConfigurationError, StoreError
+from gateway.errors import ConfigurationError, GatewayError, StoreError
 from gateway.observe import access_log
 from gateway.routing import policies, snapshot
 from gateway.store import client_sources, control_certificate, default_certificate, file_sources, upstream_sources
@@ -35,7 +36,7 @@ FILES_AT_ONCE = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A configuration with its certificates, checked and without errors: what may be published."""
+    """A configuration with its certificates, checked, with errors in definitions at most: what may be published."""
 
     configuration: Configuration
     collected: file_sources.Collected
@@ -51,6 +52,11 @@ class Candidate:
         """What should be looked at, and does not stand in the way."""
         found = self.collected.problems + self.control.problems + self.towards.problems + self.clients.problems
         return self.configuration.warnings + found + policies.problems(self.configuration)
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """All of that, and what is wrong with definitions that are refused."""
+        return tuple(one for refused in self.configuration.refused for one in refused.problems) + self.warnings
 
 
 def read(
@@ -70,7 +76,11 @@ def read(
     Raises ConfigurationError with every problem, and StoreError when ``data_dir`` is given and cannot be read.
     """
     began = datetime.now(UTC)
-    configuration = load(config_path, environ)
+
+    def last(settings: Settings) -> Configuration | None:
+        return _served(data_dir or settings.gateway.data_dir)
+
+    configuration = load_what_can_be_served(config_path, environ, last)
     try:
         with contextlib.closing(
             Store.open(data_dir or configuration.settings.gateway.data_dir, writable=False)
@@ -88,15 +98,47 @@ def read(
         there = False
     configuration = configuration.model_copy(update={"material": towards.material, "client_trust": clients.trust})
     unwritable = access_log.trouble(configuration.settings.gateway.access_log.path)
-    problems = configuration.warnings + collected.problems + control.problems + clients.problems
+    problems = configuration.problems + collected.problems + control.problems + clients.problems
+    fatal = collected.problems + control.problems + clients.problems
     if unwritable:
         cure = "name a file in a directory that exists and is writable, or stdout"
-        problems += (Problem(Severity.ERROR, "gateway.access_log.path", "", unwritable, cure),)
-    if any(problem.severity is Severity.ERROR for problem in problems):
+        problem = Problem(Severity.ERROR, "gateway.access_log.path", "", unwritable, cure)
+        problems, fatal = (*problems, problem), (*fatal, problem)
+    if any(problem.severity is Severity.ERROR for problem in fatal):
         raise ConfigurationError(problems)
     # What no worker could build must not become a generation: the next worker to start would have nothing else.
-    snapshot.build(configuration, 0)
+    configuration = _buildable(configuration)
     return Candidate(configuration, collected, control, towards, clients, began, there)
+
+
+def _served(data_dir: Path) -> Configuration | None:
+    """Return what is served, for the last good state of definitions; None where the store does not tell."""
+    try:
+        with contextlib.closing(Store.open(data_dir, writable=False)) as store:
+            generation = store.current()
+    except StoreError:
+        return None
+    return generation.configuration if generation else None
+
+
+def _buildable(configuration: Configuration) -> Configuration:
+    """Return the configuration with those APIs out of service of which no worker could make anything."""
+    try:
+        snapshot.build(configuration, 0)
+    except (GatewayError, ValueError) as error:
+        refused: dict[str, Problem] = {}
+        for api in configuration.apis:
+            try:
+                snapshot.build(configuration.model_copy(update={"apis": (api,), "closed": ()}), 0)
+            except (GatewayError, ValueError) as reason:
+                said = reason.problems[0] if isinstance(reason, ConfigurationError) else None
+                problem = Problem(Severity.ERROR, f"apis[{api.api_id}]", "", str(reason), "correct it")
+                refused[api.api_id] = said or problem
+        if not refused or configuration.settings.gateway.strict:
+            told = [*refused.values(), Problem(Severity.ERROR, "", "", f"no worker can serve it: {error}")]
+            raise ConfigurationError(told[: len(refused) or None]) from error
+        return put_out(configuration, refused)
+    return configuration
 
 
 def _collect(
@@ -137,7 +179,8 @@ def watched(configuration: Configuration) -> frozenset[Path]:
     files = {path for pair in options.certificates for path in (pair.cert_file, pair.key_file)}
     files.update(pair.chain_file for pair in options.certificates if pair.chain_file)
     files.update(pair.passphrase_file for pair in options.certificates if pair.passphrase_file)
-    references = {*options.ssl_certificates, *(name for api in configuration.apis for name in api.certificates)}
+    placed = (*configuration.apis, *configuration.closed)
+    references = {*options.ssl_certificates, *(name for api in placed for name in api.certificates)}
     if (control := settings.gateway.control_tls) and control.certificate:
         references.add(control.certificate)
     references.update(item.reference for item in wanted(settings, configuration.apis))
@@ -168,6 +211,17 @@ def needs_restart(started: Settings, wanted: Settings) -> tuple[str, ...]:
 
     before, after = fixed(started), fixed(wanted)
     return tuple(key for key in before if before[key] != after[key])
+
+
+def log_refused(events: EventLog, configuration: Configuration, before: Configuration | None = None) -> None:
+    """Write a line for each definition that is refused, and was not so ``before``."""
+    known = before.refused if before else ()
+    for one in configuration.refused:
+        if one not in known:
+            events.error(
+                "definition.refused", f"{one.reason}; {one.standing.consequence}",
+                api=one.api_id or None, source=one.source, standing=one.standing.value,
+            )  # fmt: skip
 
 
 def log_problems(events: EventLog, problems: tuple[Problem, ...]) -> None:

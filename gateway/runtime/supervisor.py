@@ -27,7 +27,7 @@ import time
 from typing import TYPE_CHECKING
 
 from gateway.certs.held import held
-from gateway.config.load import load
+from gateway.config.load import load_what_can_be_served
 from gateway.config.problems import Severity
 from gateway.errors import ConfigurationError, GatewayError, StoreError
 from gateway.observe.events import EventLog
@@ -95,6 +95,7 @@ def _prepare(config_path: Path, environ: Mapping[str, str], command: Command | N
             candidate = renewal.read(config_path, environ, data_dir, anew=False, most=renewal.FILES_AT_ONCE)
             generation, _ = renewal.publish(data_dir, candidate, deed)
     renewal.log_problems(events, candidate.warnings)
+    renewal.log_refused(events, candidate.configuration)
     if settings.secret is None:
         path = admin_secret.ensure(data_dir)
         events.info("admin.secret", "no secret is configured; the one to use is in a file", path=path)
@@ -123,7 +124,7 @@ def _read(
     """Return what shall be served, the sockets, and the lock on the data."""
     held()  # every process that is forked from now on shares it
     if before is None:
-        settings = load(config_path, environ).settings
+        settings = load_what_can_be_served(config_path, environ).settings
         data_dir = settings.gateway.data_dir
         # What is read refers to the database, if there is one, so nobody else may change that meanwhile.
         early = listeners.lock(data_dir) if data_dir.is_dir() else None

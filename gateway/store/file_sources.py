@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from gateway.certs.blocks import MAX_BYTES
 from gateway.certs.dates import check_dates
 from gateway.certs.pem import CertificatePair, check_names, parse_pair, refuse_foreign_use
-from gateway.config.kinds import is_inline_pem, is_store_id, source_of
+from gateway.config.kinds import is_copied_pem, is_inline_pem, is_store_id, source_of
 from gateway.config.problems import Problem, Severity
 from gateway.errors import CertificateError
 from gateway.store import file_status
@@ -94,7 +94,8 @@ def collect(
         collection.add_files(f"http_server_options.certificates[{index}]", files)
     collection.add_references("http_server_options.ssl_certificates", options.ssl_certificates, _Rank.SSL_CERTIFICATES)
     served = [api for api in configuration.apis if api.active and not api.internal and not api.domain_disabled]
-    for api in served:
+    closed = [api for api in configuration.closed if not api.domain_disabled]
+    for api in (*closed, *served):
         if api.terminates_tls or not api.is_service:
             collection.add_references(f"apis[{api.api_id}].certificates", api.certificates, _Rank.API)
     if directory := configuration.settings.gateway.certificates_dir:
@@ -160,7 +161,7 @@ class _Collection:
         """Add pairs that are given as one PEM text each, in a file or inline, or as an id of the store."""
         for index, reference in enumerate(references):
             place = f"{path}[{index}]"
-            source = place if is_inline_pem(reference) else reference
+            source = place if is_inline_pem(reference) or is_copied_pem(reference) else reference
             if reference not in self._read:  # one file may serve a thousand APIs
                 self._read[reference] = self._referred(place, reference)
             if held := self._read[reference]:
@@ -264,6 +265,8 @@ class _Collection:
     def _referred(self, path: str, reference: str) -> Held | None:
         """What a reference stands for; None when that is not to be had, or not now."""
         source = source_of(reference)
+        if is_copied_pem(reference):
+            return None  # its definition cannot be read, which is told
         try:
             if is_store_id(reference):
                 return self._told(path, source, self._stored(reference))

@@ -7,6 +7,7 @@ that it protects, which `routing.upstream_trust` sees to; everybody else is serv
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -53,7 +54,12 @@ def collect(configuration: Configuration, now: datetime, store: Store | None = N
     found: dict[str, str] = {}
     problems: list[Problem] = []
     unresolved: list[Problem] = []
-    before: Material | None = None
+
+    @cache
+    def last() -> Material:
+        generation = store.current() if store else None
+        return generation.configuration.material if generation else Material()
+
     for item in wanted(configuration.settings, configuration.apis):
         name = key(item.purpose, item.reference)
         if name in found:
@@ -65,16 +71,18 @@ def collect(configuration: Configuration, now: datetime, store: Store | None = N
                 replace(one, severity=Severity.WARNING, path=item.place, source=one.source or source) for one in remarks
             ]
         except (OSError, CertificateError) as error:
-            if before is None:
-                generation = store.current() if store else None
-                before = generation.configuration.material if generation else Material()
-            if name in before.found:
-                found[name] = before.found[name]
+            if name in last().found:
+                found[name] = last().found[name]
             unresolved.append(_unresolved(item, error, kept=name in found))
     for api in configuration.apis:
         basic = api.upstream_auth.basic_auth
-        if sends_password(api) and basic.password and not basic.password_file:
-            found[key(Purpose.PASSWORD, password_reference(api))] = basic.password.get_secret_value()
+        if not sends_password(api) or basic.password_file:
+            continue
+        name = key(Purpose.PASSWORD, password_reference(api))
+        if basic.password:
+            found[name] = basic.password.get_secret_value()
+        elif secret := last().found.get(name):  # of a definition that cannot be read
+            found[name] = secret
     return Provided(Material(found=found), (*problems, *unresolved), tuple(unresolved))
 
 

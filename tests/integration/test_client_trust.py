@@ -117,11 +117,13 @@ async def test_a_revocation_list_that_is_put_counts_at_once_and_survives_reloads
     assert (state.revoked, state.source, state.warnings) == (1, "admin", ())
     assert node.roster.applied[-1] == (node.roster.generation, frozenset())
     assert let_in(node, CAROL, DAVE) == [False, True]
-    (node.directory / "apps" / "two.json").write_text("{broken")
+    main_file = node.directory / "gateway.yaml"
+    sound = main_file.read_bytes()
+    main_file.write_text("{broken")
     assert (await reload(node))[0].startswith("refused")
     await node.operations.put_crl("clients", crl(CA, CAROL, DAVE).encode(), ACTOR)
     assert let_in(node, CAROL, DAVE) == [False, False], "files that are broken hinder no revocation"
-    (node.directory / "apps" / "two.json").unlink()
+    main_file.write_bytes(sound)
     assert await reload(node) == []
     assert let_in(node, CAROL, DAVE) == [False, False]
     assert [one.name for one in await node.operations.crls()] == ["clients"]

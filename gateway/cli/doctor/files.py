@@ -38,7 +38,7 @@ def configuration(path: Path, environ: Mapping[str, str]) -> tuple[renewal.Candi
         candidate = renewal.read(path, environ)
     except ConfigurationError as error:
         return None, [_told(one) for one in error.problems if one.severity is not Severity.NOTE]
-    found = [_told(one) for one in candidate.warnings if one.severity is not Severity.NOTE]
+    found = [_told(one) for one in candidate.problems if one.severity is not Severity.NOTE]
     return candidate, found or [ok("configuration", f"{path}: nothing is wrong with it")]
 
 

@@ -25,7 +25,7 @@ async def test_a_reload_is_scheduled_in_tyks_shape(path: str) -> None:
 async def test_a_reload_that_is_waited_for_tells_what_came_of_it(path: str) -> None:
     admin = Admin()
     response = await admin.ask("GET", path + "?block=true")
-    assert response.json() == {"status": "ok", "message": "", "generation": 7, "problems": []}
+    assert response.json() == {"status": "ok", "message": "", "generation": 7, "problems": [], "refused": []}
     assert admin.operations.reloads == [True]
 
 
