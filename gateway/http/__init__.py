@@ -16,7 +16,7 @@
 * ``downstream``  what a client's connection, its exchanges and its worker know of each other
 * ``upstream``    what an exchange and a connection to an upstream know of each other
 * ``h1_server``   a connection from a client (downstream)
-* ``h1_client``   a connection to an upstream
+* ``h1_client``   a connection to an upstream, and ``last_words`` what one said that broke
 * ``h2_frames``   frames of HTTP/2, both ways
 * ``h2_credit``   the credit that floods of frames spend, clients' and upstreams'
 * ``h2_server``   an HTTP/2 connection from a client; ``h2_output`` is what it sends, ``h2_lifetime`` how it ends

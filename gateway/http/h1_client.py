@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 from typing import TYPE_CHECKING, cast
 
 from gateway.errors import MessageError, UpstreamError
 from gateway.http.body import ChunkedDecoder, chunk, last_chunk
 from gateway.http.head import CHUNKED, UNTIL_CLOSE, ResponseHead, parse_response
+from gateway.http.last_words import last_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,9 +19,7 @@ if TYPE_CHECKING:
 
 _SENDS_LENGTH_ZERO = frozenset((b"POST", b"PUT", b"PATCH"))  # RFC 9110 section 8.6
 _NO_HEAD_YET = -3
-_READ_BYTES = 65536
 _MAX_INTERIM = 16
-_LAST_READS = 16
 _FINISH_SECONDS = 10.0
 
 
@@ -291,7 +288,9 @@ class UpstreamConnection(asyncio.Protocol):
         """Tell the receiver, unless the end of the connection was the end of the response."""
         encrypted = self.transport.get_extra_info("ssl_object") is not None
         if error is not None and self._receiver is not None and not encrypted:
-            self._read_what_came()
+            for data in last_words(self.transport):
+                if not self.closed:
+                    self.data_received(data)
         self.closed = True
         self._release(self)
         if self._receiver is None:
@@ -304,19 +303,6 @@ class UpstreamConnection(asyncio.Protocol):
             return
         reason = "the upstream closed the connection" if error is None else f"the upstream connection broke: {error}"
         self._fail(UpstreamError(502, reason))
-
-    def _read_what_came(self) -> None:
-        """Take from the kernel what came before the connection broke.
-
-        Who answers a large request early (413) and closes resets the connection, and writing may be the first to
-        notice. The answer is in the socket then, which asyncio closes after this.
-        """
-        descriptor = self.transport.get_extra_info("socket").fileno()
-        with contextlib.suppress(OSError):  # nothing more, or closed
-            for _ in range(_LAST_READS):
-                if self._receiver is None or not (data := os.read(descriptor, _READ_BYTES)):
-                    return
-                self.data_received(data)
 
     def eof_received(self) -> bool:
         """Note a proper end; uvloop tells of one over TLS only when close_notify came. A tunnel has two."""

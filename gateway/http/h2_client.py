@@ -26,6 +26,7 @@ from gateway.http.h2_credit import ANSWERED, CREDIT, EXHAUSTED, LITTLE, MOVED, P
 from gateway.http.h2_frames import ACK, END_STREAM, PADDED, ErrorCode, FrameReader, Setting
 from gateway.http.h2_head import parse_trailers
 from gateway.http.h2_upstream_stream import STREAM_WINDOW, H2UpstreamStream
+from gateway.http.last_words import last_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -267,6 +268,9 @@ class H2UpstreamConnection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """Tell all streams, and the pool."""
+        if error is not None and self.scheme == b"http":  # over TLS, these were decrypted before
+            for data in last_words(self.transport):
+                self.data_received(data)
         self.closed = True
         reason = "the upstream closed the connection" if error is None else f"the upstream connection broke: {error}"
         self._fail_all(UpstreamError(502, self.end or reason))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 from gateway.errors import UpstreamError
 from gateway.http.h1_client import UpstreamConnection
 from gateway.proxy.dialling import connect, say
-from gateway.proxy.upstream_tls import Contexts, refuse_impostor
+from gateway.proxy.upstream_tls import Contexts, connect_tls, refuse_impostor
 
 if TYPE_CHECKING:
     import socket
@@ -194,12 +194,10 @@ class Pool:
                 try:
                     address = sock.getpeername()[0]
                     await self._open(sock, caller)
-                    transport, _ = await asyncio.get_running_loop().create_connection(
-                        self._protocol,
-                        sock=sock,
-                        ssl=context,
-                        server_hostname=(tls.server_name or host) if tls else None,
-                    )
+                    if context is None or tls is None:
+                        transport, _ = await asyncio.get_running_loop().create_connection(self._protocol, sock=sock)
+                    else:
+                        transport = await connect_tls(self._protocol, sock, context, tls.server_name or host)
                 except BaseException:
                     sock.close()  # where it is a transport's already, this waits until that is closed
                     raise

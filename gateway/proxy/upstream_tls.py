@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from gateway.errors import UpstreamError
+from gateway.http.last_words import BelowTls
 from gateway.tls.context import peer_chain, upstream_context
 
 if TYPE_CHECKING:
-    import asyncio
+    import socket
     import ssl
+    from collections.abc import Callable
 
     from gateway.tls.upstream import UpstreamTls
 
@@ -34,6 +37,20 @@ class Contexts:
         else:
             self._known.move_to_end(key)
         return context
+
+
+async def connect_tls(
+    factory: Callable[[], asyncio.Protocol], sock: socket.socket, context: ssl.SSLContext, name: str
+) -> asyncio.Transport:
+    """Shake hands on ``sock`` with the upstream ``name``. Raises what the loop's ``start_tls`` does."""
+    loop = asyncio.get_running_loop()
+    below, _ = await loop.create_connection(asyncio.Protocol, sock=sock)
+    protocol = factory()
+    transport = await loop.start_tls(below, protocol, context, server_hostname=name)
+    assert transport is not None
+    BelowTls(below)
+    protocol.connection_made(transport)
+    return transport
 
 
 def refuse_impostor(transport: asyncio.Transport, tls: UpstreamTls, host: str) -> None:
