@@ -18,11 +18,16 @@ if TYPE_CHECKING:
 # As numbers: looking for bytes in bytes takes five times as long as looking for a byte.
 _PERCENT, _DOT, _QUESTION_MARK = b"%.?"
 
-# An encoded slash bounds a dot segment too: upstreams that decode before they resolve would climb over it.
-_UNCLEAN = re.compile(rb"//|(?:/|%2[fF])(?:\.|%2[eE]){1,2}(?=/|%2[fF]|\Z)")
-_SEGMENT = re.compile(rb"(/|%2[fF])((?:(?!%2[fF])[^/])*)")
+# Encoded slashes and backslashes bound a dot segment too: upstreams that decode before they resolve would climb over
+# it, on Windows over backslashes. Servlet containers look at a segment up to its first semicolon.
+_BOUND = rb"/|\\|%2[fF]|%5[cC]"
+_DOTS = rb"(?:%b)(?:\.|%%2[eE]){1,2}(?=%b|;|%%3[bB]|\Z)" % (_BOUND, _BOUND)
+_DOT_SEGMENT = re.compile(_DOTS)
+_UNCLEAN = re.compile(rb"//|" + _DOTS)
+_SEGMENT = re.compile(rb"(%b)((?:(?!%b).)*)" % (_BOUND, _BOUND), re.DOTALL)
 _SLASHES = re.compile(rb"/{2,}")
 _ENCODED_DOT = re.compile(rb"%2[eE]")
+_PARAMETERS = re.compile(rb"(?:;|%3[bB]).*", re.DOTALL)
 _OCTET = re.compile(rb"%[0-9A-Fa-f]{2}|.", re.DOTALL)
 
 
@@ -36,18 +41,31 @@ def clean_path(path: bytes) -> bytes | None:
     plain, mark, query = path.partition(b"?")
     if _UNCLEAN.search(plain) is None:
         return None
+    # Browsers read a backslash as a slash.
+    return _SLASHES.sub(b"/", _resolved(_SLASHES.sub(b"/", plain))).replace(b"\\", b"%5C") + mark + query
+
+
+def _resolved(plain: bytes) -> bytes:
+    """Remove dot segments; what has none of them keeps its spelling."""
     kept: list[bytes] = []
     meaning = b""
-    for slash, segment in _SEGMENT.findall(_SLASHES.sub(b"/", plain)):
-        meaning = _ENCODED_DOT.sub(b".", segment)
+    for slash, segment in _SEGMENT.findall(plain):
+        meaning = _PARAMETERS.sub(b"", _ENCODED_DOT.sub(b".", segment))
         if meaning == b"..":
             del kept[-1:]
         elif meaning != b".":
             kept.append((slash if kept else b"/") + segment)
     if meaning in (b".", b".."):
         kept.append(b"/")
-    # Browsers read a backslash as a slash.
-    return _SLASHES.sub(b"/", b"".join(kept)).replace(b"\\", b"%5C") + mark + query
+    return b"".join(kept)
+
+
+def _within(path: bytes) -> bytes:
+    """``path`` without the dot segments that would climb out of a target's own path; ``//`` stays."""
+    if _DOT not in path and _PERCENT not in path:
+        return path
+    plain, mark, query = path.partition(b"?")
+    return path if _DOT_SEGMENT.search(plain) is None else _resolved(plain) + mark + query
 
 
 def matched(path: bytes) -> bytes:
@@ -60,10 +78,10 @@ def matched(path: bytes) -> bytes:
 def target_path(route: Route, target: Target, path: bytes) -> bytes:
     """What to ask ``target`` for when ``path`` was asked for and led to ``route``."""
     if route.strips:
-        path = _stripped(route, path)
+        path = _within(_stripped(route, path))
     if target.base_path == b"/" and not target.query:
         return path
-    plain, mark, query = path.partition(b"?")
+    plain, mark, query = _within(path).partition(b"?")
     if plain != b"/":
         plain = target.base_path.rstrip(b"/") + plain
     elif route.keeps_slash:
@@ -85,8 +103,5 @@ def _stripped(route: Route, path: bytes) -> bytes:
         length = found.end() if found else len(route.prefix)
         octets = _OCTET.findall(plain)
         rest = b"".join(octets[length:]) + mark + query
-    if rest.startswith(b"/"):
-        return rest
-    # What was no dot segment in /app../x would be one in /../x, and climb out of the target's own path.
-    rest = b"/" + rest
-    return clean_path(rest) or rest
+    # What was no dot segment in /app../x is one in /../x.
+    return rest if rest.startswith(b"/") else b"/" + rest

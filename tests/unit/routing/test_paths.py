@@ -29,7 +29,8 @@ from gateway.routing.router import Router
         "/%2F%2f/b",
         "/..a/b..",
         "/%2e%2e%2e",
-        "/a\\..\\b",
+        "/a;..;/b",
+        "/a%5Cb%2e/..%5Fc",
     ],
 )
 def test_a_clean_path_stays(path):
@@ -45,6 +46,8 @@ def test_a_clean_path_stays(path):
         ("/a/../b?x=1//2", "/b?x=1//2"), ("/a/..?q", "/?q"), ("/a/../b%20c", "/b%20c"),
         ("/a/%2e%2e/b", "/b"), ("/a/.%2E/b", "/b"), ("/%2e/a", "/a"),
         ("/a/..%2fb", "/b"), ("/a%2f..%2Fb", "/b"), ("/a%2F../b", "/b"), ("/a//b%2Fc", "/a/b%2Fc"),
+        ("/a\\..\\b", "/b"), ("/a%5c..%5Cb", "/b"), ("/a/..;x=1/b", "/b"),
+        ("/a/%2e%2E%3b/b", "/b"), ("/a/.;/b", "/a/b"),
         ("/%2f..//evil.test", "/evil.test"), ("/%2f./evil.test", "/evil.test"), ("/./\\evil.test", "/%5Cevil.test"),
     ],
 )  # fmt: skip
@@ -108,6 +111,30 @@ def test_a_listen_path_is_stripped_however_it_was_written(ask, listen_path, path
 def test_stripping_makes_no_dot_segment_that_climbs_out_of_the_target(ask, path):
     assert clean_path(path.encode()) is None
     assert ask("/app", "http://up/base/", path, strip_listen_path=True) == "/base/x"
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        ("/get/https://x/y?u=//../z", "/base/get/https://x/y?u=//../z"),
+        ("/get/https:%2f%2Fx//", "/base/get/https:%2f%2Fx//"),
+        ("//x", "/base//x"),
+        ("/get//../x", "/base/get/x"),
+        *(
+            (f"/{dots}/x", "/base/x")
+            for dots in ("..", "%2e%2E", "a/../..", "..;", "..;a=b", "%2e.%3Bx", ".", "x/../.././..")
+        ),
+        *((f"/{dots}x", "/base/x") for dots in ("..%2f", "..%5c", "..\\", "a%2F..%5C..%2F..%2f", "..%5C..;%5c")),
+        ("/..", "/base"),
+        ("/a/..;", "/base"),
+    ],
+)
+def test_without_cleaning_double_slashes_stay_and_nothing_climbs_out_of_the_target(ask, path, asked):
+    """With ``skip_url_cleaning`` a path comes as the client wrote it."""
+    assert ask("/strip", "http://up/base/", "/strip" + path, strip_listen_path=True) == asked
+    if not path.startswith("//"):
+        assert ask("/strip/", "http://up/base/", "/strip" + path, strip_listen_path=True) == asked
+    assert ask("/", "http://up/base/", path) == asked
 
 
 @pytest.mark.parametrize("path", ["/app/x?q=1", "/app/", "/%61pp/%20", "/app/?"])
