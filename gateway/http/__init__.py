@@ -2,6 +2,8 @@
 
 * ``fields``      field lines: grammar, and what each name means to an intermediary
 * ``head``        request and response heads: bytes become frozen values, or a ``MessageError``
+* ``beginnings``  heads of which a part has come: refused as soon as nothing can mend them
+* ``targets``     request targets: what is one, and the form in which it passes
 * ``body``        the chunked coding, and how long a body is
 * ``huffman``     the code that HTTP/2 writes field names and values in
 * ``hpack``       header compression of HTTP/2

@@ -5,11 +5,17 @@ from __future__ import annotations
 import re
 
 from gateway.errors import MessageError
-from gateway.http.fields import trailer_lines
+from gateway.http.fields import check_beginning, trailer_lines
 
-# Sixteen hexadecimal digits would overflow somebody's signed 64-bit length; extensions are read and dropped.
-_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
+# Sixteen hexadecimal digits would overflow somebody's signed 64-bit length. Extensions are read and dropped; the white
+# space that is allowed before their semicolon follows no size here, since some take it for a part of the number.
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
+_QUOTED = rb'"(?:[\t\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*+"'
+_EXTENSION = rb"[ \t]*+%b(?:[ \t]*=[ \t]*+(?:%b|%b))?" % (_TOKEN, _TOKEN, _QUOTED)
+_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;%b(?:[ \t]*;%b)*)?" % (_EXTENSION, _EXTENSION))
 _MAX_SIZE_LINE = 256
+# One of these makes a size line of each beginning of one.
+_ENDINGS = (b"", b"0", b"a", b"=a", b";a", b'"', b'a"')
 _MAX_TRAILERS = 8192
 
 LAST_CHUNK = b"0\r\n\r\n"
@@ -32,13 +38,15 @@ class ChunkedDecoder:
     that may be forwarded and ``rest`` what came after the body.
     """
 
-    __slots__ = ("_buffer", "_remaining", "finished", "rest", "trailers")
+    __slots__ = ("_buffer", "_lines", "_remaining", "_trailer_bytes", "finished", "rest", "trailers")
 
     _SIZE, _TRAILERS = -1, -2
 
     def __init__(self) -> None:
         self._buffer = b""
         self._remaining = self._SIZE  # payload bytes left in this chunk; 0 stands for the CRLF that ends it
+        self._lines: list[bytes] = []
+        self._trailer_bytes = 0
         self.finished = False
         self.trailers: list[bytes] = []
         self.rest = b""
@@ -47,7 +55,8 @@ class ChunkedDecoder:
         """Decode ``data``.
 
         Raises:
-            MessageError: 400, for a size, terminator, extension or trailer that is malformed or too long.
+            MessageError: for a size, terminator, extension or trailer that is malformed (400) or too long, as soon as
+                that is certain.
         """
         if self._buffer:
             data = self._buffer + data
@@ -81,11 +90,12 @@ class ChunkedDecoder:
                 return -1
             raise MessageError(400, "a chunk does not end where its size says")
         if self._remaining == self._TRAILERS:
-            return self._trailer_section(data, position)
+            return self._trailer(data, position)
         end = data.find(b"\r\n", position, position + _MAX_SIZE_LINE)
         if end < 0:
             if len(data) - position >= _MAX_SIZE_LINE:
                 raise MessageError(400, "a chunk's size line is too long")
+            _check_size_line(data[position:])
             return -1
         match = _SIZE_LINE.fullmatch(data, position, end)
         if match is None:
@@ -93,15 +103,27 @@ class ChunkedDecoder:
         self._remaining = int(match[1], 16) or self._TRAILERS
         return end + 2
 
-    def _trailer_section(self, data: bytes, position: int) -> int:
-        if data.startswith(b"\r\n", position):
-            self.finished = True
-            return position + 2
-        end = data.find(b"\r\n\r\n", position, position + _MAX_TRAILERS)
+    def _trailer(self, data: bytes, position: int) -> int:
+        """Read one trailer, or the end of the body."""
+        end = data.find(b"\r\n", position)
+        line = data[position:] if end < 0 else data[position:end]
+        if self._trailer_bytes + len(line) > _MAX_TRAILERS:
+            raise MessageError(431, "the trailer section is too long")
         if end < 0:
-            if len(data) - position >= _MAX_TRAILERS:
-                raise MessageError(431, "the trailer section is too long")
+            check_beginning(line.removesuffix(b"\r"))
             return -1
-        self.trailers = trailer_lines(data[position:end].split(b"\r\n"))
-        self.finished = True
-        return end + 4
+        self._trailer_bytes += len(line) + 2
+        if line:
+            self._lines += trailer_lines([line])
+        else:
+            self.trailers = self._lines
+            self.finished = True
+        return end + 2
+
+
+def _check_size_line(line: bytes) -> None:
+    """Refuse the beginning of a size line that no more bytes can mend, such as one with a bare line feed."""
+    endings = (b"",) if line[-1:] == b"\r" else _ENDINGS
+    line = line.removesuffix(b"\r")
+    if not any(_SIZE_LINE.fullmatch(line + ending) for ending in endings):
+        raise MessageError(400, "malformed chunk size")

@@ -36,8 +36,8 @@ class Field(NamedTuple):
     """A checked field line: what it is for, and its lower-case name.
 
     ``value``, without surrounding white space, is kept of the fields that the gateway acts on and empty for others.
-    ``options`` are those of a Connection field, in lower case; ``number`` is what a Content-Length says. Of an Upgrade
-    field, h2c is left out.
+    ``options`` are those of a Connection field, in lower case; ``number`` is what a Content-Length says, and how many
+    codings a Transfer-Encoding has below ``chunked``. Of an Upgrade field, h2c is left out.
     """
 
     kind: Kind
@@ -50,15 +50,19 @@ class Field(NamedTuple):
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _PROTOCOL = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?:/[!#$%&'*+\-.^_`|~0-9A-Za-z]+)?")
 _VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
+_BEGINNING = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?::[\t\x20-\x7e\x80-\xff]*)?)?")
 
-# RFC 3986 section 3.2.2, without user information; empty where a target has no authority (RFC 9112 section 3.2).
-# A port needs a host before it (RFC 9110 section 4.2.1).
+# RFC 3986 section 3.2.2, without user information. An http URI has a host (RFC 9110 section 4.2.1); the port may be
+# empty (RFC 3986 section 3.2.3).
 HOST = re.compile(
-    rb"(?:(?:(?:[0-9A-Za-z._~!$&'()*+,;=\-]|%[0-9A-Fa-f]{2}){1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?)?"
+    rb"(?:(?:[0-9A-Za-z._~!$&'()*+,;=\-]|%[0-9A-Fa-f]{2}){1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{0,5})?"
 )
 
-# Eighteen digits are less than 2**63: no parser behind us can overflow.
-_LENGTH = re.compile(rb"[0-9]{1,18}")
+# Eighteen digits are less than 2**63: no parser behind us can overflow. No client writes a zero before others, which
+# some read as octal; some old upstreams do.
+_LENGTH = re.compile(rb"0|[1-9][0-9]{0,17}")
+_PADDED_LENGTH = re.compile(rb"[0-9]{1,18}")
+_CODING = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?")
 
 # RFC 9110 section 7.6.1, and the two Proxy-Auth fields that are for the next hop alone (section 11.7). Trailers are
 # forwarded without TE, for a recipient may always drop them (section 6.5.1).
@@ -111,10 +115,11 @@ _HEAD_BYTES = 1024
 class FieldTable:
     """The field lines seen so far in one direction, each with its meaning; at most 4,096 lines of 160 bytes."""
 
-    __slots__ = ("_kinds", "_names", "heads", "known", "pairs")
+    __slots__ = ("_kinds", "_lengths", "_names", "heads", "known", "pairs")
 
-    def __init__(self, kinds: dict[bytes, Kind]) -> None:
+    def __init__(self, kinds: dict[bytes, Kind], lengths: re.Pattern[bytes]) -> None:
         self._kinds = kinds
+        self._lengths = lengths
         self._names: dict[bytes, Field] = {}
         self.known: dict[bytes, Field] = {}
         self.heads: dict[bytes, object] = {}
@@ -141,14 +146,14 @@ class FieldTable:
         Raises:
             MessageError: 400, for whatever RFC 9112 section 5 does not allow: a space before the colon, obsolete
                 folding, a bare CR or LF, a control character; and for a Host, Content-Length, Transfer-Encoding
-                or Expect that is malformed in itself (501 and 417 where it only asks for too much).
+                or Expect that is malformed in itself (417 where it only asks for too much).
         """
         name, colon, value = line.partition(b":")
         field = self._names.get(name) or self._learn_name(name)
         if not colon or _VALUE.fullmatch(value) is None:
             raise MessageError(400, "malformed field line")
         if field.kind > Kind.DROPPED:
-            field = _understood(field._replace(value=value.strip(b" \t")))
+            field = _understood(field._replace(value=value.strip(b" \t")), self._lengths)
         if len(line) <= _TABLE_LINE_BYTES and field.name not in CREDENTIALS:
             if len(self.known) >= _TABLE_LINES:
                 self.known.clear()
@@ -179,25 +184,38 @@ def _alias(name: bytes) -> bytes:
     return name.replace(b"_", b"-").replace(b".", b"-")
 
 
-def _understood(field: Field) -> Field:
+def _understood(field: Field, lengths: re.Pattern[bytes]) -> Field:
     """Check a value that the gateway acts on, and read what it says."""
     value = field.value
     match field.kind:
         case Kind.HOST if HOST.fullmatch(value) is None:
             raise MessageError(400, "malformed Host field")
         case Kind.CONTENT_LENGTH:
-            if _LENGTH.fullmatch(value) is None:
+            if lengths.fullmatch(value) is None:
                 raise MessageError(400, "Content-Length must be one number")
             return field._replace(number=int(value))
         case Kind.CONNECTION:
             return field._replace(options=tuple(option.strip(b" \t") for option in value.lower().split(b",")))
         case Kind.UPGRADE:
             return field._replace(value=_protocols(value))
-        case Kind.TRANSFER_ENCODING if value.lower() != b"chunked":
-            raise MessageError(501, "the only transfer coding served is chunked")
+        case Kind.TRANSFER_ENCODING:
+            return field._replace(number=_codings_below(value))
         case Kind.EXPECT if value.lower() != b"100-continue":
             raise MessageError(417, "the only expectation served is 100-continue")
     return field
+
+
+def _codings_below(value: bytes) -> int:
+    """Count the codings below ``chunked``, which must come last and once (RFC 9112 sections 6.1 and 6.3).
+
+    Members of the list that are empty could be ignored; not everybody does.
+    """
+    *others, last = [coding.strip(b" \t") for coding in value.lower().split(b",")]
+    if last != b"chunked" or not all(
+        _CODING.fullmatch(coding) and coding.partition(b";")[0].strip(b" \t") != b"chunked" for coding in others
+    ):
+        raise MessageError(400, "Transfer-Encoding must end with chunked, once")
+    return len(others)
 
 
 def _protocols(value: bytes) -> bytes:
@@ -213,12 +231,25 @@ def _protocols(value: bytes) -> bytes:
 
 def request_fields() -> FieldTable:
     """Make an empty table for requests."""
-    return FieldTable(_HOP_BY_HOP | _FRAMING | _REQUEST)
+    return FieldTable(_HOP_BY_HOP | _FRAMING | _REQUEST, _LENGTH)
 
 
 def response_fields() -> FieldTable:
     """Make an empty table for responses."""
-    return FieldTable(_HOP_BY_HOP | _FRAMING | {b"te": Kind.DROPPED})
+    return FieldTable(_HOP_BY_HOP | _FRAMING | {b"te": Kind.DROPPED}, _PADDED_LENGTH)
+
+
+ENDS_WITH_LF = "a line ends with a bare line feed"
+
+
+def check_beginning(line: bytes) -> None:
+    """Refuse the beginning of a field line that no more bytes can mend.
+
+    Raises:
+        MessageError: 400.
+    """
+    if _BEGINNING.fullmatch(line) is None:
+        raise MessageError(400, ENDS_WITH_LF if b"\n" in line else "malformed field line")
 
 
 _NOT_IN_TRAILERS = (

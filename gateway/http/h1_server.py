@@ -21,7 +21,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from gateway.errors import MessageError
-from gateway.http import announced, responses
+from gateway.http import announced, beginnings, responses
 from gateway.http.body import ChunkedDecoder, chunk, last_chunk
 from gateway.http.head import CHUNKED, RequestHead, ResponseHead, parse_request
 from gateway.http.remainder import Remainder
@@ -42,6 +42,7 @@ class H1Connection(asyncio.Protocol):
         "_blocked",
         "_body",
         "_buffer",
+        "_checked",
         "_chunked_response",
         "_close_after",
         "_front",
@@ -73,6 +74,7 @@ class H1Connection(asyncio.Protocol):
         self._body: int | ChunkedDecoder = 0  # what is still to come of the request's body
         self._requests = self._blocked = 0
         self._lingering: Remainder | None = None
+        self._checked = 0  # where the last line of a head that is not whole begins; -1: behind an empty line
         self._processing = self._close_after = self._chunked_response = self._paused = self._input_ended = False
         self._tunnelled = False
         self._owed = announced.OPEN
@@ -134,16 +136,11 @@ class H1Connection(asyncio.Protocol):
         data = self._buffer
         front = self._front
         end = data.find(b"\r\n\r\n", 0, front.limits.head_bytes + 4)
-        if end < 0:
-            return self._await_head(data)
-        if data.startswith(b"\r\n"):  # RFC 9112 section 2.2: one empty line before a request is forgiven
-            if data.startswith(b"\r\n\r\n"):
-                self.refuse(400, "more than one empty line before a request")
-                return False
-            self._buffer = data[2:]
-            return True
-        self._buffer = data[end + 4 :]
         try:
+            if end < 0 or data.startswith(b"\r\n"):
+                return self._await_head(data)
+            self._buffer = data[end + 4 :]
+            self._checked = 0
             head = parse_request(data[:end], front.request_table, front.limits.head_fields)
         except MessageError as error:
             self.refuse(error.status, str(error))
@@ -176,14 +173,14 @@ class H1Connection(asyncio.Protocol):
 
     def _await_head(self, data: bytes) -> bool:
         limits = self._front.limits
-        if len(data) > limits.head_bytes:
-            self.refuse(431, f"the request head is larger than {limits.head_bytes} bytes")
-        elif data.startswith(b"\r\n"):
+        if data.startswith(b"\r\n"):  # RFC 9112 section 2.2: one empty line before a request is forgiven
+            if self._checked < 0:
+                raise MessageError(400, "more than one empty line before a request")
+            self._checked = -1
             self._buffer = data[2:]
             return bool(self._buffer)
-        elif b"\n" in data.replace(b"\r\n", b""):
-            self.refuse(400, "a line ends with a bare line feed")
-        elif self._requests and self.read_deadline > self._front.now + limits.request_head_timeout:
+        self._checked = beginnings.check_request(data, self._checked, self._front.request_table, limits.head_bytes)
+        if self._requests and self.read_deadline > self._front.now + limits.request_head_timeout:
             self.read_deadline = self._front.now + limits.request_head_timeout
         return False
 

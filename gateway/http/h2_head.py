@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from gateway.errors import MessageError
 from gateway.http.fields import HOST, trailer_lines
 from gateway.http.h2_fields import check_field, field_block, sorted_fields
-from gateway.http.head import CHUNKED, METHOD, ORIGIN_FORM, RequestHead, meaning
+from gateway.http.head import CHUNKED, METHOD, RequestHead, meaning
 from gateway.http.hpack import Decoder, encode_field
+from gateway.http.targets import ORIGIN_FORM, origin_form
 
 if TYPE_CHECKING:
     from gateway.config.settings import Limits
@@ -132,7 +133,7 @@ def _control_data(pseudo: dict[bytes, bytes]) -> tuple[bytes, bytes, bytes | Non
     authority = pseudo.get(b":authority")
     if METHOD.fullmatch(method) is None:
         raise MessageError(400, "no method, or a malformed one")
-    if authority is not None and (not authority or HOST.fullmatch(authority) is None):
+    if authority is not None and HOST.fullmatch(authority) is None:
         raise MessageError(400, "a malformed authority")
     protocol = pseudo.get(b":protocol")
     if protocol is not None:
@@ -147,7 +148,7 @@ def _control_data(pseudo: dict[bytes, bytes]) -> tuple[bytes, bytes, bytes | Non
     if pseudo.get(b":scheme") not in (b"https", b"http"):
         raise MessageError(400, "no scheme, or one that is not of HTTP")
     if ORIGIN_FORM.fullmatch(path) is None and not (path == b"*" and method == b"OPTIONS"):
-        raise MessageError(400, "no path, or a malformed one")
+        path = origin_form(path)
     return method, path, authority
 
 

@@ -11,12 +11,15 @@ from typing import NamedTuple, cast
 
 from gateway.errors import MessageError
 from gateway.http.fields import HOST, Field, FieldTable, Kind
+from gateway.http.targets import ORIGIN_FORM, origin_form
 
 CHUNKED = -1
 """The length of a body that says its own end, chunk by chunk."""
 
 UNTIL_CLOSE = -2
 """The length of a response body that ends with its connection (RFC 9112 section 6.3, rule 8)."""
+
+_UNSERVED = -3  # a body with other codings below its chunks
 
 
 class RequestHead(NamedTuple):
@@ -61,9 +64,7 @@ class ResponseHead(NamedTuple):
 
 
 METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}")
-# RFC 3986 does not allow "<>\^`{|} in a target, but browsers send some of them as they are; a fragment never travels.
-ORIGIN_FORM = re.compile(rb"/[\x21\x22\x24-\x7e]*")
-_ABSOLUTE_FORM = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?#@\x00-\x20\x7f-\xff]+)(/?[\x21\x22\x24-\x7e]*)")
+_ABSOLUTE_FORM = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?]+)(.*)", re.DOTALL)
 STATUS = re.compile(rb"[1-5][0-9]{2}")  # RFC 9110 section 15: others are invalid
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) (%b)(?: [\t\x20-\x7e\x80-\xff]*)?" % STATUS.pattern)
 _BODILESS = (204, 304)
@@ -93,7 +94,7 @@ def parse_request(head: bytes, table: FieldTable, max_fields: int) -> RequestHea
     first, *raw_lines = head.split(b"\r\n")
     if len(raw_lines) > max_fields:
         raise MessageError(431, f"more than {max_fields} header fields")
-    method, target, minor = _request_lines.get(first) or _request_line(first)
+    method, target, minor = _request_lines.get(first) or request_line(first)
     lines, ours, options = _sorted(raw_lines, table)
     said = meaning(ours, minor)
     host = said.host
@@ -132,11 +133,11 @@ def meaning(ours: list[Field], minor: int) -> Meaning:
     """Put together what fields say to the gateway, whichever HTTP they came in.
 
     Raises:
-        MessageError: 400, the fields contradict each other.
+        MessageError: 400, the fields contradict each other; 501, the body has a coding that is not served.
     """
     host = length = None
     request_id = b""
-    chunked = expects_continue = takes_trailers = False
+    expects_continue = takes_trailers = False
     forwarded = _NO_FORWARDED
     for field in ours:
         kind = field[0]
@@ -153,8 +154,9 @@ def meaning(ours: list[Field], minor: int) -> Meaning:
         elif kind is _TE:
             takes_trailers = takes_trailers or b"trailers" in field[2].lower()
         else:
-            length, chunked = _framing(field, length, chunked=chunked, minor=minor)
-    length = CHUNKED if chunked else length
+            length = _framing(field, length, minor)
+    if length == _UNSERVED:
+        raise MessageError(501, "the only transfer coding served is chunked")
     return Meaning(host, length, forwarded, expects_continue, request_id, takes_trailers)
 
 
@@ -191,23 +193,28 @@ def _keeps_alive(options: tuple[bytes, ...], minor: int) -> bool:
     return b"close" not in options and (minor == 1 or b"keep-alive" in options)
 
 
-def _framing(field: Field, length: int | None, *, chunked: bool, minor: int) -> tuple[int | None, bool]:
+def _framing(field: Field, length: int | None, minor: int) -> int | None:
     """Take a Content-Length or Transfer-Encoding into account; the second of any of them is one too many.
 
     RFC 9112 section 6.3 lets a recipient repair some of these messages. Two recipients could repair them differently.
     """
     if field.kind is _UPGRADE:
-        return length, chunked
-    if chunked or length is not None:
+        return length
+    if length is not None:
         raise MessageError(400, "more than one Content-Length or Transfer-Encoding")
     if field.kind is _CONTENT_LENGTH:
-        return field.number, False
+        return field.number
     if minor == 0:
         raise MessageError(400, "Transfer-Encoding in HTTP/1.0")
-    return None, True
+    return _UNSERVED if field.number else CHUNKED
 
 
-def _request_line(line: bytes) -> tuple[bytes, bytes, int]:
+def request_line(line: bytes) -> tuple[bytes, bytes, int]:
+    """Read a request line as its method, its target as it is routed, and the minor version.
+
+    Raises:
+        MessageError: 400, 405 and 505.
+    """
     try:
         method, target, version = line.split(b" ")
     except ValueError:
@@ -224,8 +231,10 @@ def _request_line(line: bytes) -> tuple[bytes, bytes, int]:
         raise MessageError(400, "malformed method")
     if method == b"CONNECT":
         raise MessageError(405, "this is not a forward proxy: CONNECT is not served")
-    if ORIGIN_FORM.fullmatch(target) is None and not target[:1].isalpha() and target != b"*":
-        raise MessageError(400, "malformed request target")
+    if ORIGIN_FORM.fullmatch(target) is None and not (
+        method == b"OPTIONS" if target == b"*" else _ABSOLUTE_FORM.fullmatch(target)
+    ):
+        target = origin_form(target)
     if len(line) <= _FIRST_LINE_BYTES:
         if len(_request_lines) >= _FIRST_LINES:
             _request_lines.clear()
@@ -234,7 +243,7 @@ def _request_line(line: bytes) -> tuple[bytes, bytes, int]:
 
 
 def _unusual(method: bytes, target: bytes, host: bytes | None, minor: int) -> tuple[bytes, bytes]:
-    """Read a request without Host, with a target in absolute-form, or with "*", which only OPTIONS may ask for.
+    """Read a request without Host, with a target in absolute-form, or with "*".
 
     Returns host and origin-form. RFC 9112 section 3.2.2 lets the target win over a Host that disagrees; a request that
     says two things is refused.
@@ -243,18 +252,24 @@ def _unusual(method: bytes, target: bytes, host: bytes | None, minor: int) -> tu
         if minor == 1:
             raise MessageError(400, "no Host field")
         host = b""
-    if target[0] == 0x2F or (target == b"*" and method == b"OPTIONS"):
-        return host, target
     match = _ABSOLUTE_FORM.fullmatch(target)
-    if match is None or HOST.fullmatch(match[1]) is None:
-        raise MessageError(400, "the request target is neither a path nor an http(s) URL")
-    port = b":443" if target[4:5] in b"sS" else b":80"
-    if host and host.lower().removesuffix(port) != match[1].lower().removesuffix(port):
+    if match is None:
+        return host, target
+    if HOST.fullmatch(match[1]) is None:
+        raise MessageError(400, "the request target names no host")
+    port = b"443" if target[4:5] in b"sS" else b"80"
+    if host and _without_port(host, port) != _without_port(match[1], port):
         raise MessageError(400, "the request target and the Host field name different hosts")
     path = match[2]
     if not path and method == b"OPTIONS":  # RFC 9112 section 3.2.4
         return match[1], b"*"
-    return match[1], path if path.startswith(b"/") else b"/" + path
+    return match[1], origin_form(path if path.startswith(b"/") else b"/" + path)
+
+
+def _without_port(authority: bytes, default: bytes) -> bytes:
+    """Leave out a port that is empty or ``default`` (RFC 3986 section 6.2.3)."""
+    name, colon, port = authority.lower().rpartition(b":")
+    return name if colon and port in (b"", default) else authority.lower()
 
 
 def _status_line(line: bytes) -> tuple[int, int, bytes]:
@@ -283,14 +298,15 @@ def parse_response(head: bytes, table: FieldTable, method: bytes, max_fields: in
         raise MessageError(502, f"more than {max_fields} header fields")
     status, minor, status_line = _status_lines.get(first) or _status_line(first)
     length = None
-    chunked = False
     try:
         lines, ours, options = _sorted(raw_lines, table)
         for field in ours:
-            length, chunked = _framing(field, length, chunked=chunked, minor=minor)
+            length = _framing(field, length, minor)
     except MessageError as error:
         raise MessageError(502, str(error)) from error
-    size, in_step = _body_length(method, status, CHUNKED if chunked else length, lines)
+    if length == _UNSERVED:
+        raise MessageError(502, "the only transfer coding served is chunked")
+    size, in_step = _body_length(method, status, length, lines)
     keep_alive = in_step and _keeps_alive(options, minor)
     upgrade = _protocols(ours) if b"upgrade" in options and minor and status == 101 else b""
     new = ResponseHead(status, status_line, lines, size, keep_alive, upgrade, has_date(lines))

@@ -67,7 +67,7 @@ def last_error(status: int, message: str) -> bytes:
 def redirect_location(host: bytes, target: bytes, https_port: int) -> bytes:
     """Write the https URL of what was asked for over http (RFC 9110 section 15.4.9)."""
     name, _, port = host.rpartition(b":")
-    if not name or not port.isdigit():
+    if not name or (port and not port.isdigit()):
         name = host
     authority = name if https_port == 443 else b"%b:%d" % (name, https_port)
     return b"https://%b%b" % (authority, target)

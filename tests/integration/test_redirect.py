@@ -21,6 +21,10 @@ async def test_the_redirect_port_says_come_back_over_https(tmp_path: Path) -> No
         assert (response.status, response.field(b"Location")) == (301, [b"https://a.test:8443/x?y"])
         response = await client.ask(b"POST /x HTTP/1.1", b"Host: a.test", b"Content-Length: 0")
         assert (response.status, response.field(b"Location")) == (308, [b"https://a.test:8443/x"])
+        response = await client.ask(b"GET /caf\xc3\xa9 HTTP/1.1", b"Host: a.test:")
+        assert response.field(b"Location") == [b"https://a.test:8443/caf%C3%A9"]
+        response = await client.ask(b"GET / HTTP/1.1", b"Host: [::1]:")
+        assert response.field(b"Location") == [b"https://[::1]:8443/"]
         client.close()
 
 

@@ -38,10 +38,11 @@ class Connection:
                 if not line:
                     raise asyncio.IncompleteReadError(body, None)
                 size = int(line, 16)
-                piece = await self.reader.readexactly(size + 2)
                 if size == 0:
+                    while await self.reader.readline() not in (b"\r\n", b""):
+                        pass
                     return head, body
-                body += piece[:-2]
+                body += (await self.reader.readexactly(size + 2))[:-2]
         if b"\r\ncontent-length: " in fields:
             length = int(fields.split(b"\r\ncontent-length: ")[1].split(b"\r\n")[0])
             return head, await self.reader.readexactly(length)

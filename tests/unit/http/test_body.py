@@ -36,7 +36,7 @@ def test_what_is_framed_is_decoded_wherever_it_is_cut(payloads: list[bytes], dat
 
 
 def test_extensions_are_dropped() -> None:
-    body, decoder = decode(b"3;a=b\r\nabc\r\n0 ;x\r\n\r\n")
+    body, decoder = decode(b'3;a=b;c="d; \\"e" ; f\r\nabc\r\n0; x = y\r\n\r\n')
     assert (body, decoder.finished) == (b"abc", True)
 
 
@@ -66,11 +66,73 @@ def test_extensions_are_dropped() -> None:
         b"0\r\nbad trailer\r\n\r\n",
         b"0\r\n X: folded\r\n\r\n",
         b"0\r\n" + b"X: 1\r\n" * 2000,
+        b"1 \r\na\r\n",
+        b"1\t\r\na\r\n",
+        b"1 ;a\r\na\r\n",
+        b"1;\r\na\r\n",
+        b"1;;a\r\na\r\n",
+        b"1;a;\r\na\r\n",
+        b"1;a \r\na\r\n",
+        b"1;a=\r\na\r\n",
+        b"1;=a\r\na\r\n",
+        b"1;a[=x\r\na\r\n",
+        b'1;"a"\r\na\r\n',
+        b'1;a="x\r\na\r\n',
+        b'1;a="x"y\r\na\r\n',
+        b'1;a="\x7f"\r\na\r\n',
     ],
 )
 def test_malformed_chunks_are_refused(wire: bytes) -> None:
     with pytest.raises(MessageError):
         decode(wire)
+
+
+@pytest.mark.parametrize(
+    "wire",
+    [
+        b"1\n",
+        b"1 ",
+        b"1;\n",
+        b"1;\r",
+        b"1;a\n",
+        b"1;a\rb",
+        b"1;[",
+        b'1;a="\n',
+        b"g",
+        b"0x",
+        b"-",
+        b"\n",
+        b"\r",
+        b"1" * 16,
+        b"1\r\na\n",
+        b"0\r\n\n",
+        b"0\r\nX\n",
+        b"0\r\nX ",
+        b"0\r\nX: a\n",
+        b"0\r\nX: a\rb",
+        b"0\r\nX: a\r\n\n",
+        b"0\r\nX: a\r\n ",
+        b"0\r\nno colon\r\n",
+    ],
+)
+def test_what_no_more_bytes_can_mend_is_refused_at_once(wire: bytes) -> None:
+    with pytest.raises(MessageError):
+        decode(wire)
+
+
+@given(
+    st.lists(st.binary(min_size=1, max_size=9), max_size=3),
+    st.sampled_from([b"", b";a", b';a="b;\\" "', b"; a\t= b ;c=d", b';a=""', b';a="\xe4"']),
+    st.sampled_from([b"", b"X-Sum:\t1\r\n", b"X: 1 \r\nY:\r\n"]),
+)
+def test_what_is_well_formed_is_never_refused_before_it_is_whole(
+    payloads: list[bytes], extension: bytes, trailers: bytes
+) -> None:
+    wire = b"".join(chunk(one).replace(b"\r\n", extension + b"\r\n", 1) for one in payloads)
+    wire += b"0" + extension + b"\r\n" + trailers + b"\r\n"
+    body, decoder = decode(*[wire[at : at + 1] for at in range(len(wire))])
+    assert body == b"".join(payloads)
+    assert decoder.finished
 
 
 @pytest.mark.parametrize(
