@@ -2,7 +2,8 @@
 
 * ``app``             the application, composed of the calls that these declare:
   ``health``, ``certificates``, ``domains``, ``bulk``, ``crls``, ``expiring``, ``definitions``, ``reload``,
-  ``generations``, ``upstreams``, ``accounts``, ``keys``
+  ``generations``, ``upstreams``, ``accounts``, ``keys``, ``configuration``
+* ``adjustments``     what may be changed in the main file
 * ``operations``      what the calls ask of the gateway; the runtime implements it; ``key_operations`` about keys
 * ``authentication``  who may ask; ``identity``: administrators and their roles
 * ``concealment``     secrets within definitions, which are not shown

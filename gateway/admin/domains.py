@@ -183,10 +183,11 @@ def _expectation(asked: Asked) -> Expectation:
 
 
 def _domain(state: DomainState) -> Domain:
-    return Domain(domain=state.domain, certificates=tuple(map(_certificate, state.pairs)), apis=state.apis)
+    return Domain(domain=state.domain, certificates=tuple(map(certificate, state.pairs)), apis=state.apis)
 
 
-def _certificate(pair: ServedPair) -> DomainCertificate:
+def certificate(pair: ServedPair) -> DomainCertificate:
+    """Write a pair as the API has it."""
     return DomainCertificate(
         fingerprint=pair.fingerprint,
         key_type=pair.key_type,

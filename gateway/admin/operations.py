@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
+    from gateway.admin.configuration import MainFileOperations
     from gateway.admin.key_operations import KeyOperations
     from gateway.config.problems import Problem
     from gateway.config.standing import Refused
@@ -278,6 +279,7 @@ class Operations(Protocol):
     """The gateway, as the admin API sees it. Every change returns when it is durable, or raises and changed nothing."""
 
     keys: KeyOperations
+    main_file: MainFileOperations
 
     async def add_certificate(self, org_id: str, pem: bytes, passphrase: str | None, actor: Actor) -> str:
         """Keep a pair, a certificate or a public key, and return its id.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from gateway.admin.configuration import fault
 from gateway.admin.declarations import Call, Fault, Model, Parameter, Refusal, Reply
 from gateway.admin.identity import Role
 from gateway.config.standing import Standing  # noqa: TC001 - pydantic evaluates it
 
 if TYPE_CHECKING:
     from gateway.admin.declarations import Asked
-    from gateway.config.problems import Problem
 
 _BLOCK = Parameter(
     "block", "query", "answer when every worker serves what was read", {"type": "boolean", "default": False}
@@ -39,7 +39,7 @@ class Reloaded(Model):
 async def _reload(asked: Asked) -> Reply:
     block = asked.flag("block")
     result = await asked.operations.reload(asked.actor, block=block)
-    problems = tuple(map(_problem, result.problems))
+    problems = tuple(map(fault, result.problems))
     if not result.ok:
         raise Refusal(409, result.message, more={"problems": [problem.model_dump() for problem in problems]})
     if not block:
@@ -65,13 +65,3 @@ CALLS = (
         description="A node stands alone here, so this is the same as `/tyk/reload`.",
     ),
 )  # fmt: skip
-
-
-def _problem(problem: Problem) -> Fault:
-    return Fault(
-        severity=problem.severity.value,
-        path=problem.path,
-        source=problem.source,
-        message=problem.message,
-        cure=problem.cure,
-    )

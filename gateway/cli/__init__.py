@@ -7,11 +7,13 @@ function that does so.
 * ``main``     the command itself, and which modules its subcommands are in
 * ``serve``, ``check`` (``served`` is its table), ``demo``, ``doctor``, ``reload``, ``status``, ``login`` (and logout)
 * ``cert``     with ``cert_import`` (``bundles`` finds what belongs together), ``cert_new`` and ``verify``
-* ``tls``      with ``tls_scan``; ``ca`` and ``upstream``: they change the configuration file, by way of ``rewriting``
+* ``tls``      with ``tls_scan``; ``ca`` and ``upstream``: they change the configuration, by way of ``rewriting``
+* ``target``   which gateway such a command is about; ``new_certificate`` takes the place of others, ``in_service`` asks
+  what is served afterwards, ``file_settings`` says what a file comes to that no gateway runs
 * ``domain``, ``admin``, ``kms``, ``secrets``
 * ``access``   the options that say which gateway, and as whom; ``address`` finds it, ``trust`` says whom to believe,
   ``sessions`` keeps who is logged in, ``failures`` is what can go wrong on the way
-* ``configuration_file`` which one a command reads; ``secret_files`` what it leaves for the gateway
+* ``configuration_file`` which one a command reads;
 * ``layout``   how answers look
 
 Modules are light to import; what is heavy (TLS, validation, the roles) is imported by the command that needs

@@ -123,6 +123,11 @@ def taken(arguments: dict[str, Any]) -> Access:
     return options(**given).over(_before_the_command.get() or Access())
 
 
+def is_named(wanted: Access) -> bool:
+    """Whether somebody said where the gateway is, instead of leaving it to a configuration file."""
+    return bool(wanted.server or os.environ.get(URL_VARIABLE))
+
+
 def begin(**arguments: Any) -> None:
     """Remember the options that stand before the command."""
     _before_the_command.set(options(**arguments))

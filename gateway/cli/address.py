@@ -122,6 +122,25 @@ def locate(  # noqa: PLR0913 - each is a way to say where or who
     return Address(url, secret, source, trust)
 
 
+def answered_at(file: Path, environ: Mapping[str, str]) -> str:
+    """Return the address of the file's control port if a gateway answers there, whoever asks; else ""."""
+    from gateway.cli.admin_client import AdminClient
+
+    settings = _settings(file, environ)
+    if settings is None:
+        return ""
+    url = _own_url(settings)
+    trust = Trust(None, settings.gateway.control_tls, settings.gateway.data_dir)
+    try:
+        with AdminClient(Address(url, "", "", trust)) as client:
+            client.call("GET", "/hello")
+    except AbsentError:
+        return ""
+    except AdminError:
+        return url  # it answers, and not like somebody who can be believed
+    return url
+
+
 def _own_url(settings: Settings) -> str:
     """Where the gateway of a configuration is, seen from its own host."""
     host = settings.gateway.control_address

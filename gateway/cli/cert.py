@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from gateway.cli.admin_client import AdminError
-from gateway.cli.connected import Gateway, JsonOption, connected, failure, warn
+from gateway.cli.connected import Gateway, JsonOption, connected, failure, unconnected, warn
 from gateway.cli.domain import certificate_of
 from gateway.cli.layout import expiry, facts, listed, moment, table
 from gateway.errors import CertificateError
@@ -134,6 +134,7 @@ def rollback(gateway: Gateway, domain: DomainArgument, if_match: IfMatchOption =
 
 
 @group.command()
+@unconnected
 def verify(
     certificate: Annotated[Path, typer.Argument(metavar="CERT", help="PEM file: the certificate, or a bundle.")],
     key: KeyArgument = None,
@@ -221,14 +222,22 @@ def matching(fingerprint: str | None) -> dict[str, str]:
 
 
 def tell(gateway: Gateway, answer: Any) -> None:
-    """Tell what became of a swap."""
-    gateway.show(answer, swapped)
+    """Tell what became of a swap, and what the workers serve now. Raises AdminError when that is something else."""
+    from gateway.cli import in_service
+
+    dry = bool(answer.get("dry_run"))
+    served = None if dry else in_service.asked(gateway, answer["domain"])
+    gateway.show(answer, lambda answer: swapped(answer, served))
     if not gateway.json:
         warn(answer.get("warnings") or ())
+    if served:
+        in_service.demand(served, answer.get("fingerprint"))
 
 
-def swapped(answer: Any) -> str:
+def swapped(answer: Any, served: Any = None) -> str:
     """Write the result of a swap, or what it would be."""
+    from gateway.cli import in_service
+
     end = answer.get("not_after")
     return facts(
         ("domain", answer["domain"]),
@@ -237,6 +246,7 @@ def swapped(answer: Any) -> str:
         ("names", listed(answer.get("names") or (), 10)),
         ("expires", expiry(moment(end), datetime.now(UTC)) if end else ""),
         ("generation", "not changed (dry run)" if answer.get("dry_run") else answer.get("generation")),
+        ("served", in_service.shown(served) if served else ""),
     )
 
 

@@ -17,7 +17,7 @@ import typer
 from gateway import files
 from gateway.cli.admin_client import AdminError
 from gateway.cli.cert import read
-from gateway.cli.connected import JsonOption, failure, with_options_of
+from gateway.cli.connected import JsonOption, failure, unconnected, with_options_of
 from gateway.cli.layout import clean, expiry, facts, listed
 from gateway.errors import FileError
 
@@ -116,7 +116,7 @@ def _made(command: Callable[..., None]) -> Callable[..., None]:
         except AdminError as error:
             raise failure(error) from error
 
-    return with_options_of(run, command)
+    return unconnected(with_options_of(run, command))
 
 
 @_made

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.cli.configuration_file import ConfigOption, find
+from gateway.cli import access
+from gateway.cli.access import taken
+from gateway.cli.configuration_file import ConfigOption  # noqa: TC001 - typer reads it
+from gateway.cli.connected import failure, with_options_of
+from gateway.cli.failures import AdminError
+from gateway.cli.target import examined
 from gateway.config.problems import Problem, Severity
 
 if TYPE_CHECKING:
@@ -24,12 +28,25 @@ COLOURS = {
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with status 1 when there are warnings.")]
 
 
-def check(config: ConfigOption = None, *, strict: Strict = False) -> None:
+def _check(_: None) -> None:
     """Tell every problem of a configuration or, if it can be served, what it will serve.
 
-    Exit status: 0 fine, 1 warnings with --strict, 2 errors.
+    Where a gateway runs it, with what that was started with: its flags and environment. With --server and without
+    --config, that gateway's own file. Exit status: 0 fine, 1 warnings with --strict, 2 errors.
     """
-    problems, served = examine(find(config), os.environ)
+
+
+def _run(config: ConfigOption = None, *, strict: Strict = False, **arguments: Any) -> None:
+    try:
+        with examined(taken(arguments), config) as target:
+            if target.file is None:
+                problems: Sequence[Problem] = target.problems_elsewhere()
+                served = f"{target.running['file']} of the {target.whose}"
+            else:
+                problems, served = examine(target.file, target.environ)
+                problems = (*problems, *target.overriding())
+    except AdminError as error:
+        raise failure(error) from error
     if served:
         typer.echo(served)
     typer.echo(listing(problems))
@@ -38,6 +55,9 @@ def check(config: ConfigOption = None, *, strict: Strict = False) -> None:
         raise typer.Exit(2)
     if strict and Severity.WARNING in severities:
         raise typer.Exit(1)
+
+
+check = with_options_of(_run, _check, access.options)
 
 
 def examine(path: Path, environ: Mapping[str, str]) -> tuple[Sequence[Problem], str]:

@@ -22,9 +22,14 @@ ConfigOption = Annotated[
 ]
 
 
+def nearby() -> Path | None:
+    """Return the configuration file that lies in the usual place."""
+    return next((Path(name) for name in SEARCHED if Path(name).is_file()), None)
+
+
 def find(given: Path | None) -> Path:
     """Return the file to read: the one named, else the first that exists; exit 2 when there is none."""
-    path = given or next((Path(name) for name in SEARCHED if Path(name).is_file()), None)
+    path = given or nearby()
     if path is None:
         typer.echo(
             f"No configuration file here; looked for {', '.join(SEARCHED)}.\n"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import json
-from pathlib import Path
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,13 +13,14 @@ import typer
 from gateway.cli import access
 from gateway.cli.access import reach, taken
 from gateway.cli.admin_client import AdminClient
-from gateway.cli.configuration_file import SEARCHED, ConfigOption
+from gateway.cli.configuration_file import ConfigOption, nearby
 from gateway.cli.failures import AdminError
 from gateway.cli.layout import clean
 from gateway.config.problems import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
+    from pathlib import Path
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
@@ -44,8 +46,11 @@ def connected(command: Callable[..., None]) -> Callable[..., None]:
 
     def run(config: ConfigOption = None, *, json: JsonOption = False, **arguments: Any) -> None:
         try:
-            with reach(Gateway, taken(arguments), config=config, found=nearby()) as gateway:
+            wanted, file = taken(arguments), config or nearby()
+            with reach(Gateway, wanted, config=config, found=file) as gateway:
                 gateway.json = json
+                if file and not access.is_named(wanted):
+                    _warn_of_another(gateway, file)
                 command(gateway, **arguments)
         except AdminError as error:
             raise failure(error, as_json=json) from error
@@ -53,25 +58,42 @@ def connected(command: Callable[..., None]) -> Callable[..., None]:
     return with_options_of(run, command, access.options)
 
 
-def nearby() -> Path | None:
-    """The configuration file that lies in the usual place."""
-    return next((Path(name) for name in SEARCHED if Path(name).is_file()), None)
+def _warn_of_another(gateway: Gateway, file: Path) -> None:
+    """Tell that whoever answers at the address of a file serves another one."""
+    from gateway.runtime.file_identity import identity
+
+    with suppress(AdminError, OSError):
+        running = gateway.call("GET", "/tyk/configuration")
+        if running["identity"] != identity(file):
+            said = f"{gateway.address.url} is answered by the gateway of another file, {running['file']}"
+            warn([f"{said} (pid {running['pid']}), and not of {file}"])
+
+
+def unconnected(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command that needs no gateway take the options that say which: scripts put them behind every command."""
+
+    def run(**arguments: Any) -> None:
+        taken(arguments)
+        command(**arguments)
+
+    return with_options_of(run, command, access.options, given=0)
 
 
 def with_options_of(
-    run: Callable[..., None], command: Callable[..., object], *more: Callable[..., object]
+    run: Callable[..., None], command: Callable[..., object], *more: Callable[..., object], given: int = 1
 ) -> Callable[..., None]:
-    """Let typer see in ``run`` the parameters of ``command`` but its first, then those of its own and of ``more``.
+    """Let typer see in ``run`` the parameters of ``command``, then those of its own and of ``more``.
 
-    What the command has of the same name, or with the same option, goes before these.
+    The first ones, as many as are ``given`` to the command by ``run``, are left out. What the command has of the same
+    name goes before these, and so does every word of an option that both have.
     """
-    own = [*inspect.signature(command, eval_str=True).parameters.values()][1:]
+    own = [*inspect.signature(command, eval_str=True).parameters.values()][given:]
     names, words = {one.name for one in own}, {word for one in own for word in _words(one)}
     shared = [
-        one
+        left
         for function in (run, *more)
         for one in inspect.signature(function, eval_str=True).parameters.values()
-        if one.name not in names | {"arguments"} and not words.intersection(_words(one))
+        if one.name not in names | {"arguments"} and (left := _without(one, words))
     ]
     parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in (*own, *shared)]
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -83,12 +105,27 @@ def with_options_of(
 
 def _words(parameter: inspect.Parameter) -> Iterable[str]:
     """What a parameter is called on the command line, where it says so."""
-    marks = getattr(parameter.annotation, "__metadata__", ())
+    return (word for mark in getattr(parameter.annotation, "__metadata__", ()) for word in _words_of(mark))
+
+
+def _words_of(mark: Any) -> Iterable[str]:
     # Within Annotated typer takes the first name for a default, until it makes the command.
-    words = (
-        word for mark in marks for word in (getattr(mark, "default", None), *(getattr(mark, "param_decls", ()) or ()))
-    )
+    words = (getattr(mark, "default", None), *(getattr(mark, "param_decls", ()) or ()))
     return (word for word in words if isinstance(word, str))
+
+
+def _without(parameter: inspect.Parameter, taken_words: Collection[str]) -> inspect.Parameter | None:
+    """Return an option under those of its words that nobody else has; None when no word is left."""
+    words = [*_words(parameter)]
+    left = [word for word in words if word not in taken_words]
+    if left == words:
+        return parameter
+    if not left:
+        return None
+    (mark,) = parameter.annotation.__metadata__
+    fewer = copy.copy(mark)
+    fewer.default, fewer.param_decls = left[0], tuple(left[1:])
+    return parameter.replace(annotation=Annotated[parameter.annotation.__origin__, fewer])
 
 
 def failure(error: AdminError, *, as_json: bool = False) -> typer.Exit:

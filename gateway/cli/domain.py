@@ -34,7 +34,11 @@ def show(
     gateway: Gateway, domain: Annotated[str, typer.Argument(metavar="DOMAIN", help="A host name, or *.parent.")]
 ) -> None:
     """Show what is served for a name, where it comes from, and what a rollback would bring back."""
-    gateway.show(gateway.call("GET", certificate_of(domain)), details)
+    from gateway.cli import in_service
+
+    answer = gateway.call("GET", certificate_of(domain))
+    served = None if gateway.json else in_service.met(gateway, answer["domain"])
+    gateway.show(answer, lambda one: details(one, served))
 
 
 def certificate_of(domain: str) -> str:
@@ -74,12 +78,18 @@ def overview(domains: Any) -> str:
     return "\n".join(table([("domain", "certificate", "expires", "source", "APIs"), *rows])) if rows else ""
 
 
-def details(one: Any) -> str:
-    """Write the facts of one domain, and of each certificate that is served for it."""
+def details(one: Any, served: Any = None) -> str:
+    """Write the facts of one domain, of each certificate that is kept for it, and what the workers serve."""
+    from gateway.cli import in_service
+
     now = datetime.now(UTC)
     return "\n\n".join(
         [
-            facts(("domain", one["domain"]), ("APIs", listed(one["apis"], 10) or "none yet")),
+            facts(
+                ("domain", one["domain"]),
+                ("APIs", listed(one["apis"], 10) or "none yet"),
+                ("served", in_service.shown(served) if served else ""),
+            ),
             *(
                 facts(
                     ("certificate", pair["fingerprint"]),

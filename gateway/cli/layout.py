@@ -45,6 +45,11 @@ def expiry(end: datetime, now: datetime) -> str:
     return f"{end:%Y-%m-%d} ({days_left(end, now)} days)" if end >= now else f"{end:%Y-%m-%d} (expired)"
 
 
+def expiry_of(text: str) -> str:
+    """Write the last day of a certificate by a time of the API."""
+    return f"{moment(text):%Y-%m-%d}"
+
+
 def listed(names: Iterable[str], limit: int = 3) -> str:
     """The first names, and how many more there are."""
     every = list(names)

@@ -13,8 +13,8 @@ import typer
 from gateway.cli import access, sessions
 from gateway.cli.access import Access, find, secret_word, taken, tell
 from gateway.cli.address import USER_VARIABLE
-from gateway.cli.configuration_file import ConfigOption  # noqa: TC001 - typer reads annotations
-from gateway.cli.connected import Gateway, JsonOption, failure, nearby, with_options_of
+from gateway.cli.configuration_file import ConfigOption, nearby
+from gateway.cli.connected import Gateway, JsonOption, failure, with_options_of
 from gateway.cli.failures import AdminError
 from gateway.cli.layout import clean, moment
 

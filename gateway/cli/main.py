@@ -29,7 +29,7 @@ _BEHIND = "What is behind it"
 _KEYS = "Administrators and keys"
 
 app.command(rich_help_panel=_START)(serve)
-app.command(rich_help_panel=_START)(check)
+app.command("check", rich_help_panel=_START)(check)
 app.command(rich_help_panel=_START)(demo)
 app.command(rich_help_panel=_RUNNING)(status)
 app.command("doctor", rich_help_panel=_RUNNING)(doctor)

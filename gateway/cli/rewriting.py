@@ -1,240 +1,214 @@
-"""Commands that change the configuration file: shown, checked, saved with a backup, and served, in this order.
+"""Commands that change the configuration: shown, checked, saved with a backup, served, and asked for, in this order.
 
-There is one truth, the file. Whatever is wrong with the new one, the old one stays, on disk and in service. A file that
-cannot be written is not worked around: the lines to change are printed, for who can.
+Whoever asks is authorised first. The file of this host is changed where the gateway that answers serves it, or where no
+gateway runs; a gateway elsewhere changes its own. Afterwards the workers are asked what a client meets now, and that
+is what the command says. A file that cannot be written is not worked around: the lines to change are printed.
 """
 
 from __future__ import annotations
 
-import difflib
-import os
-import re
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway import files
 from gateway.cli import access
-from gateway.cli.admin_client import AbsentError, AdminClient, AdminError
-from gateway.cli.check import examine
-from gateway.cli.configuration_file import ConfigOption, find
-from gateway.cli.connected import failure, with_options_of
+from gateway.cli.configuration_file import ConfigOption  # noqa: TC001 - typer reads it
+from gateway.cli.connected import failure, line, with_options_of
+from gateway.cli.failures import AdminError
 from gateway.cli.layout import clean
-from gateway.config import document, environment, reading
-from gateway.config.edit import edited
-from gateway.config.problems import Findings, Severity
-from gateway.config.settings import Settings
-from gateway.errors import EditError, FileError
+from gateway.cli.target import Target, changing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Callable, Iterator, Mapping
 
-    from gateway.cli.secret_files import SecretFile
-    from gateway.config.edit import Change
-    from gateway.config.problems import Problem
-
-    Reach = Callable[[], AbstractContextManager[AdminClient]]
+    from gateway.cli.new_certificate import NewCertificate
+    from gateway.runtime.adjusting import Edits
+    from gateway.runtime.main_file import MainFile
 
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show and check the change, and leave it at that.")]
 
 
 @dataclass(frozen=True, slots=True)
-class ConfigurationFile:
-    """The main file as it is. ``settings`` are what it says, with the environment over it."""
+class Wanted:
+    """What a command wants: ``settings`` as `admin.adjustments.Adjustment` has them, and a certificate to serve."""
 
-    path: Path
-    text: str
-    settings: Settings
-    uploads: dict[str, dict[str, str]] = field(default_factory=dict)
-    """What a command has for the gateway's store, by the id that names it there; sent before the file is saved."""
-    secrets: list[SecretFile] = field(default_factory=list)
-    """What a command has for files of their own that the new text names."""
-
-    @classmethod
-    def read(cls, path: Path) -> ConfigurationFile:
-        """Read it. Raises AdminError with what is wrong with it, which must be mended by hand first."""
-        found = Findings()
-        root = document.read(path, str(path), found)
-        if root is not None:
-            settings = reading.read(Settings, environment.overlay(root, os.environ, found), found).model
-            if settings is not None:
-                return cls(path, path.read_bytes().decode(), settings)
-        broken = "\n".join(str(problem) for problem in found.problems if problem.severity is Severity.ERROR)
-        raise AdminError(broken.removeprefix("error: "), exit_code=2)
-
-    def named(self, path: Path) -> str:
-        """How the file names another one: relative to itself where that stands beside or below it."""
-        absolute, here = path.absolute(), self.path.absolute().parent
-        return str(absolute.relative_to(here)) if absolute.is_relative_to(here) else str(absolute)
-
-    def changed(self, changes: Sequence[Change]) -> str:
-        """The text with changes. Raises AdminError when only a person can make them, or a variable overrules them."""
-        for change in changes:
-            keys = [key for key in change.path if isinstance(key, str)]
-            if os.environ.get(name := environment.variable(keys)):
-                raise AdminError(f"{name} is set and wins over the file; change or unset it instead")
-        bom = "\ufeff" if self.text.startswith("\ufeff") else ""
-        text = self.text.removeprefix(bom)
-        try:
-            return bom + edited(text, changes, is_json=document.is_json(self.path, text))
-        except EditError as error:
-            raise AdminError(f"{self.path}: {error}; change it by hand") from error
+    settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    certificate: NewCertificate | None = None
 
 
-def rewriting(command: Callable[..., Sequence[Change]]) -> Callable[..., None]:
-    """Make a command of a function that is given a `ConfigurationFile` and returns what to change in it.
+def rewriting(command: Callable[..., Wanted]) -> Callable[..., None]:
+    """Make a command of a function that returns what it wants changed.
 
-    It gets the options that say which file, which gateway, and ``--dry-run``. Exit status: 0 done, 1 refused and
-    nothing has changed, 2 wrong usage.
+    It gets the options that say which file, which gateway, and ``--dry-run``. Exit status: 0 it is done and what the
+    running gateway serves is what was wanted; 1 refused and nothing has changed, or something else is served; 2 wrong
+    usage.
     """
 
     def run(config: ConfigOption = None, *, dry_run: DryRunOption = False, **arguments: Any) -> None:
+        from gateway.errors import GatewayError
+
         try:
-            wanted = access.taken(arguments)
-            file = ConfigurationFile.read(find(config))
-            text = file.changed(command(file, **arguments))
-            typer.echo(difference(file, text) or f"{file.path} says so already")
-            for problem in check(file, text):
-                typer.echo(clean(problem), err=True)
-            if not dry_run and (text != file.text or file.uploads):
-                reach = lambda: access.reach(AdminClient, wanted, config=file.path)  # noqa: E731 - not before now
-                with _secrets_of(file):
-                    upload(file, reach)
-                    typer.echo(serve_it(file, save(file, text), reach))
+            asked = access.taken(arguments)
+            wanted = command(**arguments)
+            with changing(asked, config, dry_run=dry_run) as target, _explained():
+                if wanted.certificate:
+                    wanted.certificate.read()
+                if target.file is None:
+                    _change_elsewhere(target, wanted, dry_run=dry_run)
+                else:
+                    _change_file(target, wanted, dry_run=dry_run)
         except AdminError as error:
             raise failure(error) from error
+        except GatewayError as error:
+            raise failure(AdminError(str(error))) from error
 
-    return with_options_of(run, command, access.options)
-
-
-def shown(config: Path | None) -> ConfigurationFile:
-    """Read the main file for a command that shows what is in it, and ends here when it cannot be read."""
-    try:
-        return ConfigurationFile.read(find(config))
-    except AdminError as error:
-        raise failure(error) from error
+    return with_options_of(run, command, access.options, given=0)
 
 
 @contextmanager
-def _secrets_of(file: ConfigurationFile) -> Iterator[None]:
-    """Write the secrets, and take them back if the rest fails; if it does not, those go that they replace."""
-    try:
-        for secret in file.secrets:
-            secret.write()
-        yield
-    except BaseException:
-        for secret in file.secrets:
-            secret.forget()
-        raise
-    for secret in file.secrets:
-        secret.succeed()
+def _explained() -> Iterator[None]:
+    """Turn the problems of a configuration into the shape that the admin API has for them."""
+    from gateway.errors import ConfigurationError
 
-
-# A JSON file may be one line, and all of it changes.
-_SECRET = re.compile(
-    r"""(\w*(?:secret|password|passphrase)["']?\s*:\s*)(?:"(?:[^"\\]|\\.)*"|'(?:[^']|'')*'|[^\s"',{}\[\]#][^\s,}\]]*)""",
-    re.IGNORECASE,
-)
-_KEY = re.compile(r"(-----BEGIN ([A-Z0-9 ]*PRIVATE KEY)-----).*?(-----END \2-----|\Z)", re.DOTALL)
-
-
-def difference(file: ConfigurationFile, text: str) -> str:
-    """The lines that change and no others, without the secrets in them."""
-    lines = difflib.unified_diff(file.text.splitlines(), text.splitlines(), str(file.path), "changed", "", "", 0, "")
-    return "\n".join(_KEY.sub(r"\1 *** \3", _SECRET.sub(r"\1***", line)) for line in lines)
-
-
-def check(file: ConfigurationFile, text: str) -> list[Problem]:
-    """Check the new text where the old one stands, so that paths mean what they will; return its warnings.
-
-    Raises AdminError with every error.
-    """
-    # It stands where the name does, and not where a link leads: from there its relative paths are read.
-    with _explained(file.path), files.trial(file.path, text.encode()) as trial:
-        problems = [
-            replace(
-                problem, source=problem.source.replace(str(trial), str(file.path)).replace(trial.name, file.path.name)
-            )
-            for problem in examine(trial, os.environ)[0]
-        ]
-    errors = [problem for problem in problems if problem.severity is Severity.ERROR]
-    if errors:
-        raise refused("the change is refused and nothing has changed", errors)
-    coming = {str(secret.path) for secret in file.secrets} | file.uploads.keys()  # when all is checked
-    return [
-        one
-        for one in problems
-        if one.severity is Severity.WARNING and coming.isdisjoint((one.source, str(Path(one.source).absolute())))
-    ]
-
-
-def refused(message: str, problems: Sequence[Problem]) -> AdminError:
-    """An error with the problems that are its reasons, in the shape that the admin API has for them."""
-    return AdminError(message, body={"problems": [asdict(problem) for problem in problems]})
-
-
-def save(file: ConfigurationFile, text: str) -> Path:
-    """Replace the file in one step, and keep the old one beside it. A link stays, what it leads to is replaced.
-
-    Returns the backup. Raises AdminError.
-    """
-    real = file.path.resolve()
-    backup = real.with_name(f"{real.name}.bak")
-    with (
-        _explained(file.path),
-        files.draft(real, text.encode()) as new,
-        files.draft(backup, file.text.encode(), model=real) as old,
-    ):
-        if real.read_bytes().decode() != file.text:
-            raise AdminError(f"{file.path} was changed by somebody else meanwhile; look at it and run this again")
-        old.replace()
-        new.replace()
-    return backup
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
     try:
         yield
-    except FileError as error:
+    except ConfigurationError as error:
         raise AdminError(
-            f"{error}; nothing has changed. Change the lines above where {path.name} comes from, then: gateway reload"
+            "the change is refused and nothing has changed",
+            body={"problems": [asdict(problem) for problem in error.problems if problem.severity == "error"]},
         ) from error
 
 
-def upload(file: ConfigurationFile, reach: Reach) -> None:
-    """Put what the command has for the store there, where keys are sealed. Raises AdminError."""
-    for body in file.uploads.values():
-        with reach() as client:
-            try:
-                client.call("POST", "/tyk/certs", json=body)
-            except AdminError as error:
-                if "already exists" not in str(error):
-                    raise
+def _adjustment(wanted: Wanted) -> Any:
+    from pydantic import ValidationError
 
+    from gateway.admin.adjustments import Adjustment
 
-def serve_it(file: ConfigurationFile, backup: Path, reach: Reach) -> str:
-    """Have a running gateway serve the file; without one it takes effect at the next start.
-
-    What the gateway refuses is taken back. Raises AdminError.
-    """
-    saved = f"saved; {backup} is what it was"
     try:
-        with reach() as client:
-            answer = client.call("GET", "/tyk/reload", params={"block": "true"})
-    except AbsentError:
-        return f"{saved}\nno gateway answers at the control port: it takes effect at the next start"
-    except AdminError as error:
-        return f"{saved}\nit could not be told to the gateway, which sees it by itself if it watches files: {error}"
+        return Adjustment.model_validate(dict(wanted.settings))
+    except ValidationError as error:
+        said = error.errors(include_input=False, include_url=False)[0]["msg"].removeprefix("Value error, ")
+        raise AdminError(f"{said}; nothing has changed", exit_code=2) from error
+
+
+def _change_file(target: Target, wanted: Wanted, *, dry_run: bool) -> None:
+    """Change the file of this host, and have its gateway serve it."""
+    from gateway.cli import new_certificate
+    from gateway.runtime.adjusting import edits
+    from gateway.runtime.main_file import MainFile
+
+    assert target.file is not None
+    file = MainFile.read(target.file, target.environ)
+    found = edits(_adjustment(wanted), file)
+    for note in found.notes:
+        typer.echo(f"note: {note}", err=True)
+    with _stored(target, wanted, dry_run=dry_run):
+        if wanted.certificate:
+            found.changes += new_certificate.changes(file, target, wanted.certificate, found.changes)
+        _try_and_serve(target, file, wanted, found, dry_run=dry_run)
+    if target.gateway and not dry_run:
+        _confirm(target, wanted)
+
+
+@contextmanager
+def _stored(target: Target, wanted: Wanted, *, dry_run: bool) -> Iterator[None]:
+    """Put the certificate into the gateway's store if it goes there, and take it back if the rest fails."""
+    new = wanted.certificate
+    added = bool(new and target.gateway and not dry_run and new.upload(target.gateway))
+    try:
+        yield
+    except BaseException:
+        if added and new and target.gateway:
+            target.gateway.call("DELETE", f"/tyk/certs/{new.fingerprint}", params={"force": "true"})
+        raise
+
+
+def _try_and_serve(target: Target, file: MainFile, wanted: Wanted, found: Edits, *, dry_run: bool) -> None:
+    """Show the change, check it, and have it served."""
+    from gateway.config.problems import Severity
+
+    text = file.changed(found.changes, target.overrides)
+    typer.echo(file.difference(text) or f"{file.path} says so already")
+    candidate = file.check(text, target.environ)
+    coming = {str(secret.path) for secret in found.secrets}  # when all is checked
+    coming |= {wanted.certificate.fingerprint} if wanted.certificate else set()
+    for problem in candidate.warnings:
+        if problem.severity is Severity.WARNING and problem.source not in coming:
+            typer.echo(clean(problem), err=True)
+    if not dry_run and (text != file.text or found.secrets):
+        _serve(target, file, text, found)
+
+
+def _serve(target: Target, file: MainFile, text: str, found: Edits) -> None:
+    """Save the file, and have the gateway serve it; what it refuses is taken back."""
+    done = False
+    try:
+        for secret in found.secrets:
+            secret.write()
+        if text != file.text:
+            backup = file.save(text)
+            done = True
+            typer.echo(f"saved; {backup} is what it was")
+            _reload(target, file, text)
+    except BaseException:
+        if done:
+            file.restore(text)
+        for secret in found.secrets:
+            secret.forget()
+        raise
+    for secret in found.secrets:
+        secret.succeed()
+
+
+def _reload(target: Target, file: MainFile, text: str) -> None:
+    if target.gateway is None:
+        typer.echo("no gateway answers at the control port, so none was told: it takes effect at the next start")
+        return
+    answer = target.gateway.call("GET", "/tyk/reload", params={"block": "true"}, accept=(409,))
     if answer.get("status") != "ok":
-        with _explained(file.path):
-            files.write(file.path, file.text.encode())
-        backup.unlink(missing_ok=True)
+        file.restore(text)
         raise AdminError(
             f"the gateway refused it, and {file.path} is what it was: {answer.get('message')}", body=answer
         )
-    return f"{saved}\ngeneration {answer.get('generation')} serves it"
+    typer.echo(f"generation {answer.get('generation')} serves it")
+
+
+def _change_elsewhere(target: Target, wanted: Wanted, *, dry_run: bool) -> None:
+    """Have a gateway elsewhere change its own settings, by its own checks; of files it gets what is in them."""
+    from gateway.cli import ca
+
+    assert target.gateway is not None
+    body = _adjustment(wanted).without_paths(ca.as_pem).model_dump(mode="json", exclude_unset=True)
+    parameters = {"dry_run": "true"} if dry_run else {}
+    if wanted.certificate:
+        wanted.certificate.put(target.gateway, dry_run=dry_run)
+    if body:
+        answer = target.gateway.call("POST", "/tyk/configuration", json=body, params=parameters)
+        for note in answer["notes"]:
+            typer.echo(f"note: {clean(note)}", err=True)
+        typer.echo(_printable(answer["difference"]) or f"{clean(answer['file'])} says so already")
+        for problem in answer["problems"]:
+            typer.echo(line(problem), err=True)
+        where = target.gateway.address.url
+        if answer["backup"]:
+            typer.echo(f"saved by the gateway at {where}; {clean(answer['backup'])} there is what it was")
+        if answer["generation"] is not None:
+            typer.echo(f"generation {answer['generation']} serves it")
+    if not dry_run:
+        _confirm(target, wanted)
+
+
+def _printable(text: str) -> str:
+    return "\n".join(map(clean, text.splitlines()))
+
+
+def _confirm(target: Target, wanted: Wanted) -> None:
+    """Ask what is served now, say it, and fail where it is not what was wanted."""
+    from gateway.cli import in_service
+
+    assert target.gateway is not None
+    if wanted.certificate:
+        in_service.confirm_certificate(target.gateway, wanted.certificate)
+    in_service.confirm(target.gateway, _adjustment(wanted))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,20 +45,28 @@ class Kept:
         return datetime.fromisoformat(self.ends) <= datetime.now(UTC)
 
 
-def place(environ: Mapping[str, str]) -> Path:
-    """The file (XDG Base Directory Specification)."""
-    home = environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME") or "~").expanduser() / ".config"
-    return Path(home) / "gateway" / "sessions.json"
+def place(environ: Mapping[str, str]) -> Path | None:
+    """Return the file (XDG Base Directory Specification); None for a user who has no home, as in containers."""
+    home = environ.get("HOME")
+    if not home and not environ.get("XDG_CONFIG_HOME"):
+        try:
+            home = pwd.getpwuid(os.geteuid()).pw_dir
+        except KeyError:
+            return None
+    return Path(environ.get("XDG_CONFIG_HOME") or f"{home}/.config") / "gateway" / "sessions.json"
 
 
 def find(environ: Mapping[str, str], url: str) -> Kept | None:
     """Return the session at a server. Raises AdminError when others can read the file, or nobody understands it."""
-    return _read(place(environ)).get(_key(url))
+    path = place(environ)
+    return _read(path).get(_key(url)) if path else None
 
 
 def keep(environ: Mapping[str, str], url: str, kept: Kept | None) -> None:
     """Remember a session, or with None forget it. Raises AdminError."""
     path = place(environ)
+    if path is None:
+        raise AdminError("a session is kept in your home, and this user has none; set HOME, or give --user each time")
     every = {name: one for name, one in _read(path).items() if name != _key(url)}
     if kept:
         every = {**dict(list(every.items())[1 - _MOST :]), _key(url): kept}

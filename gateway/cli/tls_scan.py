@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import typer
 
 from gateway.cli.admin_client import AdminError
-from gateway.cli.connected import JsonOption, failure
+from gateway.cli.connected import JsonOption, failure, unconnected
 
 if TYPE_CHECKING:
     from gateway.tls.probe import Answer, Question
@@ -93,6 +93,7 @@ class Server:
             raise AdminError(f"{self.host}:{self.port} {said} within {self.timeout:g} s, {self._silences} times")
 
 
+@unconnected
 def scan(
     target: Annotated[str, typer.Argument(metavar="HOST[:PORT]", help="The server; the port is 443 if left out.")],
     sni: Annotated[

@@ -33,6 +33,7 @@ from gateway.proxy.services import Services
 from gateway.proxy.shares import Shares
 from gateway.proxy.sites import Sites
 from gateway.proxy.upstreams import Upstreams
+from gateway.routing.front import Front
 from gateway.tls.client_authentication import shown
 from gateway.tls.policy import HTTP2
 from gateway.tls.transport import TlsTransport
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from gateway.proxy.peeking import Peeking
     from gateway.proxy.service_connection import ServiceConnection
     from gateway.proxy.shares import Share
+    from gateway.proxy.sites import PortRules
     from gateway.routing.policies import HostPolicy
     from gateway.routing.snapshot import Snapshot
 
@@ -427,6 +429,13 @@ class ProxyServer:
             "events_left_out": self._complaints.left_out,
             "sites": len(self.sites),
         }
+
+    def front(self, name: str) -> Front:
+        """Tell what a client meets that asks for ``name`` ("" for none): on this port, else on one of a service."""
+        ports: list[PortRules] = [self.snapshot, *self.snapshot.services.values()]
+        port = next((one for one in ports if one.hosts is not None), None)
+        front = self.sites.front(name, self.snapshot, port) if port else Front(tls=False)
+        return replace(front, tls=self.snapshot.hosts is not None)
 
     async def drain(self, seconds: float) -> int:
         """Accept nothing more, let what runs finish for at most ``seconds``; return how many requests were cut."""

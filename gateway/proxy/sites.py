@@ -10,8 +10,11 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Protocol
 
+from gateway.errors import CertificateError, StoreError
+from gateway.routing.front import Front
 from gateway.tls.context import Site, build_site
 from gateway.tls.names import candidates
+from gateway.tls.versions import TlsVersion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -68,6 +71,27 @@ class Sites:
             if site is not None:
                 return policy, site
         return policy, None
+
+    def front(self, name: str, snapshot: Snapshot, port: PortRules) -> Front:
+        """Tell what `find` finds for a name."""
+        assert port.hosts is not None
+        site, trouble = None, ""
+        try:
+            policy, site = self.find(name, snapshot, port)
+        except (StoreError, CertificateError) as error:
+            policy, trouble = port.hosts.of_host(name), str(error)
+        tls = policy.tls
+        return Front(
+            tls=True,
+            site=site.name if site else None,
+            fingerprints=site.fingerprints if site else (),
+            minimum=tls.minimum.label,
+            maximum=tls.maximum.label,
+            ciphers=tls.ciphers if tls.minimum < TlsVersion.TLS1_3 else (),
+            suites=tls.suites if tls.maximum >= TlsVersion.TLS1_3 else (),
+            server_preference=tls.server_preference,
+            trouble=trouble,
+        )
 
     def _site(self, name: str, policy: HostPolicy, protocols: tuple[bytes, ...], snapshot: Snapshot) -> Site | None:
         """Hosts that share certificates have a site for each policy, between which no session resumes."""

@@ -6,6 +6,7 @@
 * ``admission``  who may ask an API; ``clients`` who may by certificate
 * ``field_rules``  changes to header fields
 * ``policies``   TLS towards clients; ``upstream_trust`` towards upstreams
+* ``front``      what a client of a name meets, as a worker tells it
 * ``templates``  ``{name}`` and ``{name:expression}`` in domains and listen paths
 * ``balancing``  the targets of an API
 * ``balancer``   which of them gets a request, by ``choice`` (the policies), ``health`` and ``retries``

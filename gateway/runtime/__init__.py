@@ -12,7 +12,10 @@
 * ``control_port``  the port itself, plain or with the gateway's own TLS
 * ``watch``       which files have changed, by ``inotify`` where it helps, ``links`` and ``marks``
 * ``operations``  what the admin API may ask for: each change is written, then confirmed by every worker
-* ``key_operations``  of those, what is about keys
+* ``key_operations``  of those, what is about keys; ``main_file_operations``, about the main file
+* ``main_file``   that file as something that is changed; ``adjusting`` says how, ``secret_files`` are named in it
+* ``file_identity``  which file it is, for those who ask whether it is theirs
+* ``in_force``    what settings come to, as commands show it
 * ``unwrapping``  the root master key at a start, where only AWS KMS can open it
 * ``examination``  what is checked before a certificate is put; ``revocations``, before a revocation list is
 * ``accounts``    administrators and their sessions; ``passwords`` hashes, one at a time

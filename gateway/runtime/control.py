@@ -89,7 +89,7 @@ class _Control:
             inherited.data_dir, lambda: self._reloads.current.configuration, lambda: self._roster.generation, events
         )
         self._operations = LiveOperations(
-            inherited.data_dir,
+            inherited,
             self._reloads,
             self._roster,
             lambda: self._probes.down,

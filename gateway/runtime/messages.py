@@ -3,8 +3,9 @@
 The worker dials and says ``Hello`` with the generation it serves. From then on control says ``Apply``
 whenever a newer generation is in the store and ``Ping`` now and then; the worker answers ``Applied`` or
 ``Failed``, and ``Counters``. Control says ``Probed`` whenever hosts went down or up, and to each worker that comes;
-and ``Inquire`` when somebody wants to know how targets are, which the worker answers with ``Targets``. A worker
-that lacks sockets of services says ``Sockets`` on another connection, and gets them all.
+``Inquire`` when somebody wants to know how targets are, which the worker answers with ``Targets``; and ``Meet`` when
+somebody wants to know what a client meets, which the worker answers with ``Met``. A worker that lacks sockets of
+services says ``Sockets`` on another connection, and gets them all.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
+from gateway.routing.front import Front  # noqa: TC001 - pydantic evaluates it
 from gateway.routing.health import TargetState  # noqa: TC001 - pydantic evaluates it
 
 MAX_LINE = 1 << 20
@@ -109,14 +111,33 @@ class Targets:
 
 
 @dataclass(frozen=True, slots=True)
+class Meet:
+    """Control: what does a client meet that asks for this name ("": for none)?"""
+
+    number: int
+    name: str
+    kind: Literal["meet"] = "meet"
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """Worker: this, in answer to question ``number``, while it served ``generation``."""
+
+    number: int
+    generation: int
+    front: Front
+    kind: Literal["met"] = "met"
+
+
+@dataclass(frozen=True, slots=True)
 class Sockets:
     """Worker, on a connection of its own: give me the sockets of services. They come with a list of their ports."""
 
     kind: Literal["sockets"] = "sockets"
 
 
-FromWorker = Hello | Applied | Failed | Counters | Targets | Sockets
-FromControl = Apply | Ping | Probed | Inquire
+FromWorker = Hello | Applied | Failed | Counters | Targets | Met | Sockets
+FromControl = Apply | Ping | Probed | Inquire | Meet
 Message = FromWorker | FromControl
 
 _MESSAGE: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="kind")])

@@ -34,6 +34,7 @@ from gateway.errors import CertificateError, ConflictError, GatewayError, StoreE
 from gateway.runtime import definition_files, revocations, upstream_report
 from gateway.runtime.examination import Verdict, examine
 from gateway.runtime.key_operations import LiveKeys
+from gateway.runtime.main_file_operations import LiveMainFile
 from gateway.runtime.reloads import APPLY_SECONDS, listed
 from gateway.store import uploads
 from gateway.store.audit import Deed
@@ -43,12 +44,14 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
+    from gateway.admin.configuration import MainFileOperations
     from gateway.admin.key_operations import KeyOperations
     from gateway.admin.operations import Actor, BulkUpload, Expectation, Upload, UpstreamReport
     from gateway.certs.pem import CertificatePair
     from gateway.observe.events import EventLog
     from gateway.runtime.expiry import ExpiryWatch
     from gateway.runtime.reloads import Current, Reloads
+    from gateway.runtime.role import Inherited
     from gateway.runtime.roster import Roster
     from gateway.store.certificates import Stored
     from gateway.store.domains import Swap
@@ -62,7 +65,7 @@ class LiveOperations:
 
     def __init__(
         self,
-        data_dir: Path,
+        inherited: Inherited,
         reloads: Reloads,
         roster: Roster,
         down: Callable[[], Collection[str]],
@@ -70,7 +73,7 @@ class LiveOperations:
         expiry: ExpiryWatch,
         events: EventLog,
     ) -> None:
-        self._data_dir = data_dir
+        self._data_dir = data_dir = inherited.data_dir
         self._reloads = reloads
         self._changing = reloads.changing
         self._roster = roster
@@ -80,6 +83,9 @@ class LiveOperations:
         self._events = events
         self.changed = asyncio.Event()
         self.keys: KeyOperations = LiveKeys(data_dir, reloads, roster, events)
+        self.main_file: MainFileOperations = LiveMainFile(
+            inherited, reloads, roster, self.domain, self._told, self.changed.set
+        )
 
     @property
     def _current(self) -> Current:

@@ -17,6 +17,8 @@ from gateway.runtime.messages import (
     FromControl,
     Hello,
     Inquire,
+    Meet,
+    Met,
     Ping,
     Probed,
     Sockets,
@@ -41,6 +43,7 @@ class _Attendant:
         self.number, self.pid, self.generation = hello.worker, hello.pid, hello.generation
         self.counters: dict[str, int] = {}
         self.targets = Targets(0, ())
+        self.met: Met | None = None
         self.refusal: Failed | None = None
         self.heard = time.monotonic()
         self._writer = writer
@@ -91,6 +94,10 @@ class Roster:
         """How many workers serve the current generation."""
         return sum(not worker.shortfall(self.generation) for worker in self._present.values())
 
+    def present(self) -> int:
+        """How many workers are connected."""
+        return len(self._present)
+
     def shortfalls(self) -> tuple[str, ...]:
         """What keeps the workers from all serving the current generation, a reason each."""
         reasons = [worker.shortfall(self.generation) for worker in self._present.values()]
@@ -132,15 +139,34 @@ class Roster:
     async def inquire(self, api_ids: Sequence[str], seconds: float) -> list[tuple[TargetState, ...]]:
         """Ask every worker how the targets of these APIs are; return the answers that came within ``seconds``."""
         self._inquiries += 1
-        number, asked = self._inquiries, tuple(self._present.values())
+        number = self._inquiries
+        asked = await self._ask(
+            Inquire(number, tuple(api_ids)), lambda worker: worker.targets.number >= number, seconds
+        )
+        return [worker.targets.states for worker in asked if worker.targets.number == number]
+
+    async def meet(self, name: str, seconds: float) -> dict[int, Met]:
+        """Ask every worker what a client of this name meets; return what came within ``seconds``, by worker."""
+        self._inquiries += 1
+        number = self._inquiries
+        asked = await self._ask(
+            Meet(number, name), lambda worker: worker.met is not None and worker.met.number >= number, seconds
+        )
+        return {worker.number: worker.met for worker in asked if worker.met and worker.met.number == number}
+
+    async def _ask(
+        self, question: FromControl, answered: Callable[[_Attendant], bool], seconds: float
+    ) -> tuple[_Attendant, ...]:
+        """Ask every worker, and wait for the answers of those that stay, at most ``seconds``; return who was asked."""
+        asked = tuple(self._present.values())
         for worker in asked:
-            worker.say(Inquire(number, tuple(api_ids)))
+            worker.say(question)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds), self._changed:
                 await self._changed.wait_for(
-                    lambda: all(worker.targets.number >= number for worker in self._present.values() if worker in asked)
+                    lambda: all(answered(worker) for worker in self._present.values() if worker in asked)
                 )
-        return [worker.targets.states for worker in asked if worker.targets.number == number]
+        return asked
 
     async def completed(self) -> None:
         """Wait until all workers serve the current generation."""
@@ -214,5 +240,7 @@ class Roster:
                 worker.counters = values
             case Targets():
                 worker.targets = message
+            case Met():
+                worker.met = message
             case _:
                 raise ValueError(f"a worker does not say {message}")

@@ -28,6 +28,8 @@ from gateway.runtime.messages import (
     Failed,
     Hello,
     Inquire,
+    Meet,
+    Met,
     Ping,
     Probed,
     Targets,
@@ -144,6 +146,9 @@ class _Worker:
                 case Inquire(number=number, api_ids=api_ids):
                     states = islice(self._server.upstreams.states(api_ids), MAX_TARGETS)
                     writer.write(encode(Targets(number, tuple(states))))
+                case Meet(number=number, name=name):
+                    front = self._server.front(name)
+                    writer.write(encode(Met(number, self._generation.number, front)))
                 case message:
                     raise ValueError(f"control does not say {message}")
 

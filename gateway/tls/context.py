@@ -78,7 +78,7 @@ class Site:
     """What a connection needs to serve ``name``: a canonical name, ``*.parent``, or "" for the default.
 
     ``options`` are OpenSSL's, to be added to the connection's; ``groups``, unless empty, replace the base's;
-    ``clients`` says whom it asks for certificates.
+    ``clients`` says whom it asks for certificates; ``fingerprints`` are its own certificates' (SHA-256).
     """
 
     name: str
@@ -87,6 +87,7 @@ class Site:
     policy: TlsPolicy
     groups: tuple[str, ...]
     clients: ClientAuthentication | None = None
+    fingerprints: tuple[str, ...] = ()
 
 
 def base_context() -> SSL.Context:
@@ -138,7 +139,8 @@ def build_site(
     for version, without in _WITHOUT.items():
         if not policy.minimum <= version <= policy.maximum:
             options |= without
-    return Site(name, context, options, policy, (*GROUPS, *_DHE_GROUPS) if policy.uses_dhe else (), clients)
+    groups = (*GROUPS, *_DHE_GROUPS) if policy.uses_dhe else ()
+    return Site(name, context, options, policy, groups, clients, tuple(pair.fingerprint for pair in pairs))
 
 
 def accept(base: SSL.Context, site: Site, sock: socket.socket) -> SSL.Connection:

@@ -94,7 +94,7 @@ class Node:
         events = EventLog(self.log)
         self.reloads = Reloads(inherited, generation, self.roster, events)  # type: ignore[arg-type]
         self.operations = LiveOperations(
-            self.data_dir,
+            inherited,  # type: ignore[arg-type]
             self.reloads,
             self.roster,  # type: ignore[arg-type]
             frozenset,

@@ -67,3 +67,12 @@ class FakeApi:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_port}"
+
+
+def served(asked: Asked) -> dict[str, Any]:
+    """What a client meets: whatever it asks for."""
+    return {
+        "domain": asked.query.get("domain", ""), "generation": 7, "workers": 2, "tls": True, "site": "",
+        "minimum": "1.2", "maximum": "1.3", "suites": [], "ciphers": [], "fingerprints": [], "certificates": [],
+        "shortfalls": [],
+    }  # fmt: skip

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from gateway.admin.configuration import Adjusted, MainFileOperations, Running, Served
 from gateway.admin.key_operations import KeyOperations, KeyStatus, MasterKey, Regenerated, Regeneration
 from gateway.admin.operations import (
     ApiReport,
@@ -31,11 +32,21 @@ from gateway.admin.operations import (
 from gateway.certs.pem import check_names, parse_pair
 from gateway.certs.revocation import read_crl
 from gateway.config.problems import Problem, Severity
-from gateway.errors import CertificateError, ConfigurationError, ConflictError, KeyServiceError, NotFoundError
+from gateway.config.settings import Settings as Configured
+from gateway.errors import (
+    CertificateError,
+    ConfigurationError,
+    ConflictError,
+    KeyServiceError,
+    NotFoundError,
+    PreconditionError,
+)
+from gateway.runtime import in_force
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from gateway.admin.adjustments import Adjustment
     from gateway.admin.operations import Actor, BulkUpload, Upload
     from gateway.certs.keyring import CloudKey
 
@@ -70,6 +81,36 @@ class FakeKeys(KeyOperations):
 
 
 @dataclass
+class FakeMainFile(MainFileOperations):
+    """A main file that can be changed in every way, and whose settings stay."""
+
+    adjustments: list[Adjustment] = field(default_factory=list)
+
+    async def running(self) -> Running:
+        settings = Configured()
+        return Running(
+            pid=1, file="/etc/gateway/gateway.yaml", identity="ab" * 32, digest="cd" * 32, generation=7, shortfalls=(),
+            overrides=(), tls=in_force.negotiated(settings), settings=in_force.listed(settings), hosts=(),
+            authorities=(), upstreams=(),
+        )  # fmt: skip
+
+    async def served(self, name: str) -> Served:
+        return Served(
+            domain=name, generation=7, workers=2, tls=True, site="", minimum="1.2", maximum="1.3", suites=(),
+            ciphers=(), fingerprints=(), certificates=(), shortfalls=(),
+        )  # fmt: skip
+
+    async def adjust(self, adjustment: Adjustment, digest: str, *, dry_run: bool, actor: Actor) -> Adjusted:
+        if digest not in {"", "cd" * 32}:
+            raise PreconditionError("it is another file")
+        self.adjustments.append(adjustment)
+        return Adjusted(
+            status="ok", file="/etc/gateway/gateway.yaml", difference="", problems=(), notes=(), backup=None,
+            generation=None if dry_run else 8, dry_run=dry_run,
+        )  # fmt: skip
+
+
+@dataclass
 class FakeOperations(Operations):
     """Keeps everything in dictionaries. ``any_pem`` takes whatever is handed in and overlooks what was expected."""
 
@@ -84,6 +125,7 @@ class FakeOperations(Operations):
     reloads: list[bool] = field(default_factory=list)
     passphrases: list[str | None] = field(default_factory=list)
     keys: FakeKeys = field(default_factory=FakeKeys)
+    main_file: FakeMainFile = field(default_factory=FakeMainFile)
 
     async def add_certificate(self, org_id: str, pem: bytes, passphrase: str | None, actor: Actor) -> str:
         self.passphrases.append(passphrase)

@@ -88,6 +88,8 @@ class Gateway:
     def __init__(self, directory: Path, authority: Authority, upstream: Upstream) -> None:
         self.directory, self.authority = directory, authority
         self.program = [sys.executable, "-m", "gateway"]
+        self.flags: list[str] = []
+        self.environ: dict[str, str] = {}
         self.port, self.control_port = free_ports(2)
         self.log: list[str] = []
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -121,10 +123,10 @@ class Gateway:
     def start(self) -> None:
         environ = {key: value for key, value in os.environ.items() if not key.startswith("TYK_GW_")}
         self.process = subprocess.Popen(
-            [*self.program, "serve", "--config", str(self.directory / "gateway.yaml")],
+            [*self.program, "serve", "--config", str(self.directory / "gateway.yaml"), *self.flags],
             stderr=subprocess.PIPE,
             text=True,
-            env=environ,
+            env=environ | self.environ,
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

@@ -43,7 +43,7 @@ def _run(
     if ca and not ca.is_file():
         raise typer.BadParameter(f"{ca} is not a file", param_hint="--ca")
     try:
-        findings = list(examine(path, ca, access.taken(arguments), datetime.now(UTC)))
+        findings = list(examine(path, config, ca, access.taken(arguments), datetime.now(UTC)))
     except AdminError as error:
         raise failure(error) from error
     counts = {state: sum(one.state is state for one in findings) for state in State}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 from OpenSSL import SSL
@@ -12,7 +11,9 @@ from gateway.cli.admin_client import AdminClient, AdminError
 from gateway.cli.doctor import files, live
 from gateway.cli.doctor.finding import State, ok, problem, warning
 from gateway.cli.layout import SOON_DAYS, days_left, moment
+from gateway.cli.target import Target
 from gateway.config.networks import is_address
+from gateway.runtime.file_identity import identity
 from gateway.store.sites import SELF_SIGNED
 from gateway.tls.names import canonical
 
@@ -30,16 +31,17 @@ _OPENSSL = (3, 5)
 """The first version of OpenSSL with post-quantum groups, with support until 2030."""
 
 
-def examine(path: Path, ca: Path | None, wanted: Access, now: datetime) -> Iterator[Finding]:
-    """Look at everything. What cannot be looked at is a finding, too."""
-    candidate, configured = files.configuration(path, os.environ)
+def examine(path: Path, config: Path | None, ca: Path | None, wanted: Access, now: datetime) -> Iterator[Finding]:
+    """Look at everything; ``config`` is ``path`` if it was named. What cannot be looked at is a finding, too."""
     answered: list[Finding] = []
-    running, ending = _ask(path, wanted, answered)
+    target, running, ending = _ask(path, config, wanted, answered)
+    environ = target.environ
+    candidate, configured = files.configuration(path, environ)
     yield from answered
     yield from configured
     if candidate:
         yield from files.certificates(candidate)
-    if configuration := candidate.configuration if candidate else files.written(path, os.environ):
+    if configuration := candidate.configuration if candidate else files.written(path, environ):
         names = [one.name for one in candidate.collected.entries if one.source != SELF_SIGNED] if candidate else []
         names += [one["domain"] for one in running or () if one["certificates"][0]["source"] != SELF_SIGNED]
         yield from files.permissions(configuration)
@@ -48,18 +50,37 @@ def examine(path: Path, ca: Path | None, wanted: Access, now: datetime) -> Itera
     yield from _endings(ending, now)
 
 
-def _ask(path: Path, wanted: Access, findings: list[Finding]) -> tuple[list[Any] | None, list[Any] | None]:
-    """What the running gateway serves (the first domains), and what ends soon; None when it is not to be had."""
+def _ask(
+    path: Path, config: Path | None, wanted: Access, findings: list[Finding]
+) -> tuple[Target, list[Any] | None, list[Any] | None]:
+    """The running gateway, what it serves (the first domains), and what ends soon; None when it is not to be had."""
+    target = Target(path)
     try:
-        with access.reach(AdminClient, wanted, config=path) as client:
+        with access.reach(AdminClient, wanted, config=config, found=path) as client:
             findings.extend(live.control(client))
+            target = _target(path, client, findings)
             domains = client.call("GET", "/tyk/domains", params={"limit": _MOST_DOMAINS})["domains"]
-            return domains, client.call("GET", "/tyk/expiring", params={"days": SOON_DAYS})["certificates"]
+            return target, domains, client.call("GET", "/tyk/expiring", params={"days": SOON_DAYS})["certificates"]
     except AdminError as error:
         if not findings:
             what, _, cure = str(error).partition("; ")
             findings.append(problem("control port", what, cure))
-        return None, None
+        return target, None, None
+
+
+def _target(path: Path, client: AdminClient, findings: list[Finding]) -> Target:
+    """Whether the gateway that answers serves this file, and what it was started with that wins over it."""
+    running = client.call("GET", "/tyk/configuration")
+    if identity(path) != running["identity"]:
+        said = f"the gateway that answers serves another file, {running['file']} (pid {running['pid']})"
+        findings.append(warning("running gateway", said, f"name {path}'s own with --server, or look at that file"))
+        return Target(path)
+    target = Target(path, None, running)
+    findings += [
+        ok("running gateway", f"{target.said(one)}, which wins over {one['key']} of {path}")
+        for one in running["overrides"]
+    ]
+    return target
 
 
 def _connections(configuration: Configuration, names: list[str], ca: Path | None, now: datetime) -> Iterator[Finding]:

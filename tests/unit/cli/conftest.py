@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from support.admin_api import FakeApi
+from support.admin_api import FakeApi, served
 from typer.testing import CliRunner
 
 from gateway.cli.main import app
@@ -11,6 +11,7 @@ from gateway.cli.main import app
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
 
 SECRET = "correct-horse-battery-staple"
 
@@ -28,6 +29,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def api(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeApi]:
     """A stand-in for the admin API, where the environment says that it is."""
     with FakeApi() as fake:
+        fake.answers["GET /tyk/served"] = (200, served)
         monkeypatch.setenv("GATEWAY_ADMIN_URL", fake.url)
         monkeypatch.setenv("TYK_GW_SECRET", SECRET)
         yield fake

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.admin_api import served
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,9 +52,11 @@ def files(elsewhere: Path) -> Path:
 
 def test_a_swap_sends_the_parts_and_tells_the_result(api: FakeApi, run: Any, files: Path) -> None:
     api.answers[f"PUT {PATH}"] = (200, SWAPPED)
+    api.answers["GET /tyk/served"] = (200, lambda asked: served(asked) | {"fingerprints": [NEW]})
     arguments = ("A.test", "cert.pem", "key.pem", "--chain", "chain.pem", "--passphrase-file", "passphrase")
     finished = run("cert", "swap", *arguments, "--if-match", OLD)
-    (asked,) = api.asked
+    asked, looked = api.asked
+    assert (looked.path, looked.query) == ("/tyk/served", {"domain": "a.test"})
     assert asked.json == {
         "certificate": block("cert"),
         "private_key": block("key"),
@@ -71,8 +74,17 @@ def test_a_swap_sends_the_parts_and_tells_the_result(api: FakeApi, run: Any, fil
         "before": OLD,
         "names": "a.test, b.test",
         "generation": "12",
+        "served": f"{NEW[:12]}, served by 2 workers",
     }
     assert finished.stderr == "warning: no API names a.test\n"
+
+
+def test_a_swap_after_which_something_else_is_served_is_no_success(api: FakeApi, run: Any, files: Path) -> None:
+    api.answers[f"PUT {PATH}"] = (200, SWAPPED)
+    api.answers["GET /tyk/served"] = (200, lambda asked: served(asked) | {"fingerprints": [OLD]})
+    finished = run("cert", "swap", "a.test", "cert.pem")
+    assert finished.exit_code == 1
+    assert "a.test is served with another certificate" in finished.stderr
 
 
 def test_a_dry_run_says_that_nothing_has_changed(api: FakeApi, run: Any, files: Path) -> None:

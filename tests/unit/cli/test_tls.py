@@ -119,7 +119,7 @@ def test_a_variable_that_wins_over_the_file_is_told(home: Path, monkeypatch: pyt
 
     result = run("set-min-version", "1.2")
     assert result.exit_code == 1
-    assert "TYK_GW_HTTPSERVEROPTIONS_MINVERSION is set and wins" in result.output
+    assert "TYK_GW_HTTPSERVEROPTIONS_MINVERSION is set, which wins" in result.output
 
 
 def test_a_read_only_directory_gets_the_lines_to_change(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -174,7 +174,7 @@ def test_rserve_is_a_service_with_a_port_of_its_own_and_keeps_no_credentials() -
         (("--connection-type", "tabpy", "--host", "a", "--username", "u"), "both"),
         (("--connection-type", "tabpy", "--host", "a", "--username", "u:x", "--password", "p"), "colon"),
         (("--connection-type", "tabpy", "--host", "a", "--cert-file", "ca.pem"), "secure type"),
-        (("--connection-type", "tabpy", "--host", "a", "--name", "a/b"), "choose one with --name"),
+        (("--connection-type", "tabpy", "--host", "a", "--name", "a/b"), "a name is of letters"),
         (("--connection-type", "tabpy", "--host", "a/b"), "not a host name"),
         (("--connection-type", "tabpy", "--host", "a?b"), "not a host name"),
     ],
@@ -195,10 +195,10 @@ def test_a_password_that_a_gateway_refuses_is_taken_back(monkeypatch: pytest.Mon
     run("upstream", "enable", *TABPY)
     kept = passwords()
 
-    def refuse(*_: object) -> str:
+    def refuse(*_: object) -> None:
         raise AdminError("the gateway refused it")
 
-    monkeypatch.setattr(rewriting, "serve_it", refuse)
+    monkeypatch.setattr(rewriting, "_reload", refuse)
     run("upstream", "enable", *(word.replace("s3cret", "n3w") for word in TABPY), status=1)
     assert passwords() == kept
 

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 from gateway import files
-from gateway.cli.admin_client import AdminError
-from gateway.errors import FileError
+from gateway.errors import FileError, StoreError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +34,7 @@ class SecretFile:
         return cls(purpose, data_dir / _DIRECTORY / f"{purpose}.{secrets.token_hex(4)}", content)
 
     def write(self) -> None:
-        """Write the file, for the owner of the data directory alone. Raises AdminError."""
+        """Write the file, for the owner of the data directory alone. Raises StoreError."""
         if self.content is None:
             return
         directory = self.path.parent
@@ -48,9 +47,9 @@ class SecretFile:
                 for place in (directory, self.path):
                     os.chown(place, owner.st_uid, owner.st_gid)
         except FileError as error:
-            raise AdminError(f"{error}; nothing has changed") from error
+            raise StoreError(f"{error}; nothing has changed") from error
         except OSError as error:
-            raise AdminError(f"{self.path} cannot be written: {error.strerror}; nothing has changed") from error
+            raise StoreError(f"{self.path} cannot be written: {error.strerror}; nothing has changed") from error
 
     def forget(self) -> None:
         """Remove the file: what it is for was refused."""
