@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import select
 from typing import TYPE_CHECKING, cast
 
 from gateway.errors import MessageError, UpstreamError
 from gateway.http.body import ChunkedDecoder, chunk, last_chunk
-from gateway.http.head import CHUNKED, UNTIL_CLOSE, ResponseHead, parse_response
+from gateway.http.head import CHUNKED, UNTIL_CLOSE, ResponseHead, check_response_part, parse_response
 from gateway.http.last_words import last_words
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     __slots__ = (
         "_buffer",
+        "_checked",
         "_chunked",
         "_closed_properly",
         "_decoder",
@@ -42,6 +44,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_max_head",
         "_method",
         "_paused",
+        "_poll",
         "_receiver",
         "_release",
         "_table",
@@ -72,7 +75,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._decoder: ChunkedDecoder | None = None
         self._buffer = self._method = self._upgrade = b""
         self._left = _NO_HEAD_YET
-        self._interims = 0
+        self._interims = self._checked = 0
+        self._poll: select.poll | None = None
         self._chunked = self._closed_properly = self._heard = self._tunnelled = False
         self._keep_alive = self._paused = self.closed = self.request_ended = False
         self.served = 0
@@ -91,7 +95,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._receiver = receiver
         self._method = method
         self._left = _NO_HEAD_YET
-        self._interims = 0
+        self._interims = self._checked = 0
         self._heard = False
         self._chunked = length == CHUNKED
         self.request_ended = not length
@@ -116,6 +120,20 @@ class UpstreamConnection(asyncio.Protocol):
                 data += last_chunk(trailers)
         self.request_ended = ended
         self.transport.write(data)
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether the connection is open, and the upstream has said nothing since its last response.
+
+        The kernel is asked, because what has come in this very moment was not read yet: it would be taken for the next
+        response.
+        """
+        if self.closed or self.transport.is_closing():
+            return False
+        if self._poll is None:
+            self._poll = select.poll()
+            self._poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return not self._poll.poll(0)
 
     def release(self) -> None:
         """Give the connection back: it can take another request."""
@@ -149,6 +167,7 @@ class UpstreamConnection(asyncio.Protocol):
                 return
             head = parse_response(data[:end], self._table, self._method, self._max_fields)
             data = data[end + 4 :]
+            self._checked = 0
             if head.status >= 200:
                 break
             if head.status == 101:
@@ -218,8 +237,7 @@ class UpstreamConnection(asyncio.Protocol):
     def _await_head(self, data: bytes) -> None:
         if len(data) >= self._max_head:
             raise MessageError(502, f"a response head of more than {self._max_head} bytes")
-        if b"\n" in data.replace(b"\r\n", b""):
-            raise MessageError(502, "a line ends with a bare line feed")
+        self._checked = check_response_part(data, self._checked, self._table)
         self._buffer = data
 
     def _body_received(self, data: bytes) -> None:

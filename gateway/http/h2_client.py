@@ -268,6 +268,7 @@ class H2UpstreamConnection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """Tell all streams, and the pool."""
+        self._retiring = True
         if error is not None and self.scheme == b"http":  # over TLS, these were decrypted before
             for data in last_words(self.transport):
                 self.data_received(data)

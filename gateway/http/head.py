@@ -67,6 +67,9 @@ METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}")
 _ABSOLUTE_FORM = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?]+)(.*)", re.DOTALL)
 STATUS = re.compile(rb"[1-5][0-9]{2}")  # RFC 9110 section 15: others are invalid
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) (%b)(?: [\t\x20-\x7e\x80-\xff]*)?" % STATUS.pattern)
+_STATUS_LINE_BEGUN = re.compile(rb"HTTP/1\.[01] %b[ \r]" % STATUS.pattern)
+_ANY_STATUS_LINE = b"HTTP/1.1 200 "
+_PART_OF_A_LINE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*\r?")
 _BODILESS = (204, 304)
 
 _KEEP_ALIVE = (b"keep-alive",)
@@ -285,6 +288,30 @@ def _status_line(line: bytes) -> tuple[int, int, bytes]:
     return parsed
 
 
+def check_response_part(data: bytes, checked: int, table: FieldTable) -> int:
+    """Check what has come of a response head; ``checked`` bytes were checked before. Return how many are checked now.
+
+    What cannot become a response any more is refused at once, and not waited for.
+
+    Raises:
+        MessageError: it is no part of a response head.
+    """
+    begun = data[: len(_ANY_STATUS_LINE)]
+    if _STATUS_LINE_BEGUN.match(begun + _ANY_STATUS_LINE[len(begun) :]) is None:
+        raise MessageError(502, f"it begins with {begun!r}, which is not HTTP/1")
+    last = data.rfind(b"\r\n", checked)
+    end = last + 2 if last >= 0 else checked
+    lines = data[checked:end].split(b"\r\n")[:-1]
+    if lines and not checked:
+        _status_line(lines.pop(0))
+    for line in lines:
+        if line not in table.known:
+            table.learn(line)
+    if _PART_OF_A_LINE.fullmatch(data, end) is None:
+        raise MessageError(502, "a control character, or a line that ends with a bare line feed, in a response head")
+    return end
+
+
 def parse_response(head: bytes, table: FieldTable, method: bytes, max_fields: int) -> ResponseHead:
     """Parse a response head to a request with ``method``: up to and without the empty line.
 
@@ -326,8 +353,8 @@ def _body_length(method: bytes, status: int, said: int | None, lines: list[bytes
     A Content-Length that is not the body's own is added to ``lines``.
     """
     if method == b"HEAD" or status < 200 or status in _BODILESS:
-        if status == 101 and said is not None:
-            raise MessageError(502, "a 101 with a body")
+        if status < 200 and (said or (status == 101 and said is not None)):
+            raise MessageError(502, "an interim response with a body")
         if status == 204:  # RFC 9112 section 6.3, rule 1: what others may take for its body is the next response
             return 0, not said
         if said is not None and said >= 0 and status >= 200:

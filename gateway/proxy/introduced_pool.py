@@ -31,7 +31,7 @@ class IntroducedPool(Pool):
     def take(self, caller: Caller) -> UpstreamConnection | None:
         wanted = self._introduction(caller)
         for connection in reversed(self._idle):
-            if self._introduced.get(connection) == wanted and not connection.transport.is_closing():
+            if self._introduced.get(connection) == wanted and connection.is_usable:
                 self._idle.remove(connection)
                 return connection
         return None

@@ -102,8 +102,9 @@ class Pool:
         """Take an idle connection for ``caller``, if there is one."""
         while self._idle:
             connection = self._idle.pop()
-            if not (connection.closed or connection.transport.is_closing()):
+            if connection.is_usable:
                 return connection
+            connection.close()
         return None
 
     def ask(self, caller: Caller) -> bool:
@@ -236,7 +237,7 @@ class Pool:
             if connection in self._idle:
                 self._idle.remove(connection)
             self._forget(connection)
-        elif connection in self._moved:
+        elif connection in self._moved or (self._line and not connection.is_usable):
             connection.close()
         elif self._line:
             self._pop_line().connected(connection)

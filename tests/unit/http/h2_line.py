@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from hpack import Encoder
 from hyperframe import frame as wire
 
 from gateway.http import fields
@@ -130,75 +129,3 @@ def line(test: Callable[[Line], None]) -> None:
         test(Line())
 
     asyncio.run(run())
-
-
-def headers(number: int, *pairs: tuple[str, str], end: bool = False, encoder: Encoder | None = None) -> wire.Frame:
-    flags = ["END_HEADERS", "END_STREAM"] if end else ["END_HEADERS"]
-    return wire.HeadersFrame(number, (encoder or Encoder()).encode(pairs), flags=flags)
-
-
-def data(number: int, payload: bytes, *, end: bool = False, padding: int | None = None) -> wire.Frame:
-    flags = (["END_STREAM"] if end else []) + (["PADDED"] if padding is not None else [])
-    return wire.DataFrame(number, payload, pad_length=padding or 0, flags=flags)
-
-
-def settings(**values: int) -> wire.Frame:
-    return wire.SettingsFrame(0, {getattr(wire.SettingsFrame, name): value for name, value in values.items()})
-
-
-OK = (":status", "200")
-
-MALFORMED_STREAMS: dict[str, list[wire.Frame]] = {
-    "no status": [headers(1, ("x", "1"))],
-    "a status that is no number": [headers(1, (":status", "2x0"))],
-    "a status that is too small": [headers(1, (":status", "099"))],
-    "a status that is too large": [headers(1, (":status", "600"))],
-    "a status of four digits": [headers(1, (":status", "2000"))],
-    "a status with a space": [headers(1, (":status", "200 "))],
-    "an empty status": [headers(1, (":status", ""))],
-    "two statuses": [headers(1, OK, OK)],
-    "another pseudo-header field": [headers(1, OK, (":path", "/"))],
-    "a pseudo-header field behind others": [headers(1, ("x", "1"), OK)],
-    "a name in upper case": [headers(1, OK, ("X-A", "1"))],
-    "a connection-specific field": [headers(1, OK, ("connection", "close"))],
-    "a transfer coding": [headers(1, OK, ("transfer-encoding", "chunked"))],
-    "a value with a line break": [headers(1, OK, ("x", "1\r\ny: 2"))],
-    "a value with a NUL": [headers(1, OK, ("x", "1\0"))],
-    "a value with space around it": [headers(1, OK, ("x", " 1"))],
-    "a name with a space": [headers(1, OK, ("x y", "1"))],
-    "a name with a colon": [headers(1, OK, ("x:", "1"))],
-    "an empty name": [headers(1, OK, ("", "1"))],
-    "two lengths": [headers(1, OK, ("content-length", "1"), ("content-length", "1"))],
-    "two equal lengths in one": [headers(1, OK, ("content-length", "1, 1"))],
-    "a length that is none": [headers(1, OK, ("content-length", "-1"))],
-    "a length with a sign": [headers(1, OK, ("content-length", "+5"))],
-    "a length without digits": [headers(1, OK, ("content-length", ""))],
-    "a length beyond all bounds": [headers(1, OK, ("content-length", "9" * 19))],
-    "a shorter body": [headers(1, OK, ("content-length", "3")), data(1, b"ab", end=True)],
-    "a longer body": [headers(1, OK, ("content-length", "1")), data(1, b"ab")],
-    "no body where one is promised": [headers(1, OK, ("content-length", "3"), end=True)],
-    "a body to a 204": [headers(1, (":status", "204")), data(1, b"ab", end=True)],
-    "a body to a 304": [headers(1, (":status", "304"), ("content-length", "2")), data(1, b"ab", end=True)],
-    "a shorter body before trailers": [
-        headers(1, OK, ("content-length", "3")),
-        data(1, b"ab"),
-        headers(1, ("x-a", "1"), end=True),
-    ],
-    "a body before its head": [data(1, b"ab")],
-    "an end before its head": [data(1, b"", end=True)],
-    "a body behind an interim response": [headers(1, (":status", "100")), data(1, b"ab", end=True)],
-    "an interim response with a length": [headers(1, (":status", "100"), ("content-length", "5"))],
-    "an interim response that ends": [headers(1, (":status", "103"), end=True)],
-    "switching protocols": [headers(1, (":status", "101"))],
-    "interim responses without end": [headers(1, (":status", "103"))] * 17,
-    "a second head": [headers(1, OK), headers(1, OK)],
-    "trailers that do not end": [headers(1, OK), headers(1, ("x-a", "1"))],
-    "trailers of a connection": [headers(1, OK), headers(1, ("transfer-encoding", "chunked"), end=True)],
-    "trailers with a status": [headers(1, OK), headers(1, OK, end=True)],
-    "trailers in upper case": [headers(1, OK), headers(1, ("X-A", "1"), end=True)],
-    "more than the stream's window": [headers(1, OK), *[data(1, bytes(16384))] * 17],
-    "too many fields": [headers(1, OK, *((f"x-{number}", "1") for number in range(101)))],
-    "too large a list": [headers(1, OK, ("x", "1" * 9000), ("y", "1" * 9000))],
-    "a window widened by nothing": [wire.WindowUpdateFrame(1, 0)],
-    "a window widened too far": [wire.WindowUpdateFrame(1, 2**31 - 1)],
-}

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from gateway.http.h2_upstream_stream import STREAM_WINDOW
 from gateway.http.head import CHUNKED
-from tests.unit.http.h2_line import MALFORMED_STREAMS, OK, Line, data, headers, line, settings
+from tests.support.hostile_h2_tables import BROKEN_CONNECTIONS, MALFORMED_STREAMS, OK, data, headers, settings
+from tests.unit.http.h2_line import Line, line
 
 
 def test_settings_and_pings_are_acknowledged() -> None:
@@ -222,32 +223,6 @@ def test_nothing_of_a_piece_that_is_longer_than_its_body_is_passed_on(what: str)
         assert receiver.body == b""  # it would be the next response to a client of HTTP/1.1
 
     line(talk)
-
-
-BROKEN_CONNECTIONS: dict[str, list[wire.Frame | bytes]] = {
-    "HTTP/1.1": [b"HTTP/1.1 400 Bad Request\r\n\r\n"],
-    "a frame before SETTINGS": [wire.PingFrame(0, b"12345678")],
-    "DATA of no stream": [settings(), b"\0\0\1\0\0\0\0\0\0x"],
-    "DATA of a stream that was never opened": [settings(), data(5, b"x")],
-    "a response on a stream of the server's": [settings(), headers(2, OK)],
-    "a stream that is pushed": [settings(), wire.PushPromiseFrame(1, 2, b"\x82", flags=["END_HEADERS"])],
-    "a server that wants to be pushed to": [settings(ENABLE_PUSH=1)],
-    "a window larger than there is": [settings(INITIAL_WINDOW_SIZE=2**31)],
-    "a frame size smaller than there is": [settings(MAX_FRAME_SIZE=100)],
-    "a connection window widened by nothing": [settings(), wire.WindowUpdateFrame(0, 0)],
-    "a connection window widened too far": [settings(), wire.WindowUpdateFrame(0, 2**31 - 1)],
-    "settings that widen a stream too far": [
-        settings(),
-        wire.WindowUpdateFrame(1, 2**31 - 70000),
-        settings(INITIAL_WINDOW_SIZE=2**31 - 1),
-    ],
-    "a frame that is too long": [settings(), data(1, bytes(16385))],
-    "a block that cannot be read": [settings(), wire.HeadersFrame(1, b"\x80", flags=["END_HEADERS"])],
-    "a block that is interrupted": [settings(), wire.HeadersFrame(1, b"\x88"), wire.PingFrame(0, b"12345678")],
-    "a block that never ends": [settings(), wire.HeadersFrame(1, b"")] + [wire.ContinuationFrame(1, b"")] * 1000,
-    "more padding than payload": [settings(), headers(1, OK), b"\0\0\1\0\x08\0\0\0\1\x05"],
-    "an acknowledgement with a payload": [settings(), b"\0\0\6\4\1\0\0\0\0\0\1\0\0\0\0"],
-}
 
 
 @pytest.mark.parametrize("what", BROKEN_CONNECTIONS)

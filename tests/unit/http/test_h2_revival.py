@@ -7,29 +7,20 @@ from typing import TYPE_CHECKING
 import pytest
 from hyperframe import frame as wire
 
-from tests.unit.http.h2_line import MALFORMED_STREAMS, OK, Line, Receiver, data, headers, line, settings
+from tests.support.hostile_h2_tables import (
+    AFTERWARDS,
+    FLOODS,
+    MALFORMED_STREAMS,
+    NOT_HTTP_2,
+    OK,
+    data,
+    headers,
+    settings,
+)
+from tests.unit.http.h2_line import Line, Receiver, line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-FORGED = headers(1, OK, ("content-length", "6")), data(1, b"forged", end=True)
-
-AFTERWARDS: dict[str, list[wire.Frame]] = {
-    "a whole response": [*FORGED],
-    "the rest of a body": [data(1, b"lo", end=True)],
-    "an end without a body": [data(1, b"", end=True)],
-    "trailers": [headers(1, ("x-a", "1"), end=True)],
-    "interim responses": [headers(1, (":status", "103"))] * 40,
-    "a 100 with a length": [headers(1, (":status", "100"), ("content-length", "9")), *FORGED],
-    "a reset and a response": [wire.RstStreamFrame(1, 8), *FORGED],
-    "a refusal and a response": [wire.RstStreamFrame(1, 7), *FORGED],
-    "a window widened by nothing": [wire.WindowUpdateFrame(1, 0), *FORGED],
-    "a window widened too far": [wire.WindowUpdateFrame(1, 2**31 - 1), *FORGED],
-    "settings that widen windows": [settings(INITIAL_WINDOW_SIZE=2**31 - 1), *FORGED],
-    "values that are none": [headers(1, OK, ("x", "1\r\n")), headers(1, OK, ("x", "\0")), *FORGED],
-    "the same fault and a response": [headers(1, OK, ("content-length", "5")), data(1, b"hel", end=True), *FORGED],
-    "that all goes away": [wire.GoAwayFrame(0, last_stream_id=0), *FORGED],
-}
 
 HOW: dict[str, Callable[[Line, object, list[wire.Frame], list[wire.Frame]], None]] = {}
 
@@ -173,28 +164,6 @@ def test_data_under_way_when_a_stream_is_given_up_is_no_fault() -> None:
     line(talk)
 
 
-FLOODS: dict[str, wire.Frame | bytes] = {
-    "PING": wire.PingFrame(0, b"12345678"),
-    "answers to PING": wire.PingFrame(0, b"12345678", flags=["ACK"]),
-    "SETTINGS": settings(),
-    "SETTINGS of many values": b"\0\x17\x70\4\0\0\0\0\0" + b"\xf0\0\0\0\0\1" * 1000,
-    "acknowledgements": wire.SettingsFrame(0, flags=["ACK"]),
-    "empty DATA": data(1, b""),
-    "empty DATA with padding": data(1, b"", padding=0),
-    "empty DATA of a stream that is over": data(3, b""),
-    "DATA of a stream that is over": data(3, bytes(8000)),
-    "heads of a stream that is over": headers(3, OK),
-    "PRIORITY": wire.PriorityFrame(1, depends_on=3),
-    "PRIORITY of no stream": wire.PriorityFrame(9, depends_on=3),
-    "RST_STREAM": wire.RstStreamFrame(3, 8),
-    "WINDOW_UPDATE": wire.WindowUpdateFrame(1, 1),
-    "WINDOW_UPDATE of the connection": wire.WindowUpdateFrame(0, 1),
-    "GOAWAY": wire.GoAwayFrame(0, last_stream_id=100),
-    "unknown frames": b"\0\0\1\xee\0\0\0\0\1x",
-    "empty CONTINUATION": b"\0\0\0\1\0\0\0\0\3" + b"\0\0\0\t\0\0\0\0\3" * 60 + b"\0\0\1\t\4\0\0\0\3\x88",
-}
-
-
 @pytest.mark.parametrize("what", FLOODS)
 @pytest.mark.parametrize("together", [1, 50])
 def test_a_flood_ends_the_connection_and_its_reason_is_told(what: str, together: int) -> None:
@@ -250,24 +219,7 @@ def test_an_upload_pays_for_the_windows_that_are_given_to_it() -> None:
     line(talk)
 
 
-@pytest.mark.parametrize(
-    "first",
-    [
-        b"H",
-        b"HTTP/1.1 200 OK\r\n\r\n",
-        b"SSH-2.0-OpenSSH_9.2\r\n",
-        b"\x15\x03\x01\x00\x02\x02\x46",
-        b"\x16\x03\x01",
-        b"220 mail ESMTP\r\n",
-        b"\0\0\0\0",
-        b"\0\0\0\4\1",
-        b"\0\0\0\4\0\0\0\0\1",
-        b"\0\0\4\x03\0\0\0\0\1",
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-        b"\0\0\x08\x06\0\0\0\0\0",
-        b"\xff",
-    ],
-)
+@pytest.mark.parametrize("first", NOT_HTTP_2)
 def test_an_upstream_that_does_not_begin_with_settings_is_given_up_at_once(first: bytes) -> None:
     def talk(it: Line) -> None:
         receiver, _ = it.ask()
