@@ -168,6 +168,34 @@ def test_nobody_minds_a_request_that_is_cut_short_after_its_answer(length: list[
     assert not shop.floods
 
 
+def test_something_follows_the_end_of_a_request_that_was_answered_early() -> None:
+    """curl 7.88 ends its half when it reads a 4xx, and sees that the stream is over when it reads again."""
+    shop = Workshop()
+    shop.send(headers(1, LONG, ended=False))
+    shop.exchanges[0].answer(b"no", status=b"413")
+    shop.read()
+    shop.send(DataFrame(1, b"", flags=["END_STREAM"]))
+    assert [(frame.stream_id, frame.window_increment) for frame in shop.got(WindowUpdateFrame)] == [(0, 1)]
+
+
+def test_who_has_the_beginning_of_an_answer_may_stop_its_request() -> None:
+    shop = Workshop()
+    shop.send(headers(1, LONG, ended=False), DataFrame(1, b"x" * 100))
+    shop.exchanges[0].answer(b"too", status=b"413", ended=False)
+    shop.send(DataFrame(1, b"", flags=["END_STREAM"]))
+    shop.exchanges[0].respond(b" large", ended=True)
+    assert b"".join(frame.data for frame in shop.got(DataFrame)) == b"too large"
+    assert not shop.exchanges[0].ended  # the upstream must not take it for whole
+    assert not shop.connection.running
+
+
+def test_who_has_no_answer_must_not_stop_its_request() -> None:
+    shop = Workshop()
+    shop.send(headers(1, LONG, ended=False), DataFrame(1, b"", flags=["END_STREAM"]))
+    assert [frame.error_code for frame in shop.got(RstStreamFrame)] == [1]
+    assert shop.exchanges[0].gone
+
+
 def test_more_than_the_length_that_was_said_resets_the_stream() -> None:
     shop = Workshop()
     shop.send(headers(1, [*POST, ("content-length", "70000")], ended=False))
