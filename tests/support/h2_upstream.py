@@ -42,6 +42,11 @@ class Stream:
         """Return the values of a field."""
         return [value for key, value in self.headers if key == name]
 
+    @property
+    def waiting(self) -> int:
+        """How many pieces of the body have not been read."""
+        return self._data.qsize()
+
     async def read(self) -> bytes:
         """Read a piece of the body; empty at its end. Reading gives credit."""
         if self.ended and self._data.empty():
