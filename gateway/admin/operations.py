@@ -365,8 +365,14 @@ class Operations(Protocol):
     async def api(self, api_id: str) -> Mapping[str, object] | None:
         """One of `apis`."""
 
+    async def documents(self) -> Sequence[Mapping[str, object]]:
+        """The OpenAPI documents of those of `apis` that are written as such."""
+
+    async def document(self, api_id: str) -> Mapping[str, object] | None:
+        """One of `documents`."""
+
     async def create_api(self, definition: Mapping[str, object], actor: Actor) -> str:
-        """Write a definition to ``app_path``, over one of the same id, and return its id; one without gets a new id.
+        """Write a definition, of either format, to ``app_path``, over one of the same id; return its id, or a new one.
 
         What `concealment.concealed` made of the present one means what it stands for. As in Tyk a reload has to
         follow. Raises ConfigurationError, StoreError, and ConflictError when there is no

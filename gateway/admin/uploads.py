@@ -41,20 +41,19 @@ BODY = Body(
 
 
 async def read(asked: Asked, when_empty: tuple[int, str] = _EMPTY) -> Upload:
-    """Return what was uploaded. Whatever is not said to be JSON is PEM; nothing at all is refused as told."""
+    """Return what was uploaded; nothing at all is refused as told.
+
+    What has PEM in it and is no JSON object is PEM, whatever it is said to be, as in Tyk: its clients send a form, or
+    say that it is JSON. PEM stands between its own lines, so that what a form has around it does no harm.
+    """
     body = await asked.body()
     if not body.strip():
         raise Refusal(*when_empty)
-    if not _is_json(asked, body):
+    said = asked.request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    has_pem = b"-----BEGIN " in body
+    if not body.lstrip().startswith(b"{") and (has_pem or said != "application/json"):
         return Upload(body)
     try:
         return CertificateUpload.model_validate_json(body).upload()
     except ValidationError as error:
         raise Refusal(400, f"the JSON is not an upload: {complaint(error)}") from None  # it quotes the body
-
-
-def _is_json(asked: Asked, body: bytes) -> bool:
-    said = asked.request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    # curl says that it sends a form unless it is told what it sends.
-    unsaid = said in ("", "application/x-www-form-urlencoded")
-    return said == "application/json" or (unsaid and body.lstrip().startswith(b"{"))

@@ -10,21 +10,19 @@ from pydantic import BaseModel, ConfigDict, Field
 from gateway.config import document, environment, refusals, rules
 from gateway.config.client_trust import ClientTrust
 from gateway.config.definition_rules import Served
-from gateway.config.definitions import ApiDefinition
+from gateway.config.definition_text import classic, is_half, paired, read_definition
+from gateway.config.definitions import ApiDefinition  # noqa: TC001 - pydantic evaluates it
 from gateway.config.material import Material
-from gateway.config.node import Node, asks_for_nothing
+from gateway.config.node import Node
 from gateway.config.problems import Findings, Place, Problem, Severity
-from gateway.config.reading import Keys, dotted, read
+from gateway.config.reading import Keys, read
 from gateway.config.settings import CONTROL_PORT, Settings
 from gateway.config.standing import Entry, Refused, settle
-from gateway.config.switches import switched_off
 from gateway.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-_SUFFIXES = frozenset({".json", ".yaml", ".yml"})
-_COMPANIONS = ("-oas", "-mcp")  # files that Tyk keeps beside a classic definition, in other formats
 # Where Tyk's packages and images keep definitions: named by its published files, rightly absent elsewhere.
 _TYK_APP_PATHS = frozenset({Path("/etc/tyk/apps"), Path("/opt/tyk-gateway/apps")})
 
@@ -172,13 +170,13 @@ class _Load:
             self._found.error(Place("apis", inline.source), "must be a list", "start each API with a dash")
             return
         for index, node in enumerate(inline.value):
-            yield from self._definition(node, ("apis", index), "")
+            yield from self._definition(node, ("apis", index), "", Findings())
 
     def _from_directory(self, directory: Path | None, place: Place) -> Iterator[Entry]:
         if directory is None:
             return
         try:
-            files = sorted(entry for entry in directory.iterdir() if _holds_definition(entry))
+            files = paired(entry for entry in directory.iterdir() if not entry.is_dir())
         except FileNotFoundError:
             tell = self._found.warning if directory in _TYK_APP_PATHS else self._found.error
             tell(place, f"the directory {directory} does not exist", "create it, correct it, or remove app_path")
@@ -186,46 +184,38 @@ class _Load:
         except OSError as error:
             self._found.error(place, f"{directory} cannot be listed: {error.strerror}", "name a readable directory")
             return
-        for file in files:
-            shown, found = self._shown(file), Findings()
-            self._files.append((file.absolute(), shown))
-            node = document.read(file, shown, found)
-            if node is None:
-                yield Entry(shown, str(file.absolute()), None, None, found)
-            else:
-                yield from self._definition(node, (), str(file.absolute()), found)
+        for file, companion in files:
+            yield from self._from_file(file, companion)
+
+    def _from_file(self, file: Path, companion: Path | None) -> Iterator[Entry]:
+        """Read a definition, or the OAS document beside it if that has all of the API."""
+        shown, found = self._shown(file), Findings()
+        self._files.append((file.absolute(), shown))
+        node = document.read(file, shown, found)
+        if node is None:
+            yield Entry(shown, str(file.absolute()), None, None, found)
+        elif companion is not None and is_half(node):
+            yield from self._from_file(companion, None)
+        else:
+            if companion is not None:
+                message = f"is not read, as {file.name} does not say is_oas: true"
+                self._found.warning(Place("", self._shown(companion)), message, "remove one of the two, or say it")
+            yield from self._definition(node, (), str(file.absolute()), found)
 
     def _shown(self, file: Path) -> str:
         """A file's name as a person would type it who typed that of the main file."""
         base = self._path.absolute().parent
         return str(self._path.parent / file.relative_to(base)) if file.is_relative_to(base) else str(file)
 
-    def _definition(self, node: Node, prefix: Keys, file: str, found: Findings | None = None) -> Iterator[Entry]:
+    def _definition(self, node: Node, prefix: Keys, file: str, found: Findings) -> Iterator[Entry]:
         """Read a definition, unless it says itself that it is not to be served."""
-        place, found, served = Place(dotted(prefix), node.source), found or Findings(), None
-        members = node.value if isinstance(node.value, dict) else {}
-        keys = {key.lower(): value for key, value in members.items()}
-        if not isinstance(node.value, dict):
-            found.error(place, "an API definition must be a section with keys", "see docs/configuration.md")
-        elif "openapi" in keys or "x-tyk-api-gateway" in keys:
-            found.error(
-                place,
-                "is an OpenAPI definition; only Tyk's classic format is read",
-                "export the API in classic format",
-            )
-        elif (active := keys.get("active")) and active.value is not None and asks_for_nothing(active):
-            self._found.note(Place(dotted((*prefix, "active")), active.source), "is false: this API is not served")
+        reading = read_definition(node, prefix, found)
+        if reading is None and not found.refused:
+            self._found.problems += found.problems
             return
-        elif (internal := keys.get("internal")) and not asks_for_nothing(internal):
-            self._found.note(Place(dotted((*prefix, "internal")), internal.source), "is true: this API is not served")
-            return
-        else:
-            off = switched_off(node)
-            refusals.check_definition(node, prefix, off, found)
-            reading = read(ApiDefinition, node, found, prefix=prefix, off=off)
-            served = Served(reading.model, reading.origin, found) if reading.model else None
+        served = Served(reading.model, reading.origin, found) if reading and reading.model else None
         source = node.source.rpartition(":")[0] if file else node.source
-        yield Entry(source, file, node, served, found)
+        yield Entry(source, file, classic(node), served, found)
 
     def _problems(self) -> tuple[Problem, ...]:
         """All problems in the order of files and lines, variables first; no note where an error says more."""
@@ -253,7 +243,3 @@ def _outer(path: str) -> list[str]:
     """A path and the paths of what it is in: a.b.c, a.b, a."""
     parts = path.split(".")
     return [".".join(parts[:end]) for end in range(len(parts), 0, -1)]
-
-
-def _holds_definition(entry: Path) -> bool:
-    return entry.suffix.lower() in _SUFFIXES and not entry.stem.endswith(_COMPANIONS) and not entry.is_dir()

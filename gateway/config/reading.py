@@ -28,7 +28,7 @@ from gateway.config.switches import is_off
 from gateway.config.tyk_names import IGNORED, UNNOTED
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Mapping
 
 Keys: TypeAlias = tuple[str | int, ...]
 ModelT = TypeVar("ModelT", bound=Section)
@@ -50,11 +50,12 @@ _SIMILAR = 0.7  # below, two keys only share an ending such as _path or _timeout
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where the values of one model came from."""
+    """Where the values of one model came from; ``names`` are those of keys that are written otherwise there."""
 
     prefix: Keys = ()
     sources: dict[Keys, str] = field(default_factory=dict)
     faulty: set[Keys] = field(default_factory=set)
+    names: Mapping[Keys, str] = field(default_factory=dict)
 
     def sound(self, *keys: str) -> bool:
         """Whether a value is what was written, not the default that stands in for something wrong."""
@@ -63,7 +64,11 @@ class Origin:
     def place(self, *keys: str | int) -> Place:
         """Where a value stands; one that stands nowhere has the source of what it is missing from."""
         known = next((keys[:end] for end in range(len(keys), -1, -1) if keys[:end] in self.sources), ())
-        return Place(dotted(self.prefix + keys), self.sources.get(known, ""))
+        return Place(dotted(self.prefix + self._written(keys)), self.sources.get(known, ""))
+
+    def _written(self, keys: Keys) -> Keys:
+        named = next((end for end in range(len(keys), 0, -1) if keys[:end] in self.names), 0)
+        return (self.names[keys[:named]], *keys[named:]) if named else keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +94,19 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def read(
-    model: type[ModelT], node: Node, found: Findings, *, prefix: Keys = (), off: Collection[tuple[str, ...]] = ()
+    model: type[ModelT],
+    node: Node,
+    found: Findings,
+    *,
+    prefix: Keys = (),
+    off: Collection[tuple[str, ...]] = (),
+    names: Mapping[Keys, str] | None = None,
 ) -> Reading[ModelT]:
     """Read a model from nodes; whatever is wrong goes to ``found``, but for what is wrong in something that is ``off``.
 
-    A value that is wrong there counts as not written.
+    A value that is wrong there counts as not written. ``names`` are those of keys that are written otherwise.
     """
-    origin = Origin(prefix, {(): node.source})
+    origin = Origin(prefix, {(): node.source}, names=names or {})
     values = _Walk(model, origin, found, off).section(model, node, ())
     try:
         return Reading(model.model_validate(values), origin)

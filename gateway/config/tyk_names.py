@@ -173,6 +173,11 @@ REFUSED: tuple[Row, ...] = (
         "version_data.versions.*.extended_paths.ignored", Fate.REFUSED,
         f"answers requests itself, {_SINCE}", "remove its method_actions", _each(_ignores_only),
     ),
+    *_refused(
+        "is_oas",
+        "says that the whole of this API is in an OAS document beside this file, and there is none",
+        "put it there, under the name of this file with -oas before .json; or set this to false if this file says all",
+    ),
     *_refused("PATHS.mock_response", f"answers requests itself, {_SINCE}", "remove it, and let the upstream answer"),
     *_refused(
         "PATHS.transform PATHS.transform_response PATHS.transform_jq PATHS.transform_jq_response"
@@ -223,7 +228,7 @@ _NOTED = """
 # What tells one definition from another, when and by whom it was written; and what only switches other keys off.
 _SILENT = """
     _id config_data_disabled created_at custom_middleware_bundle_disabled disable_quota disable_rate_limit
-    do_not_track error_overrides_disabled global_enforce_timeout_disabled id idp_client_id_mapping_disabled is_oas
+    do_not_track error_overrides_disabled global_enforce_timeout_disabled id idp_client_id_mapping_disabled
     slug tags_disabled updated_at user_group_owners user_owners version_data.versions.*.use_extended_paths
     version_name
 """

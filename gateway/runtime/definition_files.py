@@ -3,37 +3,48 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias, cast
 from uuid import uuid4
 
 from gateway import files
 from gateway.admin.concealment import revealed
-from gateway.config import definition_rules, document, json_text, refusals
+from gateway.config import definition_rules, document, json_text, oas
+from gateway.config.definition_text import api_id, classic, file_name, is_half, member, paired, read_definition
 from gateway.config.definitions import ApiDefinition
 from gateway.config.node import MalformedError
 from gateway.config.plain import plain
 from gateway.config.problems import Findings, Place
-from gateway.config.reading import read
-from gateway.config.switches import switched_off
 from gateway.errors import ConfigurationError, ConflictError, NotFoundError, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from gateway.config.node import Node
 
-_SUFFIXES = (".json", ".yaml", ".yml")
-_COMPANIONS = ("-oas", "-mcp")  # endings of other files that Tyk keeps beside definitions: never read as such
+
+Form: TypeAlias = "Callable[[Node], Mapping[str, object] | None]"
+"""The form in which a definition is wanted; None where it has none of that form."""
 
 
-def written(directory: Path | None, main_file: Path) -> Mapping[str, Mapping[str, object]]:
-    """Return every definition by its id, as its file has it, with all that means nothing here. Raises StoreError."""
+def classic_of(node: Node) -> Mapping[str, object]:
+    """Return a definition in the classic format, which is that of its file or not."""
+    made = cast("dict[str, object]", plain(classic(node), ApiDefinition))
+    return {**made, "is_oas": True} if oas.is_oas(node) else made
+
+
+def document_of(node: Node) -> Mapping[str, object] | None:
+    """Return a definition that is an OpenAPI document."""
+    return cast("dict[str, object]", plain(node)) if oas.is_oas(node) else None
+
+
+def written(directory: Path | None, main_file: Path, form: Form) -> Mapping[str, Mapping[str, object]]:
+    """Return every definition by its id, with all that means nothing here. Raises StoreError."""
     root = document.read(main_file, str(main_file), Findings())
-    members = root.value if root and isinstance(root.value, dict) else {}
-    inline = next((node.value for key, node in members.items() if key.lower() == "apis"), None)
-    nodes = [*(inline if isinstance(inline, list) else ()), *(node for _, node in _files(directory))]
-    return {_api_id(node): plain(node, ApiDefinition) for node in nodes}
+    inline = member(root, "apis") if root else None
+    nodes = [*(inline.value if inline and isinstance(inline.value, list) else ())]
+    found = ((api_id(node), form(node)) for node in (*nodes, *(node for _, node in _files(directory))))
+    return {named: made for named, made in found if made is not None}
 
 
 def create(directory: Path | None, definition: Mapping[str, object], served: Collection[str]) -> str:
@@ -42,32 +53,34 @@ def create(directory: Path | None, definition: Mapping[str, object], served: Col
     Raises ConfigurationError, ConflictError and StoreError.
     """
     directory = _required(directory)
-    given = {key: value for key, value in definition.items() if key.lower() != "api_id" or value}
-    if not any(key.lower() == "api_id" for key in given):
-        given["api_id"] = uuid4().hex
-    path, original = _find(directory, next(str(value) for key, value in given.items() if key.lower() == "api_id"))
+    given, named = _identified(definition, directory)
+    paths, original = _find(directory, named)
     given = revealed(given, original)
-    api_id = _checked(given, directory)
-    if path is None and api_id in served:
-        raise ConflictError(f"the API {api_id} is defined in the main file; change it there")
-    files.write(path or directory / _file_name(api_id), _text(given))
-    return api_id
+    node = _checked(given, directory)
+    if not paths and named in served:
+        raise ConflictError(f"the API {named} is defined in the main file; change it there")
+    _demand_same_format(node, paths)
+    files.write(paths[0] if paths else directory / file_name(named, node), _text(given))
+    return named
 
 
-def update(directory: Path | None, api_id: str, definition: Mapping[str, object], served: Collection[str]) -> None:
+def update(directory: Path | None, named: str, definition: Mapping[str, object], served: Collection[str]) -> None:
     """Write a definition over the one that there is. Raises as `create`, and NotFoundError."""
     directory = _required(directory)
-    path, original = _found(directory, api_id, served)
-    given = revealed({"api_id": api_id, **definition}, original)
-    if (named := _checked(given, directory)) != api_id:
-        raise ConflictError(f"the definition is of the API {named}, not of {api_id}")
-    files.write(path, _text(given))
+    paths, original = _found(directory, named, served)
+    given = revealed(_identified(definition, directory, named)[0], original)
+    node = _checked(given, directory)
+    if (other := api_id(node)) != named:
+        raise ConflictError(f"the definition is of the API {other}, not of {named}")
+    _demand_same_format(node, paths)
+    files.write(paths[0], _text(given))
 
 
-def delete(directory: Path | None, api_id: str, served: Collection[str]) -> None:
-    """Remove a definition's file. Raises NotFoundError, ConflictError and StoreError."""
-    path, _ = _found(_required(directory), api_id, served)
-    files.remove(path)
+def delete(directory: Path | None, named: str, served: Collection[str]) -> None:
+    """Remove the files of a definition. Raises NotFoundError, ConflictError and StoreError."""
+    paths, _ = _found(_required(directory), named, served)
+    for path in reversed(paths):  # without its companion, a classic definition that was half of one is refused
+        files.remove(path)
 
 
 def _required(directory: Path | None) -> Path:
@@ -76,59 +89,85 @@ def _required(directory: Path | None) -> Path:
     return directory
 
 
-def _found(directory: Path, api_id: str, served: Collection[str]) -> tuple[Path, object]:
-    path, original = _find(directory, api_id)
-    if path is None and api_id in served:
-        raise ConflictError(f"the API {api_id} is defined in the main file; change it there")
-    if path is None:
+def _found(directory: Path, named: str, served: Collection[str]) -> tuple[tuple[Path, ...], object]:
+    paths, original = _find(directory, named)
+    if not paths and named in served:
+        raise ConflictError(f"the API {named} is defined in the main file; change it there")
+    if not paths:
         raise NotFoundError("API not found")
-    return path, original
+    return paths, original
 
 
-def _find(directory: Path, api_id: str) -> tuple[Path | None, object]:
-    """The file that defines the API, and what it says."""
-    found = ((path, plain(node, ApiDefinition)) for path, node in _files(directory) if _api_id(node) == api_id)
-    return next(found, (None, None))
+def _find(directory: Path, named: str) -> tuple[tuple[Path, ...], object]:
+    """The files that define the API, the one that has all of it first, and what that says."""
+    found = ((paths, plain(node, ApiDefinition)) for paths, node in _files(directory) if api_id(node) == named)
+    return next(found, ((), None))
 
 
-def _files(directory: Path | None) -> Iterator[tuple[Path, Node]]:
-    """Each file with what is in it; broken ones hold nothing."""
+def _files(directory: Path | None) -> Iterator[tuple[tuple[Path, ...], Node]]:
+    """The files of each definition, and what the first of them says; broken ones hold nothing."""
     if directory is None:
         return
     try:
-        found = sorted(path for path in directory.iterdir() if path.suffix.lower() in _SUFFIXES)
+        found = paired(path for path in directory.iterdir() if not path.is_dir())
     except OSError as error:
         raise StoreError(f"{directory}: {error.strerror}; check that it is there and readable") from error
-    for file in found:
-        if node := document.read(file, str(file), Findings()):
-            yield file, node
+    for file, companion in found:
+        paths: tuple[Path, ...] = (file,)
+        node = document.read(file, str(file), Findings())
+        if node and companion and is_half(node):
+            paths, node = (companion, file), document.read(companion, str(companion), Findings())
+        if node:
+            yield paths, node
 
 
-def _api_id(node: Node) -> str:
-    members = node.value if isinstance(node.value, dict) else {}
-    return next((str(child.value) for key, child in members.items() if key.lower() == "api_id"), "")
+def _identified(definition: Mapping[str, object], directory: Path, named: str = "") -> tuple[dict[str, object], str]:
+    """A definition with an id, and that id: its own, else the one that is given, else a new one."""
+    own = api_id(_node(definition, directory))
+    named = own or named or uuid4().hex
+    keys = {key.lower(): key for key in definition}
+    if oas.EXTENSION not in keys:
+        rest = {key: value for key, value in definition.items() if own or key.lower() != "api_id"}
+        return (rest if own else {"api_id": named, **rest}), named
+    if own:
+        return dict(definition), named
+    extension = definition[keys[oas.EXTENSION]]
+    members = extension if isinstance(extension, dict) else {}
+    info = {key: value for key, value in members.items() if key.lower() == "info" and isinstance(value, dict)}
+    inner = {key: value for one in info.values() for key, value in one.items() if key.lower() != "id"}
+    outer = {key: value for key, value in members.items() if key not in info}
+    return {**definition, keys[oas.EXTENSION]: {"info": {"id": named, **inner}, **outer}}, named
 
 
-def _checked(definition: Mapping[str, object], directory: Path) -> str:
-    """Check what can be said of a definition alone, and return its id. Raises ConfigurationError."""
-    found = Findings()
+def _demand_same_format(node: Node, paths: Sequence[Path]) -> None:
+    if not paths:
+        return
+    before = document.read(paths[0], str(paths[0]), Findings())
+    if before is not None and oas.is_oas(before) != oas.is_oas(node):
+        there = "Tyk's OAS format; write it at /tyk/apis/oas" if oas.is_oas(before) else "Tyk's classic format"
+        raise ConflictError(f"this API is in {there}")
+
+
+def _node(definition: Mapping[str, object], directory: Path, found: Findings | None = None) -> Node:
+    """A definition as nodes. Raises ConfigurationError when it cannot be any configuration."""
+    found = found or Findings()
     try:
-        node = json_text.parse(json.dumps(definition), lambda _: "request", directory, found)
+        return json_text.parse(json.dumps(definition), lambda _: "request", directory, found)
     except MalformedError as error:
         found.error(Place("", error.source), error.message, error.cure)
         raise ConfigurationError(found.problems) from error
-    off = switched_off(node)
-    refusals.check_definition(node, (), off, found)
-    reading = read(ApiDefinition, node, found, off=off)
-    if reading.model is not None:
+
+
+def _checked(definition: Mapping[str, object], directory: Path) -> Node:
+    """Check what can be said of a definition alone, and return its nodes. Raises ConfigurationError."""
+    found = Findings()
+    node = _node(definition, directory, found)
+    reading = read_definition(node, (), found, idle_too=True)
+    if reading is not None and reading.model is not None:
         definition_rules.check(reading.model, reading.origin, found)
-    if found.refused or reading.model is None:
+    if found.refused or reading is None or reading.model is None:
         raise ConfigurationError(found.problems)
-    return reading.model.api_id
-
-
-def _file_name(api_id: str) -> str:
-    return f"{api_id}.classic.json" if api_id.endswith(_COMPANIONS) else f"{api_id}.json"
+    return node
 
 
 def _text(definition: Mapping[str, object]) -> bytes:

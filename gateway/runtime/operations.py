@@ -42,6 +42,7 @@ from gateway.store.sqlite import Store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
     from pathlib import Path
 
     from gateway.admin.configuration import MainFileOperations
@@ -315,18 +316,32 @@ class LiveOperations:
 
     async def apis(self) -> Sequence[Mapping[str, object]]:
         """The definitions that are served, each as its file has it now."""
-        return list((await self._written()).values())
+        return list((await self._classics()).values())
 
     async def api(self, api_id: str) -> Mapping[str, object] | None:
         """One of `apis`."""
-        return (await self._written()).get(api_id)
+        return (await self._classics()).get(api_id)
 
-    async def _written(self) -> Mapping[str, Mapping[str, object]]:
-        configuration = self._current.configuration
-        main_file = configuration.files[0]
-        found = await asyncio.to_thread(definition_files.written, configuration.settings.app_path, main_file)
+    async def documents(self) -> Sequence[Mapping[str, object]]:
+        """The OpenAPI documents of those that are written as such."""
+        found = await self._written(definition_files.document_of)
+        return [found[one] for one in sorted(found.keys() & self._served())]
+
+    async def document(self, api_id: str) -> Mapping[str, object] | None:
+        """One of `documents`."""
+        found = await self._written(definition_files.document_of)
+        return found.get(api_id) if api_id in self._served() else None
+
+    async def _classics(self) -> Mapping[str, Mapping[str, object]]:
+        found = await self._written(definition_files.classic_of)
         # What has no file any more is served until the next reload.
-        return {api.api_id: found.get(api.api_id) or api.model_dump(mode="json") for api in configuration.apis}
+        served = self._current.configuration.apis
+        return {api.api_id: found.get(api.api_id) or api.model_dump(mode="json") for api in served}
+
+    async def _written(self, form: definition_files.Form) -> Mapping[str, Mapping[str, object]]:
+        configuration = self._current.configuration
+        main_file, directory = configuration.files[0], configuration.settings.app_path
+        return await asyncio.to_thread(definition_files.written, directory, main_file, form)
 
     async def create_api(self, definition: Mapping[str, object], actor: Actor) -> str:
         """Write a definition to ``app_path``, over one of the same id, and return its id."""
@@ -355,7 +370,7 @@ class LiveOperations:
             await self._note(self._deed(actor, action, subject or str(result)), "ok")
         return result
 
-    def _served(self) -> Collection[str]:
+    def _served(self) -> AbstractSet[str]:
         return {api.api_id for api in self._current.configuration.apis}
 
     # Everything else

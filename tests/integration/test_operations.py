@@ -428,3 +428,58 @@ async def test_no_key_is_in_the_event_log(node: Node) -> None:
     assert "certificate.swapped" in log
     assert "change.refused" in log
     assert "PRIVATE" not in log
+
+
+PASSWORD = {"password": "p"}
+
+
+async def test_openapi_definitions_are_written_changed_and_removed_as_files(node: Node) -> None:
+    operations, apps = node.operations, node.directory / "apps"
+    extension = {
+        "info": {"id": "pets", "name": "Pets", "state": {"active": True}},
+        "upstream": {
+            "url": "http://127.0.0.1:1/",
+            "authentication": {"enabled": False, "basicAuth": {"password": "p"}},
+        },
+        "server": {"listenPath": {"value": "/pets/"}, "customDomain": {"enabled": True, "name": "a.test"}},
+    }
+    document = {"openapi": "3.0.3", "info": {"title": "Pets", "version": "1"}, "x-tyk-api-gateway": extension}
+    assert await operations.create_api(document, ACTOR) == "pets"
+    assert json.loads((apps / "pets-oas.json").read_text()) == document
+    assert await operations.document("pets") is None  # until the reload
+    assert (await operations.reload(ACTOR, block=True)).ok
+    assert await operations.documents() == [document]
+    classic = await operations.api("pets")
+    assert classic is not None
+    assert (classic["is_oas"], classic["domain"]) == (True, "a.test")
+    shown = concealed(await operations.document("pets"))
+    assert "not shown" in str(shown)
+    del shown["x-tyk-api-gateway"]["info"]["id"]
+    shown["x-tyk-api-gateway"]["server"]["customDomain"]["name"] = "c.test"
+    await operations.update_api("pets", shown, ACTOR)
+    changed = json.loads((apps / "pets-oas.json").read_text())["x-tyk-api-gateway"]
+    assert (changed["info"]["id"], changed["upstream"]) == ("pets", extension["upstream"])
+    with pytest.raises(ConflictError, match="OAS format"):
+        await operations.update_api("pets", {**classic, "is_oas": False}, ACTOR)
+    wanted = {**extension, "server": {**extension["server"], "authentication": {"enabled": True}}}
+    with pytest.raises(ConfigurationError, match=r"x-tyk-api-gateway.server.authentication"):
+        await operations.create_api({**document, "x-tyk-api-gateway": wanted}, ACTOR)
+    nameless = {**extension, "info": {}, "server": {"listenPath": {"value": "/x/"}}}
+    fresh = await operations.create_api({**document, "x-tyk-api-gateway": nameless}, ACTOR)
+    assert (apps / f"{fresh}-oas.json").exists()
+
+
+async def test_both_files_of_an_openapi_definition_go_with_it(node: Node) -> None:
+    apps = node.directory / "apps"
+    extension = {
+        "info": {"id": "pets"},
+        "upstream": {"url": "http://a/"},
+        "server": {"listenPath": {"value": "/pets/"}},
+    }
+    (apps / "pets-oas.json").write_text(json.dumps({"openapi": "3.0.3", "x-tyk-api-gateway": extension}))
+    classic = {**node.define("pets", domain="a.test"), "is_oas": True}
+    (apps / "pets.json").write_text(json.dumps(classic))
+    assert (await node.operations.reload(ACTOR, block=True)).ok
+    assert [one["x-tyk-api-gateway"] for one in await node.operations.documents()] == [extension]
+    await node.operations.delete_api("pets", ACTOR)
+    assert [file.name for file in apps.iterdir()] == ["one.json"]

@@ -31,6 +31,7 @@ from gateway.admin.operations import (
 )
 from gateway.certs.pem import check_names, parse_pair
 from gateway.certs.revocation import read_crl
+from gateway.config.oas import EXTENSION
 from gateway.config.problems import Problem, Severity
 from gateway.config.settings import Settings as Configured
 from gateway.errors import (
@@ -119,6 +120,7 @@ class FakeOperations(Operations):
     in_use: set[str] = field(default_factory=set)
     served: dict[str, ServedPair] = field(default_factory=dict)
     definitions: dict[str, dict[str, object]] = field(default_factory=dict)
+    written: dict[str, dict[str, object]] = field(default_factory=dict)
     log: list[GenerationEntry] = field(default_factory=list)
     reload_result: ReloadResult = field(default_factory=lambda: ReloadResult(ok=True, generation=7))
     lists: dict[str, CrlState] = field(default_factory=dict)
@@ -239,7 +241,19 @@ class FakeOperations(Operations):
     async def api(self, api_id: str) -> Mapping[str, object] | None:
         return self.definitions.get(api_id)
 
+    async def documents(self) -> Sequence[Mapping[str, object]]:
+        return list(self.written.values())
+
+    async def document(self, api_id: str) -> Mapping[str, object] | None:
+        return self.written.get(api_id)
+
     async def create_api(self, definition: Mapping[str, object], actor: Actor) -> str:
+        extension = definition.get(EXTENSION)
+        if isinstance(extension, dict):
+            made = str(extension.get("info", {}).get("id") or f"{len(self.written):032x}")
+            self.definitions[made] = {"api_id": made, "is_oas": True}
+            self.written[made] = dict(definition)
+            return made
         if not isinstance(definition.get("proxy"), dict):
             problem = Problem(Severity.ERROR, "proxy", "", "is missing", "say where the API is")
             raise ConfigurationError([problem])

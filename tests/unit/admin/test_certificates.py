@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -28,6 +28,25 @@ async def test_a_certificate_is_added_under_organisation_and_fingerprint() -> No
     assert response.status_code == 200
     assert response.json() == {"id": f"acme{PAIR.fingerprint}", "status": "ok", "message": "Certificate added"}
     assert response.content.endswith(b"}\n")
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"content": BUNDLE, "headers": {"Content-Type": "application/json"}},
+        {"content": BUNDLE, "headers": {"Content-Type": "application/x-www-form-urlencoded"}},
+        {"content": BUNDLE.replace(b"\n", b""), "headers": {"Content-Type": "application/x-www-form-urlencoded"}},
+        {"content": BUNDLE, "headers": {"Content-Type": "multipart/form-data"}},
+        {"content": BUNDLE, "headers": {"Content-Type": "application/octet-stream"}},
+        {"content": BUNDLE.replace(b"\n", b"\r\n")},
+        {"files": {"data": ("bundle.pem", BUNDLE)}},
+        {"files": {"cert": ("cert.pem", PAIR.chain_pem), "key": ("key.pem", PAIR.key_pem)}},
+        {"json": BUNDLE.decode()},
+    ],
+)
+async def test_pem_is_read_whatever_it_is_said_to_be(request_: dict[str, Any]) -> None:
+    response = await Admin().ask("POST", "/tyk/certs?p=-1&org_id=acme", **request_)
+    assert response.json()["id"] == f"acme{PAIR.fingerprint}"
 
 
 async def test_parts_and_a_passphrase_come_in_json() -> None:

@@ -66,3 +66,57 @@ async def test_an_inline_private_key_is_not_shown() -> None:
         text = (await admin.ask("GET", path)).text
         assert "SECRET" not in text
         assert '"id"' in text
+
+
+OAS = {"openapi": "3.0.3", "info": {"title": "Shop", "version": "1"}, "x-tyk-api-gateway": {"info": {"id": "shop"}}}
+
+
+async def test_an_openapi_definition_is_added_shown_changed_and_removed() -> None:
+    admin = Admin()
+    added = (await admin.ask("POST", "/tyk/apis/oas", json=OAS)).json()
+    assert added == {"key": "shop", "status": "ok", "action": "added"}
+    assert (await admin.ask("GET", "/tyk/apis/oas")).json() == [OAS]
+    assert (await admin.ask("GET", "/tyk/apis/oas/shop")).json() == OAS
+    public = (await admin.ask("GET", "/tyk/apis/oas/shop?mode=public")).json()
+    assert public == {"openapi": "3.0.3", "info": {"title": "Shop", "version": "1"}}
+    assert (await admin.ask("GET", "/tyk/apis/shop")).json() == {"api_id": "shop", "is_oas": True}
+    without_id = {**OAS, "x-tyk-api-gateway": {}}
+    answer = (await admin.ask("PUT", "/tyk/apis/oas/shop", json=without_id)).json()
+    assert answer == {"key": "shop", "status": "ok", "action": "modified"}
+    answer = (await admin.ask("DELETE", "/tyk/apis/oas/shop")).json()
+    assert answer == {"key": "shop", "status": "ok", "action": "deleted"}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "words"),
+    [
+        ("/tyk/apis/oas", {"openapi": "3.0.3"}, "the payload should contain x-tyk-api-gateway"),
+        ("/tyk/apis/oas", API, "the payload should contain x-tyk-api-gateway"),
+        ("/tyk/apis", OAS, "this API endpoint only supports Tyk Classic APIs"),
+    ],
+)
+async def test_each_format_has_its_calls(path: str, body: object, words: str) -> None:
+    response = await Admin().ask("POST", path, json=body)
+    assert response.status_code == 400
+    assert words in response.json()["message"]
+
+
+async def test_a_classic_definition_is_no_document() -> None:
+    admin = Admin()
+    await admin.ask("POST", "/tyk/apis", json=API)
+    response = await admin.ask("GET", "/tyk/apis/oas/shop")
+    assert (response.status_code, "classic format" in response.json()["message"]) == (400, True)
+    assert (await admin.ask("GET", "/tyk/apis/oas/none")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "path", ["/tyk/apis?p=-1", "/tyk/apis/?foo=bar", "/tyk/certs?p=-1&org_id=x", "/tyk/reload?p=1"]
+)
+async def test_tyks_own_paths_take_parameters_that_nobody_knows(path: str) -> None:
+    assert (await Admin().ask("GET", path)).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/tyk/domains?p=-1", "/tyk/upstreams?p=-1", "/tyk/expiring?limti=5"])
+async def test_ours_do_not(path: str) -> None:
+    response = await Admin().ask("GET", path)
+    assert (response.status_code, "there is no parameter" in response.json()["message"]) == (400, True)

@@ -16,6 +16,7 @@ from support.fake_operations import MOMENT, FakeOperations
 from support.front import LOCALHOST
 
 from gateway.admin.operations import CrlState, Kind, ServedPair, StoredCertificate
+from gateway.config.oas import EXTENSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,6 +66,7 @@ operations = FakeOperations(
     stored=Plenty(a_certificate),
     lists=Plenty(lambda name: CrlState(name, "admin", "CN=CA", MOMENT, MOMENT, 1)),
     definitions=Plenty(lambda name: {"api_id": name}),
+    written=Plenty(lambda name: {EXTENSION: {"info": {"id": name}}}),
 )
 schema = schemathesis.openapi.from_asgi(
     "/openapi.json",

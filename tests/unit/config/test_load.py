@@ -85,7 +85,7 @@ def test_definitions_come_from_the_directory_in_order_and_from_the_main_file(wor
 
     workshop.write(place("/b"), "defs/b.json")
     workshop.write("api_id: a\nuse_keyless: true\nproxy: {listen_path: /a, target_url: 'http://a'}\n", "defs/a.yml")
-    for skipped in ("defs/c-oas.json", "defs/c-mcp.json", "defs/notes.txt", "defs/sub/d.json", "defs/e.json.bak"):
+    for skipped in ("defs/c-mcp.json", "defs/notes.txt", "defs/sub/d.json", "defs/e.json.bak"):
         workshop.write("not even JSON", skipped)
     configuration = workshop.load({"app_path": "defs", "apis": [place("/inline")]})
     assert [definition.api_id for definition in configuration.apis] == ["inline", "a", "b"]
@@ -117,7 +117,10 @@ def test_definitions_that_are_not_served_are_notes_whatever_else_they_say(worksh
         ({}, "error: apis @ main.json:1: must be a list"),
         ([{**API, "API_ID": "x"}], "error: apis[0].API_ID @ main.json:1: the key stands twice"),
         ([5], "error: apis[0] @ main.json:1: an API definition must be a section"),
-        ([{"openapi": "3.0.3", "info": {}}], "error: apis[0] @ main.json:1: is an OpenAPI definition"),
+        (
+            [{"openapi": "3.0.3", "info": {}}],
+            "error: apis[0].x-tyk-api-gateway @ main.json:1: is not there, so nothing says where",
+        ),
     ],
 )
 def test_what_is_no_definition_is_an_error(workshop: Workshop, apis: Any, words: str) -> None:
