@@ -12,7 +12,7 @@ export PIP_BUILD_CONSTRAINT := $(CONSTRAINTS)
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 OLDEST := $(shell sed -n 's/^requires-python = ">=\(.*\)"/\1/p' pyproject.toml)
 # The wheel is built with packages, too, and they drift like the others.
-COMPILE = printf '%s\n' hatchling editables uv | $(BIN)/uv pip compile --quiet --universal --python-version $(OLDEST) --all-extras \
+COMPILE = printf '%s\n' 'hatchling>=1.27' 'editables>=0.5' 'uv>=0.9' | $(BIN)/uv pip compile --quiet --universal --python-version $(OLDEST) --all-extras \
   --no-header --no-annotate --output-file
 
 .PHONY: help run test test-newest test-oldest check constraints bench clean

@@ -23,6 +23,11 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name long values by their argument: keys made by this process would give each of pytest-xdist's another id."""
+    return argname if isinstance(val, str | bytes) and len(val) > 100 else None
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Report a skipped test as failed where skips are forbidden."""

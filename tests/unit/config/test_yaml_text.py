@@ -98,7 +98,7 @@ def test_a_key_that_stands_twice_is_an_error_and_reading_goes_on() -> None:
         ("[" * 66, "1", "nested more than 64 deep"),
         ("a: [" + "[]," * 100, "2", "did not find expected"),
         ("{a: " * 2_000, "1", "nested more than 64 deep"),
-        ("a: b\nc: " + "[{" * 600, "2", "nested more than 64 deep"),
+        ("a: b\nc: " + "[{a: " * 600, "2", "nested more than 64 deep"),
         ("a: b\nc: " + "\n".join("[" * 100 for _ in range(100)), "2", "nested more than 64 deep"),
         ("- " * 100_000, "1", "nested more than 64 deep"),
     ],
