@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 PRIVATE = 0o600
 """The mode of a new file."""
 
-_DRAFT = re.compile(r"\.gateway-[0-9a-f]{16}\.")
+# The others are what earlier versions called theirs.
+_DRAFT = re.compile(r"\.gateway-[0-9a-f]{16}\.|\.(keyring\.json|root\.key)\.[a-z0-9_]{8}$|admin\.draft$")
 # A younger draft may be somebody's who is writing just now.
 _ABANDONED_SECONDS = 60.0
 _LONGEST_LINE = 64 * 1024

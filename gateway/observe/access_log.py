@@ -17,6 +17,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from gateway.observe import whole_lines
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -91,14 +93,17 @@ class AccessLog:
             self._waiting += "".join([line(record, epoch) for record in records]).encode("latin-1", "backslashreplace")
         try:
             if self._is_file:
-                while self._waiting:
-                    self._waiting = self._waiting[os.write(self._fd, self._waiting) :]
+                self._waiting = self._waiting[whole_lines.append(self._fd, self._waiting) :]
+                self._lose_waiting()  # what a full disk has no room for
             else:
                 while self._waiting and self._writable.poll(0):
                     self._waiting = self._waiting[os.write(self._fd, _piece(self._waiting)) :]
-        except OSError:  # a full disk, a closed pipe
-            self._lost += self._waiting.count(b"\n")
-            self._waiting = b""
+        except OSError:  # a closed pipe
+            self._lose_waiting()
+
+    def _lose_waiting(self) -> None:
+        self._lost += self._waiting.count(b"\n")
+        self._waiting = b""
 
 
 def trouble(path: str) -> str:

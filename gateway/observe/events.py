@@ -4,7 +4,7 @@
 
 Every process of the gateway writes to the same descriptor. A line is one ``write`` of at most ``PIPE_BUF``
 bytes, which POSIX makes atomic, so lines of different processes never mix. When the reader of the pipe has
-stalled, lines are dropped and counted: nobody's traffic waits for a log.
+stalled, or the disk is full, lines are dropped and counted: nobody's traffic waits for a log.
 
 Text from the network or from a file may appear in any message or value. Whatever is not printable is escaped,
 and runs of spaces are folded inside a message, so no such text can forge a line or a field.
@@ -12,9 +12,7 @@ and runs of spaces are folded inside a message, so no such text can forge a line
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
 import re
 import select
 import traceback
@@ -22,6 +20,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from typing_extensions import override
+
+from gateway.observe import whole_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,12 +63,8 @@ class EventLog:
     def _write(self, level: str, event: str, message: str, fields: dict[str, object]) -> None:
         lost = {"lines_lost": self._lost} if self._lost else {}
         line = _line(self._clock(), level, message, {"event": event, **self._always, **fields, **lost})
-        with contextlib.suppress(OSError):
-            if _would_block(self._fd):
-                self._lost += 1
-                return
-            os.write(self._fd, line)
-            self._lost = 0
+        there = not _would_block(self._fd) and whole_lines.append(self._fd, line)
+        self._lost = 0 if there else self._lost + 1
 
 
 class LoggingBridge(logging.Handler):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import mmap
+import os
+import select
 import signal
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -36,6 +38,24 @@ class SharedCount:
     def set(self, value: int) -> None:
         """Change the number for everybody."""
         self._memory[:] = value.to_bytes(4, "little")
+
+
+class Gate:
+    """Is opened once, for the process that made it and all that are forked from it; ``fd`` can be read from then on."""
+
+    def __init__(self) -> None:
+        self.fd, self._opener = os.pipe()
+
+    def open(self) -> None:
+        """Let everybody through who waits, or will come."""
+        os.write(self._opener, b"\0")
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it was opened."""
+        poll = select.poll()
+        poll.register(self.fd, select.POLLIN)
+        return bool(poll.poll(0))
 
 
 @dataclass(slots=True)

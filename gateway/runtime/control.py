@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import socket
 from datetime import UTC, datetime
 from ipaddress import ip_address
@@ -51,6 +52,7 @@ _SUPERVISOR = Actor("supervisor", "")
 _ASKERS = 10
 _PROBLEMS_SHOWN = 10
 _LAST_ANSWERS_SECONDS = 30
+_ORPHAN_SECONDS = 1.0
 
 
 def run(inherited: Inherited, events: EventLog) -> None:
@@ -60,7 +62,8 @@ def run(inherited: Inherited, events: EventLog) -> None:
         inherited.listeners.redirect.close()
     control = _Control(inherited, events)
     role.run(
-        control.serve, lifeline=inherited.lifeline, events=events, hangup=control.ask_for_reload, leave=control.leave
+        control.serve, lifeline=inherited.lifeline, events=events, hangup=control.ask_for_reload, leave=control.leave,
+        orphaned=control.give_up,
     )  # fmt: skip
 
 
@@ -76,6 +79,7 @@ class _Control:
             self.ask_for_reload(_SUPERVISOR)
         self._draining = False
         self._left = asyncio.Event()
+        self._last_answers = _LAST_ANSWERS_SECONDS
         self._store_trouble = ""
         self._certificate_troubles = ""
         with contextlib.closing(Store.open(inherited.data_dir, writable=False)) as store:
@@ -119,9 +123,12 @@ class _Control:
         await site.get(*self._served())  # what is wrong with it shows now, and not to the first who asks
         server = ControlPort(config, listener, self._inherited.base, site, self._served, self._events)
         conversations = await self._roster.listen(self._inherited.listeners.workers)
-        if self._inherited.adopting and not self._inherited.serving.get():
-            # Until all workers are there the ones of the gateway before serve, and nothing may change.
-            await _first(self._roster.completed(), stop.wait(), self._left.wait())
+        announced = not self._inherited.confirmed.is_open
+        if announced:  # until then nothing may change: the gateway before may come back, with the database as it was
+            await _first(self._taken_over(), stop.wait(), self._left.wait())
+            if stop.is_set() or self._left.is_set():
+                conversations.close()
+                return
         self._reloads.openings.reconcile(self._reloads.current.configuration)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(server.serve(), name="control port")
@@ -131,17 +138,18 @@ class _Control:
                 tasks.create_task(self._watch(), name="watches files"),
                 tasks.create_task(self._probes.run(), name="probes hosts"),
                 tasks.create_task(self._expiry.run(), name="watches the ends of certificates"),
-                tasks.create_task(self._announce(), name="announces that all serve"),
             ]
+            if not announced:
+                chores.append(tasks.create_task(self._announce(), name="announces that all serve"))
             self._events.info("control.started", "attending to the workers", generation=self._roster.generation)
             await _first(stop.wait(), self._left.wait())
             if self._left.is_set():
-                config.timeout_graceful_shutdown = _LAST_ANSWERS_SECONDS
+                config.timeout_graceful_shutdown = self._last_answers
             else:
                 self._draining = True
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(role.drain_seconds(self._reloads.current.settings)):
-                        await self._roster.emptied()
+                        await _first(self._roster.emptied(), self._left.wait())
             for chore in chores:
                 chore.cancel()
             server.should_exit = True
@@ -155,6 +163,15 @@ class _Control:
 
     def leave(self) -> None:
         """End, with every answer that is under way given: the workers go on, and another control comes."""
+        self._left.set()
+
+    def give_up(self) -> None:
+        """End at once: whoever is started next needs the lock and the port, and nobody is left to replace this one.
+
+        A change that has been written stays; one that has not leaves nothing behind, whenever the process ends.
+        """
+        signal.setitimer(signal.ITIMER_REAL, _ORPHAN_SECONDS)  # a thread that works on a reload is not waited for
+        self._last_answers = 1
         self._left.set()
 
     def components(self) -> Mapping[str, Component]:
@@ -229,6 +246,16 @@ class _Control:
                 retry.cancel()
             if delay:
                 retry = loop.call_later(delay, self.ask_for_reload, _RETRY)
+
+    async def _taken_over(self) -> None:
+        """Say that all workers serve, and wait until the gateway before cannot come back any more."""
+        await self._announce()
+        loop, opened = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(self._inherited.confirmed.fd, opened.set)
+        try:
+            await opened.wait()
+        finally:
+            loop.remove_reader(self._inherited.confirmed.fd)
 
     async def _announce(self) -> None:
         await self._roster.completed()

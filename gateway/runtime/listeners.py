@@ -11,15 +11,17 @@ import errno
 import fcntl
 import os
 import socket
+import tempfile
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.config.problems import Problem, Severity
 from gateway.errors import ConfigurationError, StoreError
+from gateway.runtime import orphans
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from gateway.config.load import Configuration
     from gateway.config.settings import Settings
@@ -27,11 +29,25 @@ if TYPE_CHECKING:
 _BACKLOG = 4096
 """Connections that may wait; the kernel cuts it to ``net.core.somaxconn``."""
 
+_LOCK = "gateway.lock"
+_UNWRITABLE = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT}
+_MEMORY = ("/dev/shm",)  # noqa: S108 - where a directory of ours is made, that nobody else can enter
+_ELSEWHERE = "gateway-workers-"
+_PID_WIDTH = 10
+
 _CURES = {
     errno.EADDRINUSE: "stop what listens there, or choose another port",
     errno.EACCES: "choose a port from 1024 on, or grant CAP_NET_BIND_SERVICE",
     errno.EADDRNOTAVAIL: "use an address of this host, or leave it empty for all",
 }
+
+
+class PortsInUseError(ConfigurationError):
+    """Nothing is wrong but that others listen where this gateway shall; they may be about to end."""
+
+
+class DataInUseError(StoreError):
+    """Another gateway has the lock on the data directory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +74,6 @@ class Listeners:
             sock.close()
 
 
-def workers_path(data_dir: Path) -> Path:
-    """Where the workers of this supervisor find control: those of another one may be serving beside them."""
-    return data_dir / f"workers-{os.getpid()}.sock"
-
-
 def service_ports(configuration: Configuration) -> dict[int, str]:
     """Return the ports that a configuration wants for its services, each with the key that asks for it."""
     services = (api for api in reversed(configuration.apis) if api.is_service)
@@ -76,12 +87,12 @@ def open_all(
 
     ``services`` are the ports of services, each with the key that asks for it.
 
-    Raises ConfigurationError with each that cannot be opened.
+    Raises ConfigurationError with each that cannot be opened; `PortsInUseError` if that is all.
     """
     gateway = settings.gateway
     redirect = gateway.http_redirect
-    messages = workers_path(gateway.data_dir)
     problems: list[Problem] = []
+    reasons: set[int | None] = set()
     offered = {_bound(sock): sock for sock in inherited}
     with contextlib.ExitStack() as opened:
 
@@ -90,6 +101,7 @@ def open_all(
                 return opened.enter_context(listen())
             except OSError as error:
                 problems.append(cannot_listen(key, where, error, cure))
+                reasons.add(error.errno)
                 return None
 
         def tcp(key: str, address: str, port: int) -> socket.socket | None:
@@ -100,9 +112,12 @@ def open_all(
         control = tcp("control_api_port", gateway.control_address, settings.control_api_port)
         more = {port: tcp(key, settings.listen_address, port) for port, key in (services or {}).items()}
         cure = "choose a shorter path, on a local file system"
-        workers = attempt("gateway.data_dir", str(messages), cure, lambda: _listen_unix(messages, alone=not inherited))
+        where = str(gateway.data_dir)
+        workers = attempt(
+            "gateway.data_dir", where, cure, lambda: _listen_to_workers(gateway.data_dir, alone=not inherited)
+        )
         if problems or not main or not control or not workers:
-            raise ConfigurationError(problems)
+            raise (PortsInUseError if reasons == {errno.EADDRINUSE} else ConfigurationError)(problems)
         opened.pop_all()
     for unwanted in offered.values():
         unwanted.close()
@@ -146,12 +161,35 @@ def listen(address: str, port: int, offered: dict[tuple[int, str, int], socket.s
     return sock
 
 
-def _listen_unix(path: Path, *, alone: bool) -> socket.socket:
-    """Listen on a UNIX socket of this user alone, and when ``alone`` remove what killed gateways left of theirs."""
+def _listen_to_workers(data_dir: Path, *, alone: bool) -> socket.socket:
+    """Listen on a UNIX socket of this user alone, and when ``alone`` remove what killed gateways left of theirs.
+
+    It is named after the supervisor: the workers of another one may be serving beside its own. Where the data
+    directory cannot be written it is in a directory of its own, in memory if there is such a place.
+    """
+    name = f"workers-{os.getpid()}.sock"
+    try:
+        for left in data_dir.glob("workers*.sock") if alone else (data_dir / name,):
+            left.unlink(missing_ok=True)
+        return _listen_unix(data_dir / name)
+    except OSError as error:
+        if error.errno not in _UNWRITABLE:
+            raise
+        place = next((one for one in _MEMORY if os.access(one, os.W_OK)), None)
+        return _listen_unix(Path(tempfile.mkdtemp(prefix=_ELSEWHERE, dir=place)) / name)
+
+
+def forget_workers(path: Path) -> None:
+    """Remove the name of the socket on which workers were listened to."""
+    with contextlib.suppress(OSError):  # a disk that became read-only keeps it
+        path.unlink()
+        if path.parent.name.startswith(_ELSEWHERE):
+            path.parent.rmdir()
+
+
+def _listen_unix(path: Path) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        for left in path.parent.glob("workers*.sock") if alone else (path,):
-            left.unlink(missing_ok=True)
         sock.bind(str(path))
         path.chmod(0o600)
         sock.listen()
@@ -165,21 +203,51 @@ def _listen_unix(path: Path, *, alone: bool) -> socket.socket:
 def lock(data_dir: Path) -> int:
     """Make ``data_dir`` this gateway's own for as long as the returned descriptor is open; the file has our pid.
 
-    Raises StoreError when another gateway has it: two writers would undo each other's changes.
+    Raises DataInUseError when another gateway has it: two writers would undo each other's changes. Raises StoreError.
     """
-    path = data_dir / "gateway.lock"
+    path = data_dir / _LOCK
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = _lock_file(path)
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}; gateway.data_dir must be a writable directory") from error
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(fd)
-        raise StoreError(
+        raise DataInUseError(
             f"{data_dir} is in use by another gateway; stop it, or give this one its own gateway.data_dir"
         ) from error
-    os.ftruncate(fd, 0)
-    os.write(fd, b"%d\n" % os.getpid())
+    _sign(fd, b"%d" % os.getpid())
     return fd
+
+
+def _lock_file(path: Path) -> int:
+    """Open what is locked: the file, or where none can be made the directory, which does as well."""
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno not in _UNWRITABLE:
+            raise
+        return os.open(path if path.exists() else path.parent, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def unlock(fd: int) -> None:
+    """Let go of the lock, and leave no process id: this gateway has ended in good order."""
+    _sign(fd, b"")
+    os.close(fd)
+
+
+def _sign(fd: int, holder: bytes) -> None:
+    """Say who has the lock, over what was there: that takes no more room of a disk that may be full."""
+    with contextlib.suppress(OSError):
+        os.pwrite(fd, holder.ljust(_PID_WIDTH) + b"\n", 0)
+
+
+def was_killed(data_dir: Path) -> bool:
+    """Whether the gateway that used the directory last was killed, so that its children may still be ending."""
+    try:
+        pid = int((data_dir / _LOCK).read_bytes())
+    except (OSError, ValueError):
+        return False
+    return pid == os.getpid() or not orphans.is_alive(pid)  # after a container's restart both are process 1

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from gateway.observe.events import EventLog, LoggingBridge
 from gateway.proxy.shares import Shares
-from gateway.runtime.children import SharedCount
+from gateway.runtime.children import Gate, SharedCount
 from gateway.runtime.service_ports import Deposit
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Inherited:
     ``settings`` are those of the start, which sockets and processes follow. The TLS ``base`` holds the ticket keys.
     A reload that was asked for and has not begun is begun by the next control, should the present one die first.
     ``leaving`` is 1 while the gateway serves its last seconds; ``serving`` is 1 once all workers have confirmed.
-    With ``adopting`` another gateway still serves from the same sockets, until that.
+    As long as ``confirmed`` is shut, the gateway before may take its place back, and the database as it was.
     """
 
     config_path: Path
@@ -58,7 +58,7 @@ class Inherited:
     leaving: SharedCount = field(default_factory=SharedCount)
     serving: SharedCount = field(default_factory=SharedCount)
     deposit: Deposit = field(default_factory=Deposit)
-    adopting: bool = False
+    confirmed: Gate = field(default_factory=Gate)
     supervisor: int = field(default_factory=os.getpid)
 
     @property
@@ -80,10 +80,12 @@ def run(
     loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
     hangup: Callable[[], None] = lambda: None,
     leave: Callable[[], None] = lambda: None,
+    orphaned: Callable[[], None] | None = None,
 ) -> None:
     """Run ``main`` with an event that is set when it shall end.
 
-    ``hangup`` is called at each SIGHUP; ``leave`` at SIGUSR2, before the end that it asks of control.
+    ``hangup`` is called at each SIGHUP; ``leave`` at SIGUSR2, before the end that it asks of control; ``orphaned``,
+    or else the event is set, when the supervisor is gone.
     """
     logging.getLogger().addHandler(LoggingBridge(events))
     for ignored in _NOT_FOR_CHILDREN:
@@ -93,12 +95,12 @@ def run(
         loop = asyncio.get_running_loop()
         stop = asyncio.Event()
 
-        def orphaned() -> None:
+        def cut_off() -> None:
             loop.remove_reader(lifeline)
             events.error("supervisor.gone", "the supervisor is gone; finishing what runs and stopping")
-            stop.set()
+            (orphaned or stop.set)()
 
-        loop.add_reader(lifeline, orphaned)
+        loop.add_reader(lifeline, cut_off)
         loop.add_signal_handler(signal.SIGTERM, stop.set)
         loop.add_signal_handler(signal.SIGHUP, hangup)
         loop.add_signal_handler(signal.SIGUSR2, leave)

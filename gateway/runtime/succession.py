@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _CHECK_SECONDS = 300.0
 _TAKE_SECONDS = 120.0
-_LOOK_SECONDS = 0.05
+_LOOK_SECONDS, _RETRY_SECONDS = 0.05, 1.0
 _END_MARGIN_SECONDS = 5.0
 
 
@@ -49,6 +49,7 @@ class Succession:
         self._step = _Step.NONE
         self._successor: Successor | None = None
         self._ended = ""
+        self._told = False
         self._kill_at = math.inf
 
     def begin(self) -> None:
@@ -60,13 +61,12 @@ class Succession:
         if self._step is not _Step.NONE:
             self._events.warning("upgrade.refused", f"an upgrade is under way: {self._step.value}")
             return
-        spare.drop(self._inherited.data_dir)
         try:
             self._successor = Successor.start(self._command, self._inherited.listeners.ports, self._inherited.data_dir)
         except OSError as error:
             self._events.error("upgrade.failed", f"no process can be started: {error.strerror}")
             return
-        self._ended = ""
+        self._ended, self._told = "", False
         self._go(_Step.CHECKING, _CHECK_SECONDS)
         self._events.info("upgrade.started", "another gateway starts to take over", successor=self._successor.pid)
 
@@ -113,6 +113,12 @@ class Succession:
         if not writes:
             self._unlock()
 
+    def unlock(self) -> None:
+        """Let go of the data at the end of this gateway, unless another one has it already."""
+        if self._lock >= 0:
+            listeners.unlock(self._lock)
+            self._lock = -1
+
     def _unlock(self) -> None:
         if self._lock >= 0:
             os.close(self._lock)
@@ -141,16 +147,22 @@ class Succession:
     def _recover(self, successor: Successor) -> None:
         """Go back to what was, as soon as nobody else can write."""
         try:
-            self._lock = listeners.lock(self._inherited.data_dir)
+            self._lock = self._lock if self._lock >= 0 else listeners.lock(self._inherited.data_dir)
         except StoreError:
             if time.monotonic() > self._kill_at:
                 successor.end(signal.SIGKILL)
             self.due = time.monotonic() + _LOOK_SECONDS
             return
         try:
-            spare.put_back(self._inherited.data_dir)
+            if reason := spare.settle(self._inherited.data_dir):
+                self._events.error("upgrade.database", f"the database stays as the new gateway left it: {reason}")
         except StoreError as error:
-            self._events.error("upgrade.database", f"the database is as the new gateway left it: {error}")
+            if not self._told:
+                self._told = True
+                message = f"changes are refused until the database can be put back: {error}"
+                self._events.error("upgrade.database", message)
+            self.due = time.monotonic() + _RETRY_SECONDS
+            return
         self._resume(successor)
 
     def _resume(self, successor: Successor) -> None:

@@ -24,8 +24,10 @@ import resource
 import signal
 import sys
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
+from gateway import files
 from gateway.certs.held import held
 from gateway.config.load import load_what_can_be_served
 from gateway.config.problems import Severity
@@ -33,22 +35,25 @@ from gateway.errors import ConfigurationError, GatewayError, StoreError
 from gateway.observe.events import EventLog
 from gateway.runtime import control, listeners, renewal, role, worker
 from gateway.runtime.children import Role, SharedCount, Slot, how_it_ended
+from gateway.runtime.inspection import inspect
 from gateway.runtime.service import Service
 from gateway.runtime.succession import Succession
-from gateway.runtime.unwrapping import StoppedError, unwrap
+from gateway.runtime.unwrapping import StoppedError, unwrap, wait
 from gateway.runtime.upgrade import Predecessor
 from gateway.store import admin_secret, spare
 from gateway.store.audit import Deed
+from gateway.store.database import UnwritableError
 from gateway.store.sqlite import Store
 from gateway.tls.context import base_context
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+    from collections.abc import Callable, Mapping
     from socket import socket
 
     from gateway.config.settings import Settings
-    from gateway.runtime.upgrade import Command
+    from gateway.runtime.upgrade import Command, Successor
+
+_T = TypeVar("_T")
 
 _STOP = {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT}
 _SIGNALS = _STOP | {
@@ -58,6 +63,9 @@ _DRAIN_MARGIN_SECONDS = 3.0
 # Of certificate files that changed while no gateway ran. The rest is read while the store's serve.
 _FILES_AT_START = 2000
 _BAD_CONFIGURATION = 2
+# What a gateway that was killed has left ends within one; a machine under load may take longer.
+_ORPHANS_SECONDS = 15.0
+_LOOK_SECONDS = 0.02
 
 
 def run(config_path: Path, environ: Mapping[str, str], command: Command | None = None) -> int:
@@ -89,11 +97,11 @@ def _prepare(config_path: Path, environ: Mapping[str, str], command: Command | N
     settings = candidate.configuration.settings
     data_dir = settings.gateway.data_dir
     deed = Deed("gateway", "", "start" if before is None else "upgrade", str(config_path))
-    generation, _ = renewal.publish(data_dir, candidate, deed)
+    number, written = _publish(data_dir, candidate, deed, events)
     if not candidate.store:  # nothing else could serve the names of what was postponed
         while candidate.collected.postponed:
             candidate = renewal.read(config_path, environ, data_dir, anew=False, most=renewal.FILES_AT_ONCE)
-            generation, _ = renewal.publish(data_dir, candidate, deed)
+            number = renewal.publish(data_dir, candidate, deed)[0].number
     renewal.log_problems(events, candidate.warnings)
     renewal.log_refused(events, candidate.configuration)
     if settings.secret is None:
@@ -102,20 +110,40 @@ def _prepare(config_path: Path, environ: Mapping[str, str], command: Command | N
     _raise_open_files(settings.gateway.limits.connections_per_worker, events)
     wanted = SharedCount(settings.gateway.workers or len(os.sched_getaffinity(0)))
     events.info(
-        "gateway.started", "listening", generation=generation.number, workers=wanted.get(), pid=os.getpid(),
+        "gateway.started", "listening", generation=number, workers=wanted.get(), pid=os.getpid(),
         address=_address(sockets.main), redirect=sockets.redirect and _address(sockets.redirect),
         control=_address(sockets.control), services=",".join(map(str, sockets.services)) or None,
     )  # fmt: skip
     lifeline, end = os.pipe()
-    inherited = role.Inherited(
-        config_path, environ, settings, sockets, base_context(), lifeline, wanted, adopting=before is not None
-    )
-    if candidate.collected.postponed:
+    inherited = role.Inherited(config_path, environ, settings, sockets, base_context(), lifeline, wanted)
+    if before is None:
+        inherited.confirmed.open()
+    if candidate.collected.postponed or not written:
         inherited.reloads_asked.set(1)
     control = Slot(Role.CONTROL, 0)
     succession = Succession(control, lock, command, inherited, events)
     service = Service(environ, settings.pid_file_location, events)
     return _Supervisor(inherited, end, control, before, succession, service, events)
+
+
+def _publish(data_dir: Path, candidate: renewal.Candidate, deed: Deed, events: EventLog) -> tuple[int, bool]:
+    """Return the generation that is served, and whether it is of the files as they are.
+
+    Where nothing can be written it is the one that is stored; control tries again. Raises StoreError.
+    """
+    try:
+        return renewal.publish(data_dir, candidate, deed)[0].number, True
+    except UnwritableError as error:
+        try:
+            with contextlib.closing(Store.open(data_dir, writable=False)) as store:
+                number = store.newest().number
+        except StoreError:
+            raise error from None
+        events.error(
+            "store.unwritable", f"what is stored is served, and changes are refused until they can be written: {error}",
+            generation=number,
+        )  # fmt: skip
+        return number, False
 
 
 def _read(
@@ -127,14 +155,17 @@ def _read(
         settings = load_what_can_be_served(config_path, environ).settings
         data_dir = settings.gateway.data_dir
         # What is read refers to the database, if there is one, so nobody else may change that meanwhile.
-        early = listeners.lock(data_dir) if data_dir.is_dir() else None
+        patience = _Patience(data_dir, events)
+        early = patience.have(lambda: listeners.lock(data_dir)) if data_dir.is_dir() else None
         unwrap(data_dir, settings.gateway.limits.key_service_timeout, _STOP, events)
-        spare.put_back(data_dir)  # an upgrade that was interrupted never served anything
+        _tidy(config_path, data_dir, settings.app_path)
+        inspect(data_dir, _STOP)
+        if reason := spare.settle(data_dir):  # an upgrade that was interrupted has acknowledged nothing
+            events.error("upgrade.database", f"the database stays as a new gateway left it: {reason}")
         candidate = renewal.read(config_path, environ, anew=False, most=_FILES_AT_START)
         lock = listeners.lock(data_dir) if early is None else early
-        sockets = listeners.open_all(
-            candidate.configuration.settings, services=listeners.service_ports(candidate.configuration)
-        )
+        wanted, services = candidate.configuration.settings, listeners.service_ports(candidate.configuration)
+        sockets = patience.have(lambda: listeners.open_all(wanted, services=services))
     else:
         candidate = renewal.read(config_path, environ, anew=False)
         data_dir = candidate.configuration.settings.gateway.data_dir
@@ -142,10 +173,43 @@ def _read(
         sockets = listeners.open_all(candidate.configuration.settings, before.sockets, services)
         before.take_over(data_dir)
         lock = listeners.lock(data_dir)
+        inspect(data_dir, _STOP)
         spare.make(data_dir)
         Store.open(data_dir, writable=True).close()  # the tables of this version
         candidate = renewal.read(config_path, environ, data_dir, anew=False, most=_FILES_AT_START)
     return candidate, sockets, lock
+
+
+def _tidy(config_path: Path, data_dir: Path, app_path: Path | None) -> None:
+    """Remove what writers who were killed have left."""
+    spare.sweep(data_dir)
+    for directory in {data_dir, config_path.parent, *([app_path] if app_path else [])}:
+        files.sweep(directory)
+
+
+class _Patience:
+    """Waits for what a gateway that was killed still has: its children let go of it, but not in no time."""
+
+    def __init__(self, data_dir: Path, events: EventLog) -> None:
+        """To be made before the lock is had, which says no more who had it before."""
+        self._until = time.monotonic() + _ORPHANS_SECONDS if listeners.was_killed(data_dir) else 0.0
+        self._events = events
+        self._told = False
+
+    def have(self, take: Callable[[], _T]) -> _T:
+        """Return what ``take`` returns, as soon as nobody else has it. Raises what it raises, and StoppedError."""
+        while True:
+            try:
+                return take()
+            except (listeners.DataInUseError, listeners.PortsInUseError) as error:
+                if time.monotonic() >= self._until:
+                    raise
+                if not self._told:
+                    self._told = True
+                    self._events.warning(
+                        "start.waiting", f"the gateway before was killed, and its processes end: {error}"
+                    )
+                wait(_LOOK_SECONDS, _STOP)
 
 
 class _Supervisor:
@@ -185,9 +249,11 @@ class _Supervisor:
             if successor := self._succession.attend():
                 self._service.replaced_by(successor.pid)
                 self._events.info("upgrade.done", "the new gateway serves", successor=successor.pid)
+                self._pass_on(successor)
                 break
         self._stop(received)
         self._service.ended()
+        self._succession.unlock()
         return 0
 
     def _leaves(self, received: signal.Signals | None) -> bool:
@@ -225,11 +291,23 @@ class _Supervisor:
         if self._before is None:
             self._service.ready()
             return
-        spare.drop(self._inherited.data_dir)
-        self._service.has_main_process()
+        try:
+            spare.drop(self._inherited.data_dir)  # from here on there is no way back
+        except StoreError as error:
+            self._events.error("upgrade.failed", f"the database of before cannot be given up: {error}")
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
         self._before.tell_serving()
         self._before.forget()
         self._before = None
+        self._inherited.confirmed.open()
+        self._service.has_main_process()
+
+    def _pass_on(self, successor: Successor) -> None:
+        """Have the successor do what was asked of this gateway while it had no control."""
+        if self._inherited.reloads_begun.get() != self._inherited.reloads_asked.get():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(successor.pid, signal.SIGHUP)
 
     def _resized(self, step: int) -> None:
         wanted = self._inherited.workers_wanted
@@ -317,6 +395,7 @@ class _Supervisor:
         """Let every child finish what it does, within the drain time; kill what is left."""
         told = reason.name if reason and reason is not signal.SIGIO else None  # the successor sends that
         self._events.info("gateway.stopping", "finishing what runs", signal=told)
+        workers_socket = Path(self._inherited.listeners.workers.getsockname())
         self._inherited.listeners.close()
         for slot in tuple(self._slots):
             self._retire(slot, signal.SIGTERM)
@@ -334,8 +413,7 @@ class _Supervisor:
         if self._cut:
             self._events.warning("gateway.cut", "requests were cut at the end of the drain time", requests=self._cut)
         self._events.info("gateway.stopped", "stopped")
-        with contextlib.suppress(OSError):  # a read-only disk keeps it; nobody listens on it
-            listeners.workers_path(self._inherited.data_dir).unlink()
+        listeners.forget_workers(workers_socket)
 
     def _settings(self) -> Settings:
         """What is configured now; a reload may have changed it since the start."""

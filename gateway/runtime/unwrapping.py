@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from gateway.certs import keyring
 from gateway.certs.held import held
 from gateway.errors import GatewayError, StoreError
+from gateway.runtime.orphans import bind
 from gateway.store import cloud_key
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ _LONGEST_REASON = 4096
 
 
 class StoppedError(GatewayError):
-    """The gateway was told to stop before it had its keys."""
+    """The gateway was told to stop before it served."""
 
 
 def unwrap(data_dir: Path, seconds: float, stop: Set[signal.Signals], events: EventLog) -> None:
@@ -46,15 +47,15 @@ def unwrap(data_dir: Path, seconds: float, stop: Set[signal.Signals], events: Ev
         raise StoreError(f"the keys in {data_dir} cannot be read: {error.strerror}; check its owner") from error
     if ring is None or ring.cloud is None or held().get(ring.root_id) is not None:
         return
-    wait = _FIRST_WAIT
+    pause = _FIRST_WAIT
     while reason := _ask(ring, seconds, stop):
         events.error(
             "keys.waiting", f"the root master key cannot be opened, and nothing is served without it: {reason}",
             key_arn=ring.cloud.arn, region=ring.cloud.region, root_master_key=ring.root_master_key.id,
-            next_try_s=wait,
+            next_try_s=pause,
         )  # fmt: skip
-        _wait(wait, stop)
-        wait = min(2 * wait, _LONGEST_WAIT)
+        wait(pause, stop)
+        pause = min(2 * pause, _LONGEST_WAIT)
     events.info(
         "keys.opened", "AWS KMS has opened the root master key", key_arn=ring.cloud.arn, region=ring.cloud.region,
         root_master_key=ring.root_master_key.id,
@@ -64,12 +65,14 @@ def unwrap(data_dir: Path, seconds: float, stop: Set[signal.Signals], events: Ev
 def _ask(ring: Keyring, seconds: float, stop: Set[signal.Signals]) -> str:
     """Have a child ask once. Return why there is no key, "" when there is."""
     read, write = os.pipe()
+    parent = os.getpid()
     pid = os.fork()
     if not pid:
+        bind(parent)
         _be_asker(ring, seconds, write)
     os.close(write)
     try:
-        _wait(_CALL_MARGIN * seconds, stop, until=signal.SIGCHLD)
+        wait(_CALL_MARGIN * seconds, stop, until=signal.SIGCHLD)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)  # one that is still at it
@@ -98,13 +101,13 @@ def _be_asker(ring: Keyring, seconds: float, write: int) -> None:
         os._exit(0)
 
 
-def _wait(seconds: float, stop: Set[signal.Signals], until: signal.Signals | None = None) -> None:
+def wait(seconds: float, stop: Set[signal.Signals], until: signal.Signals | None = None) -> None:
     """Wait, or until that signal comes. Raises StoppedError."""
     deadline = time.monotonic() + seconds
     awaited = stop | {signal.SIGCHLD}
     while (left := deadline - time.monotonic()) > 0:
         received = signal.sigtimedwait(awaited, left)
         if received is not None and received.si_signo in stop:
-            raise StoppedError("told to stop while the root master key was waited for")
+            raise StoppedError("told to stop before it served")
         if received is not None and received.si_signo == until:
             return

@@ -6,12 +6,15 @@
     control ends, the lock is let go        YOURS
                                                      takes the lock, copies the database,
                                                      writes its generation, forks its children;
-                                                     all of its workers serve                SERVING
-    its workers drain, and it ends
+                                                     all of its workers serve; it removes
+                                                     the copy, and cannot be undone any more SERVING
+    its workers drain, and it ends                   its control takes and answers changes
 
 Until SERVING has come the workers of the one before accept connections, and the kernel's queues are never closed. If
 it does not come, the one after is ended; the one before waits for the lock, which control holds as well, so that there
-are never two writers; it puts the database back and starts its control again.
+are never two writers; it puts the database back and starts its control again. Nothing that was acknowledged is lost by
+that: the control of the one before has given its last answer when the copy is made, and that of the one after gives its
+first when the copy is gone.
 
 They speak over a pair of sockets, a word per message. SIGIO tells the one before that there is one.
 """
@@ -35,6 +38,7 @@ from pydantic import TypeAdapter, ValidationError
 from gateway.certs.held import held
 from gateway.config.service_rules import MOST_PORTS
 from gateway.errors import GatewayError
+from gateway.runtime.orphans import bind, unbind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -120,12 +124,12 @@ class Successor:
             listening = tuple(sock.fileno() for sock in ports)
             estate = _Estate(theirs.fileno(), listening, data_dir, held().fd)
             try:
-                pid = os.fork()
+                parent, pid = os.getpid(), os.fork()
             except OSError:
                 ours.close()
                 raise
             if not pid:
-                _become(command, (estate.channel, *listening, estate.keys), estate)
+                _become(command, (estate.channel, *listening, estate.keys), estate, parent)
         return cls(pid, ours)
 
     def news(self) -> News:
@@ -160,9 +164,10 @@ class Successor:
         self._channel.close()
 
 
-def _become(command: Command, inherited: Sequence[int], estate: _Estate) -> None:
-    """Be the successor, in the child: run the program with these descriptors open."""
+def _become(command: Command, inherited: Sequence[int], estate: _Estate, parent: int) -> None:
+    """Be the successor, in the child: run the program with these descriptors open, until YOURS with its parent."""
     try:
+        bind(parent)
         os.setpgid(0, 0)
         os.chdir(command.directory)
         for fd in inherited:
@@ -214,6 +219,7 @@ class Predecessor:
             raise GatewayError(f"the gateway that asked for this upgrade does not answer: {error}") from error
         if word != _YOURS:
             raise GatewayError("the gateway that asked for this upgrade is gone, or wants it no more")
+        unbind()
 
     def tell_serving(self) -> None:
         """Say that all workers serve; whoever should hear it may be gone."""

@@ -18,16 +18,31 @@ if TYPE_CHECKING:
 DATABASE = "gateway.db"
 
 _BUSY_SECONDS = 5.0
+_UNWRITABLE = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY}
+
+
+class UnwritableError(StoreError):
+    """Nothing is wrong with the database, but where it is nothing can be written: the disk is full, or read-only."""
 
 
 class Database:
-    """A connection, for the thread that opened it; it must not cross a fork. ``sealer`` seals what is secret."""
+    """A connection, for the thread that opened it; it must not cross a fork. ``sealer`` seals what is secret.
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, sealer: Sealer) -> None:
+    One for reading, where nothing can be written, takes the file for one that nobody changes (``frozen`` says how it
+    was), and is opened anew when it is not what it was.
+    """
+
+    def __init__(
+        self, path: Path, connection: sqlite3.Connection, sealer: Sealer, frozen: tuple[int, ...] = ()
+    ) -> None:
         self.path = path
+        self.sealer = sealer
+        self._use(connection, frozen)
+
+    def _use(self, connection: sqlite3.Connection, frozen: tuple[int, ...]) -> None:
         self.connection = connection
         self.execute = connection.execute
-        self.sealer = sealer
+        self._frozen = frozen
 
     @classmethod
     def open(cls, data_dir: Path, *, writable: bool) -> Self:
@@ -37,19 +52,14 @@ class Database:
             if writable:
                 data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
                 make_private(path)
-            # Readers open for writing too, and then promise not to: WAL needs its shared-memory file even to read.
-            connection = sqlite3.connect(
-                f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=_BUSY_SECONDS, isolation_level=None
-            )
+            connection, frozen = (_connect(path, "mode=rw"), ()) if writable else for_reading(path)
             try:
                 if writable:
                     connection.execute("PRAGMA journal_mode = WAL")
                     connection.execute("PRAGMA synchronous = FULL")
                     connection.execute("PRAGMA foreign_keys = ON")
                     schema.migrate(connection)
-                else:
-                    connection.execute("PRAGMA query_only = ON")
-                return cls(path, connection, Sealer.open(data_dir))
+                return cls(path, connection, Sealer.open(data_dir), frozen)
             except BaseException:
                 connection.close()
                 raise
@@ -58,6 +68,9 @@ class Database:
     def reading(self) -> Iterator[None]:
         """Read one state: what others commit meanwhile shows at the next reading. Raises StoreError."""
         with explained(self.path):
+            if self._frozen and self._frozen != _state(self.path):
+                self.connection.close()
+                self._use(*for_reading(self.path))
             self.execute("BEGIN")
             try:
                 yield
@@ -97,6 +110,38 @@ class DatabaseUser:
         self._database.connection.close()
 
 
+def for_reading(path: Path) -> tuple[sqlite3.Connection, tuple[int, ...]]:
+    """Open a database to read it. Return how the file is, too, if it is to be opened anew when it changes.
+
+    Raises sqlite3.Error.
+    """
+    # Readers open for writing too, and then promise not to: WAL needs its shared-memory file even to read.
+    connection = _connect(path, "mode=rw")
+    try:
+        connection.execute("PRAGMA query_only = ON")
+        connection.execute("SELECT 1 FROM sqlite_master").fetchone()  # only now the files are opened
+    except sqlite3.OperationalError:
+        connection.close()
+        state = _state(path)
+        if state[-1]:  # what is in the log would not be seen
+            raise
+        return _connect(path, "mode=ro&immutable=1"), state
+    except BaseException:
+        connection.close()
+        raise
+    return connection, ()
+
+
+def _connect(path: Path, how: str) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    """What differs as soon as somebody writes to a database again."""
+    status, log = path.stat(), path.with_name(f"{path.name}-wal")
+    return status.st_ino, status.st_size, status.st_mtime_ns, log.stat().st_size if log.exists() else 0
+
+
 @contextlib.contextmanager
 def explained(path: Path) -> Iterator[None]:
     """Turn what SQLite and the system say about ``path`` into what a person can do about it."""
@@ -106,12 +151,14 @@ def explained(path: Path) -> Iterator[None]:
         raise StoreError(f"{path}: {error}") from error
     except sqlite3.OperationalError as error:
         cure = "check that the directory exists, is writable by this user, and has free space"
-        raise StoreError(f"{path}: {error}; {cure}") from error
+        code = getattr(error, "sqlite_errorcode", 0)  # which the module's own errors have not
+        kind = UnwritableError if code & 0xFF in _UNWRITABLE else StoreError
+        raise kind(f"{path}: {error}; {cure}") from error
     except sqlite3.DatabaseError as error:
         cure = "restore a backup, or move it away: the next start builds it from the configuration"
         raise StoreError(f"{path}: {error}; {cure}") from error
     except OSError as error:
-        raise StoreError(f"{path}: {error.strerror}; gateway.data_dir must be a writable directory") from error
+        raise UnwritableError(f"{path}: {error.strerror}; gateway.data_dir must be a writable directory") from error
 
 
 def make_private(path: Path) -> None:

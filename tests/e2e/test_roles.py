@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import socket
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -354,4 +355,7 @@ def test_a_data_directory_in_use_is_refused_at_start(
 def test_a_damaged_database_is_refused_at_start_with_the_cure(prepared: Gateway) -> None:
     (prepared.directory / "data").mkdir()
     (prepared.directory / "data" / "gateway.db").write_bytes(b"damaged" * 1000)
-    assert "gateway.db: file is not a database; restore a backup, or move it away" in refused_start(prepared)
+    said = refused_start(prepared)
+    assert "gateway.db is damaged: file is not a database; restore a backup" in said
+    subprocess.run(said[said.rindex("(cd ") :], shell=True, check=True)
+    prepared.started()

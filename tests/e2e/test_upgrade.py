@@ -7,8 +7,11 @@ import os
 import signal
 import socket
 import sys
+import threading
+import time
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 from support.restless import Load
 from support.roles import PATIENCE, Gateway, Upstream, until
@@ -186,3 +189,116 @@ def test_a_stop_during_an_upgrade_stops_both(gateway: Installed) -> None:
     gateway.signal(signal.SIGTERM)
     assert gateway.process.wait(PATIENCE) == 0
     gateway.rest()
+
+
+_HESITATES = """
+import sys, time, gateway.store.spare as spare
+def hesitate(_):
+    sys.stderr.write("all serve  event=hesitates \\n")
+    time.sleep(60)
+spare.drop = hesitate
+from gateway.cli.main import app
+app(prog_name='gateway')
+"""
+
+
+class Swaps:
+    """Swaps the certificate of a.test again and again; knows what was acknowledged last, and asked for since."""
+
+    def __init__(self, gateway: Installed) -> None:
+        self._gateway = gateway
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.acknowledged = 0
+        self._possible: list[str] = []
+
+    def __enter__(self) -> Swaps:
+        self._thread.start()
+        until(lambda: self.acknowledged > 0)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ending.set()
+        self._thread.join(PATIENCE)
+
+    def _run(self) -> None:
+        while not self._ending.is_set():
+            pair = self._gateway.authority.leaf("a.test")
+            self._possible.append(f"{pair.leaf.serial_number:X}")
+            with contextlib.suppress(httpx.TransportError):
+                response = httpx.put(
+                    f"http://127.0.0.1:{self._gateway.control_port}/tyk/domains/a.test/certificate",
+                    content=pair.chain_pem + pair.key_pem, headers={"X-Tyk-Authorization": "open sesame"},
+                    timeout=PATIENCE,
+                )  # fmt: skip
+                if response.status_code == 200:
+                    self._possible = self._possible[-1:]
+                    self.acknowledged += 1
+
+    def check(self) -> None:
+        """What is served is what was acknowledged last, or asked for since."""
+        with contextlib.closing(self._gateway.connect()) as connection:
+            assert connection.serial in self._possible
+
+
+def test_nothing_is_acknowledged_that_an_upgrade_which_fails_takes_back(gateway: Installed) -> None:
+    gateway.settings["secret"] = "open sesame"
+    gateway.configure()
+    gateway.started()
+    gateway.install(_HESITATES)
+    with Swaps(gateway) as swaps:
+        gateway.signal(signal.SIGUSR2)
+        pid = int(gateway.hear("upgrade.started").rsplit("successor=")[1])
+        gateway.pids.append(pid)
+        gateway.hear("hesitates")
+        before = swaps.acknowledged
+        time.sleep(0.5)  # the time in which a swap would be answered that must not be
+        assert swaps.acknowledged <= before + 1  # whose answer was on its way
+        os.kill(pid, signal.SIGKILL)
+        gateway.hear("upgrade.undone")
+        done = swaps.acknowledged
+        until(lambda: swaps.acknowledged > done)
+    swaps.check()
+    gateway.signal(signal.SIGTERM)
+    assert gateway.process.wait(PATIENCE) == 0
+    gateway.rest()
+    gateway.started()
+    swaps.check()
+
+
+@pytest.mark.parametrize(
+    ("moment", "victim"),
+    [
+        ("upgrade.started", "predecessor"), ("gateway.started", "successor"), ("gateway.started", "predecessor"),
+        ("worker.started", "successor"), ("worker.started", "both"), ("upgrade.done", "both"),
+    ],
+)  # fmt: skip
+def test_a_kill_at_any_moment_of_an_upgrade_loses_nothing_that_was_acknowledged(
+    gateway: Installed, moment: str, victim: str
+) -> None:
+    gateway.settings["secret"] = "open sesame"
+    gateway.configure()
+    gateway.started()
+    first = gateway.process
+    with Swaps(gateway) as swaps:
+        gateway.signal(signal.SIGUSR2)
+        pid = int(gateway.hear("upgrade.started").rsplit("successor=")[1])
+        gateway.pids.append(pid)
+        if moment != "upgrade.started":
+            gateway.hear(moment)
+        for one in {"successor": [pid], "predecessor": [first.pid], "both": [first.pid, pid]}[victim]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(one, signal.SIGKILL)
+        if victim == "successor" and moment != "upgrade.done":
+            gateway.hear("upgrade.undone")
+        else:
+            with contextlib.suppress(ProcessLookupError):  # whoever is left
+                os.kill(first.pid, signal.SIGKILL)
+                os.kill(pid, signal.SIGKILL)
+            first.wait(PATIENCE)
+            gateway.rest()
+            gateway.started()
+        done = swaps.acknowledged
+        until(lambda: swaps.acknowledged > done)
+    swaps.check()
+    assert not list((gateway.directory / "data").glob("gateway.db.*"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from support.roles import free_ports
@@ -13,9 +13,6 @@ from support.roles import free_ports
 from gateway.config.settings import GatewaySection, HttpRedirect, Settings
 from gateway.errors import ConfigurationError, StoreError
 from gateway.runtime import listeners
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def settings(data_dir: Path, address: str = "127.0.0.1", *, redirect: bool = False) -> Settings:
@@ -32,8 +29,8 @@ def test_every_configured_socket_listens(tmp_path: Path) -> None:
         for port in (wanted.listen_port, wanted.control_api_port, wanted.gateway.http_redirect.port):
             socket.create_connection(("127.0.0.1", port)).close()
         with socket.socket(socket.AF_UNIX) as dial:
-            dial.connect(str(listeners.workers_path(tmp_path)))
-        mode = listeners.workers_path(tmp_path).stat().st_mode
+            dial.connect(opened.workers.getsockname())
+        mode = Path(opened.workers.getsockname()).stat().st_mode
         assert (stat.S_ISSOCK(mode), mode & 0o777) == (True, 0o600)
     finally:
         opened.close()
@@ -53,7 +50,7 @@ def test_an_empty_address_listens_on_both_families(tmp_path: Path) -> None:
 
 def test_a_socket_file_that_a_killed_gateway_left_is_replaced(tmp_path: Path) -> None:
     listeners.open_all(settings(tmp_path)).close()
-    assert listeners.workers_path(tmp_path).exists()
+    assert list(tmp_path.glob("workers-*.sock"))
     listeners.open_all(settings(tmp_path)).close()
 
 

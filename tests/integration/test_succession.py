@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import socket
+import sqlite3
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from gateway.observe.events import EventLog
 from gateway.runtime import listeners
 from gateway.runtime.service import Service
 from gateway.runtime.upgrade import VARIABLE, Command, News, Predecessor, Successor
-from gateway.store import spare
+from gateway.store import schema, spare
 from gateway.store.sqlite import Store
 
 if TYPE_CHECKING:
@@ -147,6 +148,27 @@ def test_a_database_is_put_back_while_it_is_read(tmp_path: Path) -> None:
         assert not spare.put_back(tmp_path)
         assert publish(tmp_path) == 2
         assert reader.newest().number == 2
+
+
+def test_a_copy_that_cannot_be_put_back_is_given_up_where_the_database_can_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    publish(tmp_path)
+    assert spare.settle(tmp_path) == ""
+    spare.make(tmp_path)
+    assert publish(tmp_path) == 2
+    monkeypatch.setattr("gateway.store.spare._copy", full)
+    with monkeypatch.context() as patch:
+        patch.setattr("gateway.store.schema.MIGRATIONS", schema.MIGRATIONS[:-1])  # this version is the older one
+        with pytest.raises(StoreError, match="disk is full"):
+            spare.settle(tmp_path)
+    assert spare.exists(tmp_path)
+    assert "disk is full" in spare.settle(tmp_path)
+    assert not spare.exists(tmp_path)
+    assert publish(tmp_path) == 3
 
 
 def test_no_copy_is_made_of_what_is_no_database(tmp_path: Path) -> None:

@@ -9,9 +9,6 @@ had before it runs.
 from __future__ import annotations
 
 import asyncio
-import ctypes
-import os
-import signal
 import socket
 import sys
 from typing import TYPE_CHECKING
@@ -21,13 +18,12 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from gateway.runtime.orphans import bind
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from starlette.requests import Request
-
-PR_SET_PDEATHSIG = 1
-"""Linux, prctl(2): the signal that this process gets when its parent dies."""
 
 
 def application(names: dict[int, str]) -> Starlette:
@@ -68,9 +64,7 @@ async def large(_request: Request) -> Response:
 
 def main(parent: int, *descriptors: int) -> None:
     """Serve until SIGTERM, or the parent's end, on inherited listening sockets in the order alpha, beta."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:
-        return  # it died before the line above
+    bind(parent)
     sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
     names = dict(zip((sock.getsockname()[1] for sock in sockets), ("alpha", "beta"), strict=True))
     config = uvicorn.Config(application(names), log_level="warning", timeout_graceful_shutdown=1)

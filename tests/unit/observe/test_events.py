@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import select
+import signal
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,7 @@ from gateway.observe.events import EventLog, LoggingBridge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 MOMENT = datetime(2026, 11, 22, 2, 15, 48, 123456, tzinfo=UTC)
 
@@ -151,3 +154,26 @@ def test_a_librarys_small_talk_is_silent(pipe: Pipe, bridged: Callable[[str], lo
     logger.info("Started server process")
     logger.warning("careful")
     assert pipe.read().count("\n") == 1
+
+
+@pytest.mark.parametrize("flags", [0, os.O_APPEND])
+def test_a_disk_without_room_loses_whole_lines_and_tears_none(tmp_path: Path, flags: int) -> None:
+    path = tmp_path / "log"
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | flags)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        events = EventLog(fd, clock=lambda: MOMENT)
+        events.info("first", "there is room")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 20, limits[1]))
+        events.info("second", "there is room for a piece of it")
+        events.info("third", "there is room for a piece of it")
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        events.info("fourth", "there is room")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, ignored)
+        os.close(fd)
+    first, last = path.read_text().splitlines()
+    assert first.endswith("there is room  event=first")
+    assert last.endswith("there is room  event=fourth lines_lost=2")
