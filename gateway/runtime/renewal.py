@@ -18,7 +18,14 @@ from gateway.config.tyk_names import IGNORED
 from gateway.errors import ConfigurationError, GatewayError, StoreError
 from gateway.observe import access_log
 from gateway.routing import policies, snapshot
-from gateway.store import client_sources, control_certificate, default_certificate, file_sources, upstream_sources
+from gateway.store import (
+    client_sources,
+    control_certificate,
+    default_certificate,
+    exposure,
+    file_sources,
+    upstream_sources,
+)
 from gateway.store.readings import FilesRead
 from gateway.store.sqlite import Generation, Store
 
@@ -51,6 +58,7 @@ class Candidate:
     def warnings(self) -> tuple[Problem, ...]:
         """What should be looked at, and does not stand in the way."""
         found = self.collected.problems + self.control.problems + self.towards.problems + self.clients.problems
+        found += tuple(exposure.problems(self.configuration.files))
         return self.configuration.warnings + found + policies.problems(self.configuration)
 
     @property

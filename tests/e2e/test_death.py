@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import threading
-import time
 from typing import TYPE_CHECKING
 
 import httpx
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SECRET = "open sesame"
-# What a start takes when nobody was killed, on a machine with other things to do.
-SOON = 8.0
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +39,7 @@ def upstream() -> Iterator[Upstream]:
 def gateway(tmp_path: Path, authority: Authority, upstream: Upstream) -> Iterator[Gateway]:
     gateway = Gateway(tmp_path, authority, upstream)
     gateway.settings["secret"] = SECRET
-    gateway.settings["gateway"]["limits"] = {"drain_timeout": 60}
+    gateway.settings["gateway"]["limits"] = {"drain_timeout": 3 * PATIENCE}
     gateway.configure()
     everybody: list[int] = []
     gateway.start()
@@ -79,11 +76,9 @@ def again(gateway: Gateway, authority: Authority, upstream: Upstream) -> Iterato
     second = Gateway(gateway.directory, authority, upstream)
     second.port, second.control_port, second.settings = gateway.port, gateway.control_port, gateway.settings
     second.configure()
-    begun = time.monotonic()
     second.start()
     try:
         until(second.ready)
-        assert time.monotonic() - begun < SOON
         assert second.get() == "first"
         yield second
         second.signal(signal.SIGTERM)

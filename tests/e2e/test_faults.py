@@ -148,18 +148,22 @@ def test_while_no_file_may_grow_uploads_are_refused_and_a_changed_file_is_served
         recovered(gateway, admin, authority)
 
 
+@pytest.fixture
+def unshare(tmp_path: Path) -> list[str]:
+    """A command that runs another where it can mount file systems for itself."""
+    command = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
+    trial = [*command, "mount", "-t", "tmpfs", "none", str(tmp_path)]
+    if not shutil.which("unshare") or subprocess.run(trial, capture_output=True, check=False).returncode:
+        pytest.skip("no file system can be mounted here; other tests ask the same of a limit")
+    return command
+
+
 def test_on_a_full_disk_uploads_are_refused_until_there_is_room(
-    gateway: Gateway, admin: httpx.Client, authority: Authority
+    gateway: Gateway, admin: httpx.Client, authority: Authority, unshare: list[str]
 ) -> None:
     data = gateway.directory / "data"
     data.mkdir()
-    unshare = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
     mount = 'mount -t tmpfs -o size=2m none "$0" && exec "$@"'
-    if (
-        not shutil.which("unshare")
-        or subprocess.run([*unshare, "sh", "-c", mount, data, "true"], capture_output=True, check=False).returncode
-    ):
-        pytest.skip("no file system can be mounted here; the test above asks the same of a limit")
     gateway.program = [*unshare, "sh", "-c", mount, str(data), *gateway.program]
     gateway.started()
     with traffic(gateway):
@@ -201,6 +205,73 @@ def test_a_read_only_data_directory_stops_changes_and_neither_traffic_nor_new_wo
         for path, mode in modes.items():
             path.chmod(mode)
         recovered(gateway, admin, authority)
+
+
+FULL = """
+mount -t tmpfs -o size=2m none "$0" && cp -a "$1/." "$0" && shift || exit
+cat /dev/zero >"$0/filler"
+exec "$@"
+"""
+
+
+@pytest.mark.parametrize("end", ["in good order", "killed"])
+def test_a_start_on_a_full_disk_serves_what_is_stored_and_says_what_it_cannot_do(
+    gateway: Gateway, admin: httpx.Client, authority: Authority, unshare: list[str], end: str
+) -> None:
+    first = left_behind(gateway, admin, authority, end)
+    data = gateway.directory / "data"
+    data.rename(saved := gateway.directory / "saved")
+    data.mkdir()
+    gateway.program = [*unshare, "sh", "-c", FULL, str(data), str(saved), *gateway.program]
+    with stored(gateway, admin, authority, first, end):
+        os.unlink(f"/proc/{gateway.process.pid}/root{data}/filler")  # noqa: PTH108 - seen through another process's root
+
+
+@pytest.mark.parametrize("end", ["in good order", "killed"])
+def test_a_start_on_a_read_only_disk_serves_what_is_stored_and_says_what_it_cannot_do(
+    gateway: Gateway, admin: httpx.Client, authority: Authority, end: str
+) -> None:
+    first = left_behind(gateway, admin, authority, end)
+    data = gateway.directory / "data"
+    modes = {path: path.stat().st_mode for path in (*data.iterdir(), data)}
+    for path, mode in modes.items():
+        path.chmod(mode & ~0o222)
+    gateway.program = [sys.executable, "-c", OBEDIENT, *gateway.program]
+    with stored(gateway, admin, authority, first, end):
+        for path, mode in modes.items():
+            path.chmod(mode)
+
+
+def left_behind(gateway: Gateway, admin: httpx.Client, authority: Authority, end: str) -> CertificatePair:
+    """Start, swap a certificate, and end; return the certificate."""
+    gateway.started()
+    pair = authority.leaf("a.test")
+    assert put(admin, pair).status_code == 200
+    everybody = [gateway.process.pid, *gateway.children()]
+    for pid in everybody if end == "killed" else everybody[:1]:
+        os.kill(pid, signal.SIGKILL if end == "killed" else signal.SIGTERM)
+    gateway.process.wait(PATIENCE)
+    gateway.rest()
+    return pair
+
+
+@contextlib.contextmanager
+def stored(
+    gateway: Gateway, admin: httpx.Client, authority: Authority, first: CertificatePair, end: str
+) -> Iterator[None]:
+    """Start where nothing can be written: ``first`` is served, until the block has made room for another."""
+    gateway.started()
+    with traffic(gateway):
+        assert shown(gateway) == {serial(first)}
+        second = authority.leaf("a.test")
+        status = put(admin, second).status_code
+        # What was killed has left a log with room in it: that is enough for a change, which then is one.
+        assert status == 500 or (end == "killed" and status == 200)
+        assert shown(gateway) == {serial(second if status == 200 else first)}
+        yield
+        recovered(gateway, admin, authority)
+    gateway.signal(signal.SIGTERM)
+    assert gateway.process.wait(PATIENCE) == 0
 
 
 def test_a_kill_of_everything_in_the_middle_of_swaps_loses_nothing_that_was_acknowledged(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -209,3 +210,19 @@ def test_services_are_looked_for_at_their_own_ports(home: Home) -> None:
         home.path.write_text(yaml.safe_dump(settings))
         result = CliRunner().invoke(app, ["doctor", "--config", str(home.path)])
     assert f"ok       ports                127.0.0.1:{port} (service db) accepts connections" in result.output
+
+
+@pytest.mark.parametrize(("mode", "state"), [(0o644, "problem"), (0o640, "warning"), (0o600, "ok")])
+def test_a_definition_with_a_password_that_others_can_read_is_told(home: Home, mode: int, state: str) -> None:
+    definitions = home.directory / "apps"
+    definitions.mkdir()
+    basic = {"enabled": True, "username": "u", "password": "hidden"}
+    one = api(domain="b.test") | {"api_id": "b", "upstream_auth": {"enabled": True, "basic_auth": basic}}
+    (definitions / "b.json").write_text(json.dumps(one))
+    (definitions / "b.json").chmod(mode)
+    home.path.write_text(home.path.read_text() + f"app_path: {definitions}\n")
+    ((found, message),) = home.permissions()
+    assert found == state
+    assert (str(definitions / "b.json") in message) is (state != "ok")
+    output = CliRunner().invoke(app, ["check", "--config", str(home.path)]).output
+    assert ("there is a key or a password in it" in output) is (state == "problem")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import grp
 import os
 import pwd
 import stat
@@ -10,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gateway.certs.blocks import MAX_BYTES
 from gateway.certs.pem import CertificatePair
 from gateway.cli.doctor.finding import Finding, ok, problem, warning
 from gateway.cli.layout import listed
@@ -18,6 +16,7 @@ from gateway.config.load import load
 from gateway.config.problems import Severity
 from gateway.errors import ConfigurationError
 from gateway.runtime import renewal
+from gateway.store import exposure
 from gateway.store.sites import ADMIN, CONTROL_PORT, SELF_SIGNED
 
 if TYPE_CHECKING:
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 _SHOWN = 50
 _LOOKED_AT = 10_000
 _OWN_SECRETS = ("root.key", "keyring.json", "data-keys.json", "admin.secret")
-_KEY = b"PRIVATE KEY-----"
 
 
 def configuration(path: Path, environ: Mapping[str, str]) -> tuple[renewal.Candidate | None, list[Finding]]:
@@ -119,7 +117,9 @@ def permissions(configuration: Configuration) -> Iterator[Finding]:
             if faults <= _SHOWN:
                 yield found
     if not faults:
-        message = f"{looked_at} files are readable for the gateway's user ({user.name}), their keys for nobody else"
+        message = (
+            f"{looked_at} files are readable for the gateway's user ({user.name}), secrets in them for nobody else"
+        )
         yield ok("permissions", message)
 
 
@@ -131,19 +131,19 @@ def _judge(path: Path, user: User, *, is_secret: bool) -> Finding | None:
         mode = "600" if is_secret else "644"
         cure = f"chown {user.name} {path} && chmod {mode} {path}, and let it enter the directories"
         return problem("permissions", f"{path} cannot be read by {user.name}, as which the gateway runs", cure)
-    if not is_secret and not _holds_key(path):
+    if not is_secret and not exposure.holds_secret(path):
         return None
-    if status.st_mode & 0o007:
-        return problem("permissions", f"{path}: every user of this host can read the key", f"chmod 600 {path}")
-    if status.st_mode & 0o070 and status.st_uid == user.uid:
-        message = f"{path}: the group {_group(status.st_gid)} can read the key"
-        return warning("permissions", message, f"chmod 600 {path}")
-    return None
+    said = exposure.exposed(path, "the secret in it")
+    if not said or (status.st_uid != user.uid and not said.startswith(exposure.EVERYBODY)):
+        return None
+    tell = problem if said.startswith(exposure.EVERYBODY) else warning
+    return tell("permissions", f"{path}: {said}", f"chmod 600 {path}")
 
 
 def _files(configuration: Configuration) -> Iterator[tuple[Path, bool]]:
-    """The files of certificates and keys, and whether one is nothing but a secret; not more than a bound."""
+    """The files of configuration, certificates and keys, and whether one is nothing but a secret, within a bound."""
     settings = configuration.settings
+    yield from ((path, False) for path in configuration.files[:_LOOKED_AT])
     options = settings.http_server_options
     for pair in options.certificates:
         yield pair.cert_file, False
@@ -162,21 +162,6 @@ def _files(configuration: Configuration) -> Iterator[tuple[Path, bool]]:
     for name in _OWN_SECRETS:
         if (path := settings.gateway.data_dir / name).exists():
             yield path, True
-
-
-def _holds_key(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return _KEY in file.read(MAX_BYTES)
-    except PermissionError:  # this user may not look, which is as it should be
-        return False
-
-
-def _group(gid: int) -> str:
-    try:
-        return grp.getgrgid(gid).gr_name
-    except KeyError:
-        return str(gid)
 
 
 def _told(one: Problem) -> Finding:
