@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _SENDS_LENGTH_ZERO = frozenset((b"POST", b"PUT", b"PATCH"))  # RFC 9110 section 8.6
 _NO_HEAD_YET = -3
 _MAX_INTERIM = 16
+_IDLE_FOR_TOO_LONG = b"HTTP/1.1 408 "  # as some servers close, and no fault
 _FINISH_SECONDS = 10.0
 
 
@@ -51,6 +52,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_tunnelled",
         "_upgrade",
         "closed",
+        "fault",
         "idle_until",
         "request_ended",
         "served",
@@ -81,6 +83,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._keep_alive = self._paused = self.closed = self.request_ended = False
         self.served = 0
         self.idle_until = 0.0
+        self.fault: UpstreamError | None = None
+        """What the upstream did beside its responses, for the pool to tell."""
 
     def __repr__(self) -> str:
         """Show what the connection is doing."""
@@ -252,8 +256,8 @@ class UpstreamConnection(asyncio.Protocol):
         """Take the payload out of ``data``; tell whether the body ended, and with which trailers."""
         if self._left >= 0:
             excess = len(data) - self._left
-            if excess > 0:  # the next response would start with these bytes: never reuse the connection
-                self._keep_alive = False
+            if excess > 0:
+                self._said_too_much()
                 data = data[: self._left]
             self._left -= len(data)
             return data, self._left == 0, []
@@ -261,8 +265,13 @@ class UpstreamConnection(asyncio.Protocol):
             return data, False, []
         payload = self._decoder.feed(data)
         if self._decoder.finished and self._decoder.rest:
-            self._keep_alive = False
+            self._said_too_much()
         return payload, self._decoder.finished, self._decoder.trailers
+
+    def _said_too_much(self) -> None:
+        """Use the connection for no other request: the next response would start with what is left."""
+        self._keep_alive = False
+        self.fault = UpstreamError(502, "the upstream sent more than its response")
 
     def _complete(self) -> None:
         self._receiver = self._decoder = None
@@ -291,7 +300,9 @@ class UpstreamConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take what the upstream sent."""
         if self._receiver is None:
-            self.close()  # bytes that nobody asked for: the next response would be read out of step
+            if not data.startswith(_IDLE_FOR_TOO_LONG):
+                self._said_too_much()
+            self.close()
             return
         self._heard = True
         try:

@@ -134,10 +134,7 @@ class MultiplexedPool(Pool):
     def _changed(self, connection: H2UpstreamConnection) -> None:
         """Use the room that the end of a request has made, or forget a connection that closed."""
         if connection.closed:
-            if connection in self._shared:
-                del self._shared[connection]
-                if connection.fault is not None:
-                    self.failed(connection.fault)
+            self._shared.pop(connection, None)
             self._forget(connection)
             return
         while self._line and connection.has_room:

@@ -249,6 +249,8 @@ class Pool:
 
     def _forget(self, connection: Connection) -> None:
         if self._addresses.pop(connection, None) is not None:
+            if connection.fault is not None:
+                self.failed(connection.fault)
             self._moved.discard(connection)
             self._next_in_line()
 

@@ -79,6 +79,15 @@ async def test_an_upstream_that_greets_in_another_protocol_is_a_bad_gateway_at_o
         client.close()
 
 
+@pytest.mark.parametrize("pipelined", [True, False])
+async def test_what_an_upstream_says_beside_its_responses_is_told(tmp_path: Path, *, pipelined: bool) -> None:
+    script = (hostile_h1.HELLO + b"!",) if pipelined else (hostile_h1.HELLO, Step.NOTICED, b"!")
+    case = Case("more", script, ("200 hello",), pipelined=pipelined)
+    async with behind_a_front(tmp_path, "http", hostile_h1.serve) as hostile:
+        assert await run_all(hostile, [case]) == {}
+        await hostile.front.logged("upstream .*the upstream sent more than its response")
+
+
 async def test_a_flood_on_a_connection_without_requests_is_told(tmp_path: Path) -> None:
     flood = Flood(hostile_h2.packed([FLOODS["PING"]]))
     case = Case("an idle flood", (hostile_h2.HELLO, Step.NOTICED, flood), ("200 hello",), pipelined=False)
