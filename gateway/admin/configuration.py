@@ -105,8 +105,8 @@ class Service(Model):
 class Running(Model):
     """The running gateway. ``identity`` is the same for who sees the same file on the same machine.
 
-    ``digest`` is the SHA-256 of the file as it is now. ``hosts`` are the domains with rules of TLS of their own;
-    ``shortfalls`` says which workers do not serve ``generation``.
+    ``digest`` is the SHA-256 of the file as it is now; both are "" when it is not there. ``hosts`` are the domains with
+    rules of TLS of their own; ``shortfalls`` says which workers do not serve ``generation``.
     """
 
     pid: int
@@ -176,7 +176,7 @@ class MainFileOperations(Protocol):
     """The main file, and what came of it."""
 
     async def running(self) -> Running:
-        """Tell what is served, and from which file. Raises StoreError when the file cannot be read."""
+        """Tell what is served, and from which file."""
 
     async def served(self, name: str) -> Served:
         """Ask every worker what a client of that canonical name ("" for none) meets."""

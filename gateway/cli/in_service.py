@@ -97,6 +97,7 @@ def confirm(gateway: AdminClient, wanted: Adjustment) -> None:
         if answer["tls"] is not wanted.use_ssl:
             raise AdminError("that is not what was asked for; see gateway tls status")
     running = gateway.call("GET", "/tyk/configuration")
+    _demand_agreement(running)
     if wanted.min_version or wanted.max_version or wanted.ssl_ciphers is not None:
         _confirm_rules(gateway, wanted, running)
     for name, reference in wanted.authorities.items():

@@ -63,6 +63,12 @@ class NewCertificate:
             self.domain = canonical(self.domain) if self.domain else ""
         except (CertificateError, ValueError) as error:
             raise AdminError(f"{error}; nothing has changed") from error
+        if not self.pair.not_before <= datetime.now(UTC) <= self.pair.not_after:
+            valid = f"{self.pair.not_before:%Y-%m-%d %H:%M} to {self.pair.not_after:%Y-%m-%d %H:%M} UTC"
+            raise AdminError(
+                f"this certificate is valid from {valid}, and would take the place of what is valid now; nothing has"
+                " changed"
+            )
 
     def _judge(self) -> None:
         from gateway.cli.verify import Files, verify

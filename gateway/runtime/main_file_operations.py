@@ -76,15 +76,14 @@ class LiveMainFile:
         """Tell what is served, and from which file."""
         path, environ = self._inherited.config_path, self._inherited.environ
         current = self._reloads.current
-        try:
-            text, seen = await asyncio.to_thread(lambda: (path.read_bytes(), identity(path)))
-        except OSError as error:
-            raise StoreError(f"{path} cannot be read: {error.strerror}") from error
+        digest = seen = ""  # where there is no file, it is nobody's
+        with contextlib.suppress(OSError):
+            digest, seen = await asyncio.to_thread(lambda: (sha256(path.read_bytes()).hexdigest(), identity(path)))
         return Running(
             pid=self._inherited.supervisor,
             file=str(path.absolute()),
             identity=seen,
-            digest=sha256(text).hexdigest(),
+            digest=digest,
             generation=self._roster.generation,
             shortfalls=self._roster.shortfalls(),
             overrides=tuple(in_force.overrides(environ, os.environ)),

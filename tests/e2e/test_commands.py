@@ -10,6 +10,7 @@ import os  # noqa: F401 - a condition below
 import shutil  # noqa: F401
 import socket
 import ssl
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import httpx
@@ -199,6 +200,35 @@ def test_a_file_that_another_gateway_answers_for_is_left_alone(type_: Shell, her
     assert "(exit status 1)" in output
     assert state(here.directory) == before
     other.unlink()
+
+
+@pytest.mark.parametrize("where", ["here", "elsewhere"])
+def test_what_the_gateway_refuses_is_taken_back(type_: Shell, here: Gateway, there: Gateway, where: str) -> None:
+    meant = here if where == "here" else there
+    (meant.directory / "gateway.yaml.bak").unlink(missing_ok=True)
+    before = state(meant.directory)
+    option = f"-s http://127.0.0.1:{meant.control_port} --secret-file {meant.directory}/data/admin.secret"
+    with socket.create_server(("127.0.0.1", 0)) as taken:  # which no check of a file can know
+        said = type_.run(
+            "gateway upstream enable --connection-type tcp --host localhost --port 9 --name taken"
+            f" --listen-port {taken.getsockname()[1]} {option if where == 'elsewhere' else ''}"
+        )
+    assert "(exit status 1)" in said
+    assert "in use" in said
+    assert state(meant.directory) == before
+
+
+def test_a_certificate_that_is_not_valid_yet_takes_no_place(type_: Shell, here: Gateway) -> None:
+    held = serial(here, "a.test")
+    pair = AUTHORITY.leaf("a.test", now=datetime.now(UTC) + timedelta(days=7))
+    (here.directory / "later.pem").write_bytes(pair.chain_pem)
+    (here.directory / "later.key").write_bytes(pair.key_pem)
+    before = state(here.directory)
+    said = type_.run("gateway tls add-cert later.key later.pem")
+    assert "this certificate is valid from" in said
+    assert "(exit status 1)" in said
+    assert state(here.directory) == before
+    assert serial(here, "a.test") == held
 
 
 @pytest.mark.parametrize("before", ["domain_name", "id", "swapped", "both", "id of two"])
