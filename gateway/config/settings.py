@@ -94,7 +94,9 @@ class Limits(Section):
     """What one client, one upstream or one worker may take."""
 
     tls_handshake_timeout: SomeSeconds = Field(10, description="time for a TLS handshake, ClientHello included")
-    request_head_timeout: SomeSeconds = Field(10, description="time for a request's head, once it has begun")
+    request_head_timeout: SomeSeconds = Field(
+        10, description="time for a request's head; the first one's begins with the connection"
+    )
     body_idle_timeout: SomeSeconds = Field(30, description="longest pause within a request's body")
     write_idle_timeout: SomeSeconds = Field(60, description="longest time that a client takes nothing of a response")
     keep_alive_timeout: SomeSeconds = Field(60, description="longest pause between two requests of a connection")

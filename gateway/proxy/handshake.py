@@ -17,7 +17,7 @@ from gateway.http import responses
 from gateway.proxy.peeking import Peeking
 from gateway.tls import alerts
 from gateway.tls.client_authentication import refusal
-from gateway.tls.client_hello import LIMIT, ClientHello, ClientHelloError, PlainHttpError, missing, parse
+from gateway.tls.client_hello import ONE_RECORD, ClientHello, ClientHelloError, PlainHttpError, missing, parse
 from gateway.tls.context import accept
 
 if TYPE_CHECKING:
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from gateway.tls.context import Site
 
 _LINGER_SECONDS = 2.0
-_LINGER_BYTES = 1 << 17
+_LINGER_BYTES = 1 << 18
+# The kernel keeps a ClientHello until it is whole; one that takes several records may be 144 KiB long.
+_LONG_HELLOS = 64
 
 _HTTPS_HERE = b"\r\n".join(
     (
@@ -46,7 +48,7 @@ class Handshake(Peeking):
     __slots__ = ("_connection", "_hello", "_left", "_reason", "_step", "_writing", "policy", "server_name")
 
     ANSWER_TO_HTTP = _HTTPS_HERE
-    LIMIT = LIMIT
+    GLANCE = ONE_RECORD
     BROKE_OFF = "client closed before its ClientHello was complete"
 
     def __init__(self, server: ProxyServer, sock: socket.socket, ends: Ends) -> None:
@@ -71,12 +73,13 @@ class Handshake(Peeking):
         try:
             hello = parse(data)
         except ClientHelloError as error:
-            self._send(self.ANSWER_TO_HTTP if isinstance(error, PlainHttpError) else alerts.refusal(error.alert))
-            self._fail(str(error))
+            word = self.ANSWER_TO_HTTP if isinstance(error, PlainHttpError) else alerts.refusal(error.alert)
+            self._refuse(word, str(error))
             return 0
         if hello is None:
-            return missing(data)
+            return self._missing(data)
         self._seen_enough()
+        self._server.long_hellos.discard(self)
         self._hello = hello
         self.server_name = hello.server_name or ""
         if self._server.has_turn(self):
@@ -85,6 +88,17 @@ class Handshake(Peeking):
             self._unwatch()  # what is not taken yet would wake the loop until its turn has come
             self._waits = True
         return 0
+
+    def _missing(self, data: bytes) -> int:
+        """Tell how many more bytes a ClientHello takes at least, if there is room for one that long."""
+        count = missing(data)
+        if len(data) + count > ONE_RECORD:
+            waiting = self._server.long_hellos
+            if self not in waiting and len(waiting) >= _LONG_HELLOS:
+                self._refuse(alerts.refusal(alerts.INTERNAL_ERROR), "too many clients send very long ClientHellos")
+                return 0
+            waiting.add(self)
+        return count
 
     def take_turn(self) -> None:
         """Do the costly part of the handshake: find the site, which may take building it, and sign."""
@@ -98,12 +112,10 @@ class Handshake(Peeking):
         try:
             self.policy, site = self._find_site(self.server_name or self.ends.local_address)
         except GatewayError as error:
-            self._send(alerts.refusal(alerts.INTERNAL_ERROR))
-            self._fail(str(error))
+            self._refuse(alerts.refusal(alerts.INTERNAL_ERROR), str(error))
             return
         if site is None:
-            self._send(alerts.refusal(alerts.UNRECOGNIZED_NAME))
-            self._fail("no certificate for this server name")
+            self._refuse(alerts.refusal(alerts.UNRECOGNIZED_NAME), "no certificate for this server name")
             return
         self._connection = accept(server.base, site, self._socket)
         self._step = self._shake
@@ -119,11 +131,7 @@ class Handshake(Peeking):
             self._watch_writes(wanted=True)
         except Exception as error:  # noqa: BLE001 - what a callback of OpenSSL raised comes out here as well
             explained = alerts.explain(error, self._hello, self.policy.tls if self.policy is not None else None)
-            self._reason = refusal(self._connection) or explained
-            if self.policy is not None and self.policy.clients is not None:
-                self._linger()
-            else:
-                self._fail(self._reason)
+            self._linger(refusal(self._connection) or explained)
         else:
             self._shaken(self._connection)
 
@@ -135,12 +143,20 @@ class Handshake(Peeking):
         self._let_go()
         self._server.handshaken(self, self._socket, tls)
 
-    def _linger(self) -> None:
-        """Close when the client has read why its certificate was refused.
+    def _refuse(self, word: bytes, reason: str) -> None:
+        """Say a last word where no TLS was spoken yet, and close."""
+        with contextlib.suppress(OSError):  # the reason is logged; that the client was not told it is not worth a line
+            self._socket.send(word)
+        self._linger(reason)
 
-        In TLS 1.3 it took the handshake for done and may be sending its request: closing over that would reset the
+    def _linger(self, reason: str) -> None:
+        """Close when the client has read why.
+
+        It may be sending the rest of a ClientHello or, in TLS 1.3, its request: closing over that would reset the
         connection, and the reset would overtake the alert.
         """
+        self._reason = reason
+        self._seen_enough()
         self._watch_writes(wanted=False)
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_WR)
@@ -150,7 +166,7 @@ class Handshake(Peeking):
 
     def _discard(self) -> None:
         try:
-            while self._left > 0 and (data := self._socket.recv(LIMIT)):
+            while self._left > 0 and (data := self._socket.recv(ONE_RECORD)):
                 self._left -= len(data)
         except BlockingIOError:
             return
@@ -163,15 +179,9 @@ class Handshake(Peeking):
         self._fail(self._reason or alerts.explain(TimeoutError(), self._hello))
 
     def drain(self) -> None:
-        """Go on, for a request may follow; but a client that has said nothing yet must say it now."""
-        if self._connection is None:
+        """Go on, for a request may follow; but a client that has said nothing yet must begin now."""
+        if self._hello is None:
             super().drain()
-
-    def _send(self, data: bytes) -> None:
-        """Say a last word. What was only peeked at is taken first: closing over it would reset the connection."""
-        with contextlib.suppress(OSError):  # the reason is logged; that the client was not told it is not worth a line
-            self._socket.recv(LIMIT)
-            self._socket.send(data)
 
     def _watch_writes(self, *, wanted: bool) -> None:
         if wanted != self._writing:
@@ -182,6 +192,7 @@ class Handshake(Peeking):
                 self._server.loop.remove_writer(self._fd)
 
     def _let_go(self) -> None:
+        self._server.long_hellos.discard(self)
         self._watch_writes(wanted=False)
         super()._let_go()
 

@@ -1,11 +1,12 @@
 """A connection that is looked at before anything is taken from it (``MSG_PEEK``).
 
 What has half arrived stays in the kernel and would wake the loop for ever. ``SO_RCVLOWAT`` is therefore set to what
-must have come before there is more to say; a wake-up that brings no growth is the peer's close.
+must have come before there is more to say; a wake-up that brings no growth is the peer's close, or shortage of room.
 """
 
 from __future__ import annotations
 
+import select
 import socket
 from typing import TYPE_CHECKING
 
@@ -19,28 +20,34 @@ if TYPE_CHECKING:
     from gateway.proxy.server import ProxyServer
 
 _LAST_CALL_SECONDS = 1.0
+_PAUSE_SECONDS = 0.05
 
 
 class Peeking:
     """Looks at what arrives until ``_look`` has seen enough; ``read_deadline`` bounds the wait."""
 
-    __slots__ = ("_fd", "_seen", "_server", "_socket", "_waits", "_watching", "ends", "read_deadline", "resting_since")
+    __slots__ = (
+        *("_deadline", "_fd", "_seen", "_server", "_socket", "_waits", "_wanted", "_watching"),
+        *("ends", "read_deadline", "resting_since"),
+    )
 
     has_served = False
     running = 0
 
-    LIMIT: int
+    GLANCE: int
+    """How many bytes are looked at, at the least."""
+
     BROKE_OFF: str
 
     def __init__(self, server: ProxyServer, sock: socket.socket, ends: Ends, seconds: float) -> None:
         self._server = server
         self._socket = sock
         self._fd = sock.fileno()
-        self._seen = 0
+        self._seen = self._wanted = 0
         self._watching = self._waits = False
         self.ends = ends
         self.resting_since = server.now
-        self.read_deadline = server.now + seconds
+        self.read_deadline = self._deadline = server.now + seconds
 
     def start(self) -> None:
         """Look at what often is there already, else when it comes."""
@@ -62,19 +69,36 @@ class Peeking:
 
     def _peek(self) -> None:
         try:
-            data = self._socket.recv(self.LIMIT, socket.MSG_PEEK)
+            data = self._socket.recv(max(self.GLANCE, self._wanted), socket.MSG_PEEK)
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:  # a balancer's health check may end with a reset, and has said nothing
             self._fail(alerts.explain(error) if self._seen else "")
             return
         if len(data) <= self._seen:
-            self._fail(self.BROKE_OFF if data else "")
+            if data and not self._hung_up():
+                self._pause()
+            else:
+                self._fail(self.BROKE_OFF if data else "")
             return
+        self.read_deadline = self._deadline  # a drain hurries only who has not begun
         missing = self._look(data)
         if missing:
             self._seen = len(data)
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, len(data) + missing)
+            self._wanted = len(data) + missing
+            if self._wanted > self.GLANCE:  # the kernel makes room for what is waited for, and counts more than bytes
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 2 * self._wanted)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, self._wanted)
+
+    def _hung_up(self) -> bool:
+        poller = select.poll()
+        poller.register(self._fd, select.POLLRDHUP)
+        return bool(poller.poll(0))
+
+    def _pause(self) -> None:
+        """Look away for a moment: the kernel is short of room for what it shall wait for, and wakes without news."""
+        self._unwatch()
+        self._server.loop.call_later(_PAUSE_SECONDS, self._watch)
 
     def _look(self, data: bytes) -> int:
         """Act on what has arrived, or tell how many more bytes that takes at least."""
@@ -103,8 +127,9 @@ class Peeking:
         self._fail("let go for others, since this worker has as many connections as it may")
 
     def drain(self) -> None:
-        """Go on, for a request may follow; but who has said nothing yet must say it now."""
-        self.read_deadline = min(self.read_deadline, self._server.now + _LAST_CALL_SECONDS)
+        """Go on, for a request may follow; but who has said nothing yet must begin now."""
+        if not self._seen:
+            self.read_deadline = min(self.read_deadline, self._server.now + _LAST_CALL_SECONDS)
 
     def _let_go(self) -> None:
         """Leave the socket to whoever comes next."""
@@ -127,7 +152,7 @@ class ProxyHeader(Peeking):
 
     __slots__ = ("_listener",)
 
-    LIMIT = proxy_protocol.LIMIT
+    GLANCE = proxy_protocol.LIMIT
     BROKE_OFF = "the proxy closed before its PROXY header was complete"
 
     def __init__(

@@ -98,6 +98,7 @@ class ProxyServer:
         self._connections: set[Resident] = set()
         self._per_client: Counter[str] = Counter()
         self._hellos: deque[Handshake] = deque()
+        self.long_hellos: set[Handshake] = set()
         self._turn_taken = False
         self._tasks: set[asyncio.Task[None]] = set()
         self.upstreams = Upstreams(

@@ -93,12 +93,13 @@ class ServiceHandshake(Handshake):
     def _without_tls(self) -> None:
         """Serve a client without TLS where that is allowed; PostgreSQL takes the cancelling of a query so anywhere."""
         if not (self.cancel_request or self.port.allow_plain):
-            self._send(postgresql.error_response(_PLAIN_REFUSED))
-            self._fail("client asked for no TLS, and gateway.allow_plain is not set")
+            self._refuse(
+                postgresql.error_response(_PLAIN_REFUSED), "client asked for no TLS, and gateway.allow_plain is not set"
+            )
         elif self._find_service():
             if self.service.certificate_refusal(None):
-                self._send(postgresql.error_response(_PLAIN_REFUSED))
-                self._fail(f"the service {self.service.api_id} is for clients with certificates only")
+                reason = f"the service {self.service.api_id} is for clients with certificates only"
+                self._refuse(postgresql.error_response(_PLAIN_REFUSED), reason)
                 return
             self._let_go()
             self._server.services.identified(self, self._socket)
@@ -107,8 +108,7 @@ class ServiceHandshake(Handshake):
         try:
             self.service = self.port.find(self.server_name)
         except UnknownServiceError as error:
-            self._send(alerts.refusal(alerts.UNRECOGNIZED_NAME))
-            self._fail(str(error))
+            self._refuse(alerts.refusal(alerts.UNRECOGNIZED_NAME), str(error))
             return False
         if not self.service.admits(self.ends.address):
             self._fail(f"the service {self.service.api_id} is not for this address")
@@ -120,8 +120,8 @@ class ServiceHandshake(Handshake):
         if not self._find_service():
             return
         if self.port.negotiate and not self.asked and (self._hello is None or POSTGRESQL not in self._hello.alpn):
-            self._send(alerts.refusal(alerts.NO_APPLICATION_PROTOCOL))
-            self._fail("client began with TLS, but not for the protocol postgresql (ALPN)")
+            reason = "client began with TLS, but not for the protocol postgresql (ALPN)"
+            self._refuse(alerts.refusal(alerts.NO_APPLICATION_PROTOCOL), reason)
         elif self.service.passthrough:
             self._let_go()
             self._server.services.identified(self, self._socket)

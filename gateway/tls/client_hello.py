@@ -11,12 +11,18 @@ import re
 import struct
 from dataclasses import dataclass
 
-from gateway.tls.names import canonical
+from gateway.tls.names import canonical, is_address
 from gateway.tls.octets import Octets
 
-# The most bytes a ClientHello may take, record headers included. OpenSSL stops at 128 KiB, far from anything
-# real: a post-quantum hello takes 1.8 kB, one that resumes with client certificates in its ticket some more.
-LIMIT = 16384
+ONE_RECORD = 5 + 16384
+"""The bytes of the longest record; no client that is known today needs another one for its ClientHello."""
+
+# What the grammar of a ClientHello allows (RFC 8446 section 4.1.2), and OpenSSL reads.
+_LONGEST = 131396
+# A client could also send it byte by byte in 131,396 records, each of which costs time.
+_LONGEST_HEADERS = 16384
+LIMIT = 4 + _LONGEST + _LONGEST_HEADERS
+"""The most bytes that a ClientHello may take, record headers included."""
 
 _HANDSHAKE, _CLIENT_HELLO = 22, 1
 _SERVER_NAME, _ALPN, _SUPPORTED_VERSIONS = 0, 16, 43
@@ -24,13 +30,15 @@ _EXTENSION = struct.Struct(">HH").unpack_from
 _HTTP = re.compile(rb"[A-Z][A-Z-]{0,19}( |\Z)")
 _LONGEST_NAME = 253  # of a real one (RFC 1035 section 2.3.4), so a strange one need not take more room in a cache
 _MALFORMED = "client sent a malformed ClientHello"
-_TOO_LONG = f"client sent a ClientHello of more than {LIMIT} bytes"
+
+# RFC 8446 section 6.2
+_UNEXPECTED_MESSAGE, _RECORD_OVERFLOW, _ILLEGAL_PARAMETER, _DECODE_ERROR, _PROTOCOL_VERSION = 10, 22, 47, 50, 70
 
 
 class ClientHelloError(ValueError):
     """These bytes can never become a ClientHello; ``alert`` answers them (RFC 8446 section 6.2)."""
 
-    def __init__(self, reason: str, alert: int = 50) -> None:
+    def __init__(self, reason: str, alert: int = _DECODE_ERROR) -> None:
         self.alert = alert
         super().__init__(reason)
 
@@ -43,10 +51,10 @@ class PlainHttpError(ClientHelloError):
 class ClientHello:
     """What a client asks for.
 
-    ``server_name`` is canonical; None when absent. A name that is no name comes with its odd characters
-    escaped: it can be logged and equals no canonical name. ``versions`` are numbers on the wire; a client of
-    TLS 1.2 or below states only its highest. ``size`` is the bytes the message takes, record headers
-    included.
+    ``server_name`` is canonical; None when absent. What is no name, or an address (RFC 6066 section 3), comes in
+    quotes, with its odd characters escaped: it can be logged, and no name or wildcard matches it. ``versions`` are
+    numbers on the wire; a client of TLS 1.2 or below states only its highest. ``size`` is the bytes the message takes,
+    record headers included.
     """
 
     server_name: str | None
@@ -58,8 +66,8 @@ class ClientHello:
 def parse(data: bytes) -> ClientHello | None:
     """Read a ClientHello from the beginning of ``data``; None when more bytes are needed.
 
-    The message may be spread over any number of records. Raises ClientHelloError as soon as the bytes cannot
-    become one, or are LIMIT and not a whole one yet.
+    The message may be spread over records, as long as their headers are few. Raises ClientHelloError as soon as the
+    bytes cannot become one, or a longer one than LIMIT.
     """
     if http := _HTTP.match(data):
         if http[1]:
@@ -68,26 +76,37 @@ def parse(data: bytes) -> ClientHello | None:
     message = bytearray()
     position = 0
     while position < len(data):
-        if data[position] != _HANDSHAKE or data[position + 1 : position + 2] not in (b"", b"\x03"):
-            raise ClientHelloError(_MALFORMED if position else "client sent something that is not TLS")
-        if position + 5 > len(data):
+        length = _record_length(data, position)
+        if length < 0:
             break
-        length = data[position + 3] << 8 | data[position + 4]
-        if not 0 < length <= 16384:  # RFC 8446 section 5.1
-            raise ClientHelloError(_MALFORMED)
+        if not length or position - len(message) >= _LONGEST_HEADERS:
+            raise ClientHelloError("client sent empty records, or too many", _UNEXPECTED_MESSAGE)
         message += data[position + 5 : position + 5 + length]
         position += 5 + length
         if message and message[0] != _CLIENT_HELLO:
-            raise ClientHelloError("client began with another message than a ClientHello", alert=10)
+            raise ClientHelloError("client began with another message than a ClientHello", _UNEXPECTED_MESSAGE)
         if len(message) >= 4:
             end = 4 + int.from_bytes(message[1:4])
-            if end > LIMIT:
-                raise ClientHelloError(_TOO_LONG)
+            if end > 4 + _LONGEST:
+                raise ClientHelloError("client sent a ClientHello that is longer than one can be", _ILLEGAL_PARAMETER)
             if end <= len(message):
                 return _read(bytes(message[4:end]), position)
-    if len(data) >= LIMIT:
-        raise ClientHelloError(_TOO_LONG)
     return None
+
+
+def _record_length(data: bytes, position: int) -> int:
+    """Read how long the record is that begins at ``position``; below 0 when its header is not whole (section 5.1)."""
+    if data[position] != _HANDSHAKE:
+        what = "interrupted its ClientHello" if position else "sent something that is not TLS, or no ClientHello"
+        raise ClientHelloError(f"client {what}", _UNEXPECTED_MESSAGE)
+    if data[position + 1 : position + 2] not in (b"", b"\x03"):
+        raise ClientHelloError("client sent a record that is not TLS in its version", _PROTOCOL_VERSION)
+    if position + 5 > len(data):
+        return -1
+    length = data[position + 3] << 8 | data[position + 4]
+    if length > 16384:
+        raise ClientHelloError("client sent a record that is too long", _RECORD_OVERFLOW)
+    return length
 
 
 def missing(data: bytes) -> int:
@@ -148,7 +167,7 @@ def _extensions(message: bytes, at: int) -> dict[int, bytes]:
             raise ClientHelloError(_MALFORMED)
         kind, length = _EXTENSION(message, at)
         if kind in extensions:
-            raise ClientHelloError("client sent a ClientHello with an extension twice", alert=47)
+            raise ClientHelloError("client sent a ClientHello with an extension twice", _ILLEGAL_PARAMETER)
         at += 4
         extensions[kind] = message[at : at + length]
         at += length
@@ -165,9 +184,12 @@ def _server_name(content: bytes) -> str:
     if kind != 0 or not name or entries:
         raise ClientHelloError(_MALFORMED)
     try:
-        return canonical(name.decode())
+        found = canonical(name.decode("ascii"))
     except ValueError:
-        return name.decode("latin-1").encode("unicode_escape").decode().lower()[:_LONGEST_NAME]
+        found = "*"
+    if found[0] != "*" and not is_address(found):
+        return found
+    return f'"{name.decode("latin-1").encode("unicode_escape").decode().lower()[:_LONGEST_NAME]}"'
 
 
 def _protocols(content: bytes) -> tuple[bytes, ...]:

@@ -25,10 +25,10 @@ def canonical(name: str) -> str:
     """
     host = name[1:-1] if name.startswith("[") and name.endswith("]") else name
     try:
-        if _is_address(host) and "%" not in host:  # a zone may be any text, and means nothing to others
+        if is_address(host) and "%" not in host:  # a zone may be any text, and means nothing to others
             return str(ip_address(host))
         host = (name.lower() if name.isascii() else _to_ascii(name)).removesuffix(".")
-        if _NAME.match(host) and not _is_address(host):
+        if _NAME.match(host) and not is_address(host):
             return host
     except ValueError:
         pass
@@ -41,12 +41,17 @@ def candidates(name: str) -> tuple[str, ...]:
     A wildcard covers exactly one label (RFC 9525 section 6.3), and never part of an address.
     """
     _, dot, parent = name.partition(".")
-    return (name, f"*.{parent}") if dot and not _is_address(name) else (name,)
+    return (name, f"*.{parent}") if dot and not is_address(name) else (name,)
 
 
 def covers(pattern: str, name: str) -> bool:
     """Whether a certificate for ``pattern`` speaks for ``name``; both are canonical."""
     return pattern in candidates(name)
+
+
+def is_address(host: str) -> bool:
+    """Tell whether ``host`` can only be an address: no top-level domain is all digits, no name has colons."""
+    return ":" in host or host.rpartition(".")[2].isdecimal()
 
 
 def common_name_matches(certificate: bytes, host: str) -> bool:
@@ -61,11 +66,6 @@ def common_name_matches(certificate: bytes, host: str) -> bool:
             return [canonical(value) for value in values] == [canonical(host)]
     except CertificateError:
         return False
-
-
-def _is_address(host: str) -> bool:
-    """Whether ``host`` can only be an address: no top-level domain is all digits, no name has colons."""
-    return ":" in host or host.rpartition(".")[2].isdecimal()
 
 
 def _to_ascii(name: str) -> str:

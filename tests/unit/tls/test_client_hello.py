@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from OpenSSL import SSL
 
 from gateway.tls.client_hello import LIMIT, ClientHelloError, PlainHttpError, missing, parse
+from gateway.tls.names import candidates, canonical
 
 TLS1_2, TLS1_3 = 0x0303, 0x0304
 
@@ -106,18 +107,36 @@ def test_any_damaged_byte_is_survived(position, value):
         (b"WWW.Example.COM", "www.example.com"),
         (b"example.com.", "example.com"),
         (b"xn--bcher-kva.test", "xn--bcher-kva.test"),
-        ("bücher.test".encode(), "xn--bcher-kva.test"),
-        (b"192.0.2.1", "192.0.2.1"),
-        (b"2001:DB8::0:1", "2001:db8::1"),
-        (b"a..b", "a..b"),
-        (b"A\0.test", "a\\x00.test"),
-        (b"a\n.test", "a\\n.test"),
-        (b"\xff.test", "\\xff.test"),
-        (b"x" * 300, "x" * 253),
+        (b"under_score.test", "under_score.test"),
+        (b"a." * 126 + b"b", "a." * 126 + "b"),
+        ("bücher.test".encode(), '"b\\xc3\\xbccher.test"'),
+        (b"192.0.2.1", '"192.0.2.1"'),
+        (b"2001:DB8::0:1", '"2001:db8::0:1"'),
+        (b"[::1]", '"[::1]"'),
+        (b"a..b", '"a..b"'),
+        (b".a.test", '".a.test"'),
+        (b"a.test..", '"a.test.."'),
+        (b".", '"."'),
+        (b"*.a.test", '"*.a.test"'),
+        (b"*", '"*"'),
+        (b"-a.test", '"-a.test"'),
+        (b"a b.test", '"a b.test"'),
+        (b"A\0.test", '"a\\x00.test"'),
+        (b"a\n.test", '"a\\n.test"'),
+        (b"\xff.test", '"\\xff.test"'),
+        (b'a".test', '"a".test"'),
+        (b"x" * 64 + b".a.test", '"' + "x" * 64 + '.a.test"'),
+        (b"a." * 127 + b"b", '"' + ("a." * 127)[:253] + '"'),
+        (b"x" * 300, '"' + "x" * 253 + '"'),
     ],
 )
-def test_a_name_is_canonical_and_a_non_name_is_harmless_text(sent, expected):
-    assert parse(hello(server_name(sent))).server_name == expected
+def test_a_name_is_canonical_and_a_non_name_is_text_that_matches_nothing(sent, expected):
+    name = parse(hello(server_name(sent))).server_name
+    assert name == expected
+    if name.startswith('"'):
+        for key in candidates(name):
+            with pytest.raises(ValueError, match="not a host name"):
+                canonical(key)
 
 
 @pytest.mark.parametrize(
@@ -136,15 +155,39 @@ def test_a_name_is_canonical_and_a_non_name_is_harmless_text(sent, expected):
         hello(tail=b"\0\0\0"),
         hello(tail=b"\0\4\0\0\0\1"),
         records(b"\x01" + vector(3, b"")),
-        b"\x16\x03\x01\0\0",
-        b"\x16\x03\x01\x40\x01",
-        records(message(), 20)[:25] + b"\x15\x03\x01\0\2\2\0",
     ],
 )
 def test_a_hello_that_contradicts_itself_is_malformed(data):
     with pytest.raises(ClientHelloError, match="malformed") as caught:
         parse(data)
     assert caught.value.alert == 50
+
+
+@pytest.mark.parametrize(
+    ("data", "alert"),
+    [
+        (b"\x15\x03\x01\0\2", 10),
+        (b"\x14\x03\x03\0\1\1", 10),
+        (b"\x17\x03\x03\0\1\1", 10),
+        (b"\0", 10),
+        (b"\x16\x03\x01\0\5\x02", 10),
+        (b"\x16\x03\x01\0\0", 10),
+        (records(message(), 20)[:25] + b"\x15\x03\x01\0\2\2\0", 10),
+        (records(message(), 20)[:25] + b"\x16\x03\x01\0\0", 10),
+        (b"\x16\x02", 70),
+        (b"\x16\x00\x03", 70),
+        (records(message(), 20)[:25] + b"\x16\x04", 70),
+        (b"\x16\x03\x01\x40\x01", 22),
+        (b"\x16\x03\x03\xff\xff", 22),
+        (records(message(), 20)[:25] + b"\x16\x03\x01\x40\x01", 22),
+        (b"\x16\x03\x01\x40\x00\x01\xff\xff\xff", 47),
+    ],
+)
+def test_what_is_wrong_with_a_record_is_said_in_the_alert(data, alert):
+    """RFC 8446 sections 5.1 and 6.2."""
+    with pytest.raises(ClientHelloError) as caught:
+        parse(data)
+    assert caught.value.alert == alert
 
 
 def test_an_extension_that_comes_twice_is_refused():
@@ -179,16 +222,31 @@ def test_plain_http_is_told_apart_as_soon_as_its_method_is_whole(request_):
 
 
 def test_a_hello_of_more_than_the_limit_is_refused_as_soon_as_it_says_so():
-    with pytest.raises(ClientHelloError, match="more than 16384 bytes"):
-        parse(b"\x16\x03\x01\x40\x00\x01" + (LIMIT - 3).to_bytes(3))
-    assert parse(b"\x16\x03\x01\x40\x00\x01" + (LIMIT - 4).to_bytes(3)) is None
+    with pytest.raises(ClientHelloError, match="longer than one can be"):
+        parse(b"\x16\x03\x01\x40\x00\x01" + (131397).to_bytes(3))
+    assert parse(b"\x16\x03\x01\x40\x00\x01" + (131396).to_bytes(3)) is None
 
 
-def test_record_headers_count_against_the_limit():
+@pytest.mark.parametrize("size", [200, 4096, 16384])
+def test_a_hello_may_be_as_long_as_its_grammar_lets_it(size):
+    body = b"\3\3" + bytes(32) + vector(1, bytes(32)) + vector(2, bytes(65534)) + vector(1, bytes(255))
+    longest = b"\x01" + vector(3, body, vector(2, server_name(b"a.test"), extension(9, bytes(65535 - 19))))
+    data = records(longest, size)
+    assert parse(data[:-1]) is None
+    assert parse(data).server_name == "a.test"
+    assert len(longest) == 4 + 131396
+    seen = steps = 0
+    while seen < len(data):
+        seen += missing(data[:seen])
+        steps += 1
+    assert steps < 200
+
+
+def test_record_headers_are_bounded_too():
     endless = records(b"\x01" + vector(3, bytes(16000)), 1)
-    assert parse(endless[: LIMIT - 1]) is None
-    with pytest.raises(ClientHelloError, match="more than 16384 bytes"):
-        parse(endless[:LIMIT])
+    assert parse(endless[: 6 * 3000]) is None
+    with pytest.raises(ClientHelloError, match="too many"):
+        parse(endless)
 
 
 def python_hello(**settings) -> bytes:
