@@ -10,6 +10,7 @@ from cryptography.x509.oid import NameOID
 
 from gateway.certs.pem import CertificatePair
 from gateway.cli.layout import expiry, table
+from gateway.config.own_ports import own_port, spoken
 from gateway.routing.domains import domain_of, service_domain
 from gateway.routing.policies import HostPolicies, towards_clients
 from gateway.tls.names import candidates
@@ -48,22 +49,25 @@ def describe(configuration: Configuration, collected: Collected, now: datetime) 
 
 
 def services(configuration: Configuration, collected: Collected, now: datetime) -> list[str]:
-    """Describe the services, each with the certificate that its clients are shown."""
+    """Describe what has a port of its own, each with the certificate that its clients are shown."""
     found = {item.name: item.pair for item in collected.entries if isinstance(item.pair, CertificatePair)}
     rows: list[Iterable[str]] = [SERVICE_HEADINGS]
-    for api in sorted((api for api in configuration.apis if api.is_service), key=lambda api: api.listen_port):
-        domain = service_domain(api, configuration.settings)
+    settings = configuration.settings
+    own = [api for api in configuration.apis if own_port(api, settings)]
+    for api in sorted(own, key=lambda api: api.listen_port):
+        domain, protocol = (service_domain if api.is_service else domain_of)(api, settings), spoken(api, settings)
+        ends_tls = api.terminates_tls or protocol == "https"
         keys = (*candidates(domain), collected.default or "")
-        pair = next((found[key] for key in keys if key in found), None) if api.terminates_tls else None
-        shown = certificate(pair) if pair else "none" if api.terminates_tls else "the target's"
+        pair = next((found[key] for key in keys if key in found), None) if ends_tls else None
+        shown = certificate(pair) if pair else "none" if ends_tls else "the target's"
         rows.append(
             (
                 str(api.listen_port),
-                f"{api.protocol}, {api.gateway.negotiate}".removesuffix(", "),
+                f"{protocol}, {api.gateway.negotiate}".removesuffix(", "),
                 domain or ANY_NAME,
-                shown if api.protocol == "tls" else "no TLS",
+                shown if protocol in {"tls", "https"} else "no TLS",
                 expiry(pair.not_after, now) if pair else "",
-                ", ".join(targets(api)),
+                ", ".join(targets(api)) if api.is_service else upstream(api),
             )
         )
     return ["", *table(rows)] if rows[1:] else []

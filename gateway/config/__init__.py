@@ -14,6 +14,7 @@
 * ``refusals``      what may not be asked for       ``rules``        what spans several keys or APIs
 * ``service_rules`` what services may say, which pass bytes on; ``definition_rules`` what APIs may of their clients
 * ``definition_text`` reads a definition of either format; ``oas`` turns Tyk's OAS format into the classic one
+* ``own_ports``     ports that definitions open, and who may share one
 * ``tyk_names``     what becomes of Tyk's other keys; ``switches``: which parts of a definition are off
 * ``connection_types``  the services that `gateway upstream` knows
 * ``problems``      what is wrong, as values        ``reference``    docs/configuration.md, from the models

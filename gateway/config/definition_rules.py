@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from gateway.config.material import sends_password
+from gateway.config.own_ports import spoken
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -150,11 +151,11 @@ def check_client_certificates(definition: ApiDefinition, settings: Settings, ori
             "is true, and TLS does not end here, so that no client could be asked",
             "make it a tls service without gateway.passthrough, or let the upstream ask",
         )
-    elif not definition.is_service and not settings.http_server_options.use_ssl:
+    elif spoken(definition, settings) == "http":
         found.warning(
             place,
-            "is true, and http_server_options.use_ssl is not, so every request gets 403",
-            "set http_server_options.use_ssl to true",
+            "is true, and no TLS is spoken where the API is served, so every request gets 403",
+            "set http_server_options.use_ssl to true, or protocol to https with a listen_port of its own",
         )
     if not listed and origin.sound("client_certificates") and not settings.security.certificates.apis:
         found.warning(
@@ -175,7 +176,7 @@ def check_host_policies(served: Sequence[Served], settings: Settings, *, uses_tl
         domain = re.sub(r"^\{\w+\}\.", "*.", host(definition, settings))
         first, other, _ = said.setdefault(domain, one)
         if not uses_tls:
-            found.warning(place, "is not used, as http_server_options.use_ssl is false", "set it to true")
+            found.warning(place, "is not used, as no TLS is spoken there", "set http_server_options.use_ssl to true")
         elif not domain or "{" in domain:
             found.error(
                 place,

@@ -184,16 +184,18 @@ class ApiDefinition(Section):
     internal: bool = Field(default=False, description="true: not served, as nothing inside the gateway calls it")
     listen_port: int = Field(
         0,
-        description="0 or the port of the gateway, which all APIs share; of a service: a port that is its own",
+        description="0 or the port of the gateway, which APIs share; or a port that is opened for it, or for several"
+        " that agree on `protocol`; a service must have one",
     )
     protocol: str = Field(
         "",
-        description="empty, `http` or `https`: an API, on the port of the gateway; `tcp` or `tls`: a service, which"
-        " passes bytes on",
+        description="`http` or `https`: what is spoken on a `listen_port` of its own; empty: what the gateway's speaks;"
+        " `tcp` or `tls`: a service, which passes bytes on",
     )
     enable_proxy_protocol: bool = Field(
         default=False,
-        description="of a service: connections begin with the PROXY header that `gateway.proxy_protocol` describes",
+        description="on a `listen_port` of its own: connections begin with the PROXY header that"
+        " `gateway.proxy_protocol` describes",
     )
     domain: HostPattern = Field(
         "",
@@ -242,5 +244,7 @@ class ApiDefinition(Section):
 
     @property
     def terminates_tls(self) -> bool:
-        """Whether it is a service that needs a certificate."""
+        """Whether it needs a certificate wherever it is served: a service, or an API with a port of its own."""
+        if self.protocol == "https":
+            return self.listen_port != 0
         return self.protocol == "tls" and not self.gateway.passthrough

@@ -14,6 +14,7 @@ from gateway.config.definition_text import classic, is_half, paired, read_defini
 from gateway.config.definitions import ApiDefinition  # noqa: TC001 - pydantic evaluates it
 from gateway.config.material import Material
 from gateway.config.node import Node
+from gateway.config.own_ports import own_port
 from gateway.config.problems import Findings, Place, Problem, Severity
 from gateway.config.reading import Keys, read
 from gateway.config.settings import CONTROL_PORT, Settings
@@ -60,10 +61,10 @@ class Configuration(BaseModel):
         return (*(problem for one in self.refused for problem in one.problems), *self.warnings)
 
     def of_port(self, port: int) -> Configuration:
-        """Return the same with nothing but the APIs of the gateway's port (0), or the services of another one."""
+        """Return the same with nothing but what is served on the gateway's port (0), or on another one."""
 
         def there(api: ApiDefinition) -> bool:
-            return (api.listen_port if api.is_service else 0) == port
+            return own_port(api, self.settings) == port
 
         return self.model_copy(
             update={"apis": tuple(filter(there, self.apis)), "closed": tuple(filter(there, self.closed))}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.config import definition_rules, service_rules
+from gateway.config import definition_rules, own_ports, service_rules
 from gateway.config.kinds import HIGHEST_DEFAULT, LOWEST_DEFAULT, VERSIONS
 from gateway.config.settings import CONTROL_PORT
 
@@ -127,8 +127,10 @@ def check_alone(served: Served, settings: Settings) -> None:
     _check_definition(definition, settings, origin, found)
     definition_rules.check(definition, origin, found)
     definition_rules.check_client_certificates(definition, settings, origin, found)
+    if definition.is_service or own_ports.own_port(definition, settings):
+        own_ports.check_alone(served, settings)
     if definition.is_service:
-        service_rules.check_alone(served, settings)
+        service_rules.check_alone(served)
     else:
         _check_api(definition, settings, origin, found)
 
@@ -138,7 +140,13 @@ def check_together(served: Sequence[Served], settings: Settings) -> None:
     apis = [one for one in served if not one.definition.is_service]
     _check_names(served)
     _check_routes(apis, settings)
-    definition_rules.check_host_policies(apis, settings, uses_tls=settings.http_server_options.use_ssl)
+    ports: dict[int, list[Served]] = {}
+    for one in apis:
+        ports.setdefault(own_ports.own_port(one.definition, settings), []).append(one)
+    for sharing in ports.values():
+        uses_tls = own_ports.spoken(sharing[0].definition, settings) == "https"
+        definition_rules.check_host_policies(sharing, settings, uses_tls=uses_tls)
+    own_ports.check_together(served, settings)
     service_rules.check_together([one for one in served if one.definition.is_service], settings)
 
 
@@ -148,7 +156,8 @@ def check_all(apis: Sequence[ApiDefinition], settings: Settings, origin: Origin,
     general = any((options.certificates, options.ssl_certificates))
     if any(one.terminates_tls for one in apis):
         general = False  # they serve that one
-    if (general or any(one.certificates for one in apis if not one.is_service)) and not options.use_ssl:
+    there = any(one.certificates for one in apis if not one.is_service and not one.terminates_tls)
+    if (general or there) and not options.use_ssl:
         found.warning(
             origin.place("http_server_options", "use_ssl"),
             "is false, so the certificates are not used and clients are served without TLS",
@@ -158,12 +167,6 @@ def check_all(apis: Sequence[ApiDefinition], settings: Settings, origin: Origin,
 
 def _check_api(definition: ApiDefinition, settings: Settings, origin: Origin, found: Findings) -> None:
     """Check what makes a definition one of requests."""
-    if definition.listen_port not in {0, settings.listen_port}:
-        found.error(
-            origin.place("listen_port"),
-            f"is not {settings.listen_port}, the listen_port of the gateway, which all APIs share",
-            "remove it",
-        )
     if definition.protocol not in {"", "http", "https"}:
         place = origin.place("protocol")
         cure = "remove it: APIs are http or https, services tcp or tls"
@@ -177,7 +180,12 @@ def _check_api(definition: ApiDefinition, settings: Settings, origin: Origin, fo
     own = definition.gateway
     for key in (key for key in ("passthrough", "negotiate", "allow_plain") if getattr(own, key)):
         found.error(origin.place("gateway", key), "is for tls services", "write protocol: tls, or remove it")
-    if definition.enable_proxy_protocol:
+    usual = own_ports.spoken(definition, settings)
+    if definition.protocol in {"http", "https"} and definition.protocol != usual:
+        place = origin.place("protocol")
+        cure = "write a listen_port of its own, or set http_server_options.use_ssl"
+        found.warning(place, f"is not used: the port of the gateway speaks {usual}", cure)
+    if definition.enable_proxy_protocol and not own_ports.own_port(definition, settings):
         found.warning(
             origin.place("enable_proxy_protocol"),
             "is not used: on the port of the gateway gateway.proxy_protocol says it for all APIs",
@@ -237,14 +245,15 @@ def _check_names(served: Sequence[Served]) -> None:
 
 def _check_routes(apis: Sequence[Served], settings: Settings) -> None:
     """Check that no two APIs have the same place."""
-    routes: dict[tuple[str, str], tuple[str, Place]] = {}
+    routes: dict[tuple[int, str, str], tuple[str, Place]] = {}
     for definition, origin, found in apis:
         name, place = definition.api_id, origin.place("proxy", "listen_path")
-        route = definition_rules.host(definition, settings), definition.proxy.listen_path
+        host = definition_rules.host(definition, settings)
+        route = own_ports.own_port(definition, settings), host, definition.proxy.listen_path
         other, taken = routes.setdefault(route, (name, place))
         if taken is not place:
             found.error(
                 place,
-                f"{name!r} and {other!r} ({taken.source}) are both {route[1]} on {route[0] or 'any host'}",
+                f"{name!r} and {other!r} ({taken.source}) are both {route[2]} on {host or 'any host'}",
                 "change the domain or the listen_path of one of them",
             )

@@ -15,19 +15,15 @@ if TYPE_CHECKING:
     from gateway.config.reading import Origin
     from gateway.config.settings import Settings
 
-MOST_PORTS = 128
-"""Sockets of services are handed over in one message, which takes at most 253 (unix(7), SCM_MAX_FD)."""
-
 _OF_REQUESTS = "request_headers", "response_headers", "enable_websockets", "body_bytes", "client_timeouts"
 
 
-def check_alone(served: Served, settings: Settings) -> None:
+def check_alone(served: Served) -> None:
     """Check a service on its own and against the settings."""
     definition, origin, found = served
-    _check_port(definition, settings, origin, found)
     _check_targets(definition, origin, found)
     _check_tls(definition, origin, found)
-    _check_meaningless(definition, settings, origin, found)
+    _check_meaningless(definition, origin, found)
 
 
 def check_together(services: Sequence[Served], settings: Settings) -> None:
@@ -35,39 +31,10 @@ def check_together(services: Sequence[Served], settings: Settings) -> None:
     ports: dict[int, list[Served]] = {}
     for one in services:
         ports.setdefault(one.definition.listen_port, []).append(one)
-    for number, (port, sharing) in enumerate(ports.items(), 1):
+    for port, sharing in ports.items():
         if port:
             _check_sharing(port, sharing, settings)
             definition_rules.check_host_policies(sharing, settings, uses_tls=True)
-        if number > MOST_PORTS:
-            for _, origin, found in sharing:
-                place = origin.place("listen_port")
-                found.error(place, f"is one of {len(ports)} ports of services", f"use at most {MOST_PORTS}")
-
-
-def _check_port(definition: ApiDefinition, settings: Settings, origin: Origin, found: Findings) -> None:
-    port, place = definition.listen_port, origin.place("listen_port")
-    redirect = settings.gateway.http_redirect
-    taken = {
-        settings.listen_port: "listen_port of the gateway",
-        settings.control_api_port: "control_api_port",
-        redirect.port if redirect else 0: "gateway.http_redirect.port",
-        0: "",
-    }
-    if not origin.sound("listen_port"):
-        return
-    if not port:
-        found.error(place, f"is missing: a {definition.protocol} service needs a port of its own", "write a free port")
-    elif not 0 < port <= 65535:
-        found.error(place, f"{port} is not a port", "write a number from 1 to 65535")
-    elif port in taken:
-        found.error(place, f"the port {port} is already that of {taken[port]}", "choose another port")
-    elif not settings.allows_port(definition.protocol, port):
-        found.error(
-            place,
-            f"ports_whitelist does not allow the port {port} to the protocol {definition.protocol}",
-            f"choose one that is listed, or add this one to ports_whitelist.{definition.protocol}.ports",
-        )
 
 
 def _check_targets(definition: ApiDefinition, origin: Origin, found: Findings) -> None:
@@ -120,35 +87,24 @@ def _check_tls(definition: ApiDefinition, origin: Origin, found: Findings) -> No
         )
 
 
-def _check_meaningless(definition: ApiDefinition, settings: Settings, origin: Origin, found: Findings) -> None:
+def _check_meaningless(definition: ApiDefinition, origin: Origin, found: Findings) -> None:
     defaults = type(definition.gateway)()
     for key in _OF_REQUESTS:
         if getattr(definition.gateway, key) != getattr(defaults, key):
             found.warning(origin.place("gateway", key), "is not used: a service sees no requests", "remove it")
-    if definition.enable_proxy_protocol and settings.gateway.proxy_protocol is None:
-        found.error(
-            origin.place("enable_proxy_protocol"),
-            "does not say whose word counts, and everybody could claim any address",
-            "list the load balancers in gateway.proxy_protocol.proxies of the main file",
-        )
 
 
 def _check_sharing(port: int, sharing: Sequence[Served], settings: Settings) -> None:
     first, other, _ = sharing[0]
     for definition, origin, found in sharing[1:]:
         pair = f"{definition.api_id!r} and {first.api_id!r} ({other.place().source}) share the port {port}"
-        if definition.protocol != first.protocol:
-            found.error(origin.place("protocol"), f"{pair}, which has one protocol", "give each protocol its port")
-        elif definition.protocol == "tcp":
+        if definition.protocol == first.protocol == "tcp":
             message = "and running multiple services without TLS and SNI is not supported"
             found.error(origin.place("listen_port"), f"{pair}, {message}", "give each a port of its own")
         for key in ("negotiate", "allow_plain"):
             if getattr(definition.gateway, key) != getattr(first.gateway, key):
                 place = origin.place("gateway", key)
                 found.error(place, f"{pair}, and differ in what comes before the server name", "say the same in both")
-        if definition.enable_proxy_protocol != first.enable_proxy_protocol:
-            place = origin.place("enable_proxy_protocol")
-            found.error(place, f"{pair}, and differ in what comes before the server name", "say the same in both")
     if first.protocol == "tls":
         _check_domains(port, sharing, settings)
 

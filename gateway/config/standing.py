@@ -5,6 +5,7 @@
     out of service it asks for a protection that is not here, or nothing is known from before: its host and listen path
                    answer 503, so that no other API gets its requests
     unknown        as before, and where it would be served cannot be told either
+    port closed    the port of its own cannot be opened, until it can
 
 Of definitions that do not fit together, those that are as they were go before those that changed.
 """
@@ -23,6 +24,7 @@ from gateway.config import rules
 from gateway.config.definition_rules import Served, host
 from gateway.config.definitions import ApiDefinition
 from gateway.config.node import Node
+from gateway.config.own_ports import own_port, spoken
 from gateway.config.problems import Findings, Problem, Severity
 from gateway.config.reading import Origin, read
 
@@ -45,6 +47,7 @@ class Standing(StrEnum):
 
     LAST_GOOD = "last good"
     OUT_OF_SERVICE = "out of service"
+    CLOSED = "port closed"
     UNKNOWN = "unknown"
 
     @property
@@ -52,6 +55,7 @@ class Standing(StrEnum):
         """What that means for its clients, in words."""
         return {
             Standing.LAST_GOOD: "what it said before is served on",
+            Standing.CLOSED: "its port is not open",
             Standing.OUT_OF_SERVICE: "its host and path answer 503",
             Standing.UNKNOWN: "it is not served, and where it would be cannot be told",
         }[self]
@@ -254,7 +258,8 @@ def _as_served(definition: ApiDefinition | None, entry: Entry) -> Served | None:
 
 
 def _place(api: ApiDefinition, settings: Settings) -> tuple[str, str, int, str]:
-    return host(api, settings), "" if api.is_service else api.proxy.listen_path, api.listen_port, api.protocol
+    path = "" if api.is_service else api.proxy.listen_path
+    return host(api, settings), path, own_port(api, settings), spoken(api, settings)
 
 
 def stand_in_of(node: Node | None, api_id: str) -> ApiDefinition | None:

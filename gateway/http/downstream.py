@@ -161,7 +161,8 @@ class Peer:
     ``forwarded_lines`` say who is connected (``http.forwarding``), the same for each request; the TLS values are empty
     where there is no TLS. ``ends`` are those of the client's connection; ``policy`` is what it began under, to be
     compared with that of a request's host. ``redirect_port`` is where to send each request, on a port that serves none.
-    ``certificate`` is the one that the client has shown, who need not be allowed anything for it.
+    ``own_port`` is the port that its APIs have opened, 0 for the gateway's. ``certificate`` is the one that the client
+    has shown, who need not be allowed anything for it.
     """
 
     address: str
@@ -174,4 +175,5 @@ class Peer:
     ends: Ends | None = None
     policy: object = None
     redirect_port: int = 0
+    own_port: int = 0
     certificate: ClientCertificate | None = None

@@ -61,7 +61,9 @@ class Exchange(Attempts):
 
     def __init__(self, server: ProxyServer, connection: Downstream, head: RequestHead) -> None:
         self._server = server
-        self._snapshot = server.snapshot
+        self._snapshot = snapshot = server.snapshot
+        if connection.peer.own_port:
+            self._snapshot = snapshot.of_port(connection.peer.own_port)
         self._connection = connection
         self._head = head
         self._started = monotonic()

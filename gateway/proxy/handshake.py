@@ -45,14 +45,16 @@ _HTTPS_HERE = b"\r\n".join(
 class Handshake(Peeking):
     """A connection that is not yet one; ``read_deadline`` bounds all of it."""
 
-    __slots__ = ("_connection", "_hello", "_left", "_reason", "_step", "_writing", "policy", "server_name")
+    __slots__ = ("_connection", "_hello", "_left", "_reason", "_step", "_writing", "own_port", "policy", "server_name")
 
     ANSWER_TO_HTTP = _HTTPS_HERE
     GLANCE = ONE_RECORD
     BROKE_OFF = "client closed before its ClientHello was complete"
 
-    def __init__(self, server: ProxyServer, sock: socket.socket, ends: Ends) -> None:
+    def __init__(self, server: ProxyServer, sock: socket.socket, ends: Ends, own_port: int = 0) -> None:
+        """``own_port`` is the port that APIs have opened, 0 for the gateway's."""
         super().__init__(server, sock, ends, server.limits.tls_handshake_timeout)
+        self.own_port = own_port
         self._hello: ClientHello | None = None
         self.policy: HostPolicy | None = None
         self._connection: SSL.Connection | None = None
@@ -137,7 +139,7 @@ class Handshake(Peeking):
 
     def _find_site(self, name: str) -> tuple[HostPolicy, Site | None]:
         snapshot = self._server.snapshot
-        return self._server.sites.find(name, snapshot, snapshot)
+        return self._server.sites.find(name, snapshot, snapshot.of_port(self.own_port))
 
     def _shaken(self, tls: SSL.Connection) -> None:
         self._let_go()

@@ -23,19 +23,17 @@ _COURTESY_SECONDS = 0.005
 class Listener:
     """Accepts from ``sock`` and hands what it accepts to ``server.admit``.
 
-    With ``redirect`` the connections are only told to come back over https; those to a ``service_port``, if not 0, are
-    for its services.
+    With ``redirect`` the connections are only told to come back over https; those to an ``own_port``, if not 0, are for
+    the services or the APIs that have opened it.
     """
 
-    def __init__(
-        self, server: ProxyServer, sock: socket.socket, *, redirect: bool = False, service_port: int = 0
-    ) -> None:
+    def __init__(self, server: ProxyServer, sock: socket.socket, *, redirect: bool = False, own_port: int = 0) -> None:
         sock.settimeout(0)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit both
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
         self.port: int = sock.getsockname()[1]
         self.redirect = redirect
-        self.service_port = service_port
+        self.own_port = own_port
         self._server = server
         self._socket = sock
         self._stopped = self._paused = False
@@ -43,7 +41,7 @@ class Listener:
 
     def __repr__(self) -> str:
         """Show the port and what it is for."""
-        what = "redirect" if self.redirect else "services" if self.service_port else "main"
+        what = "redirect" if self.redirect else "own" if self.own_port else "main"
         return f"<Listener port={self.port} {what}>"
 
     def _wake(self) -> None:

@@ -227,8 +227,9 @@ class ProxyServer:
         """Begin to serve an accepted connection; what a proxy connected must say first whose it is."""
         name = sock.getsockname()
         ends = Ends(address[0].removeprefix("::ffff:"), address[1], name[0].removeprefix("::ffff:"), listener.port)
-        proxies = self.snapshot.proxies
-        if listener.service_port and not self.services.introduced(listener.service_port):
+        service = self.services.ports.get(listener.own_port)
+        proxies = self.snapshot.of_port(listener.own_port if service is None else 0).proxies
+        if service is not None and not service.introduced:
             proxies = None
         if proxies is None:
             self._serve(sock, ends, listener)
@@ -260,7 +261,8 @@ class ProxyServer:
 
     def _serve(self, sock: socket.socket, ends: Ends, listener: Listener) -> None:
         """Serve a connection, unless its address has too many."""
-        if listener.service_port and listener.service_port not in self.services.ports:
+        port = listener.own_port
+        if port and port not in self.services.ports and port not in self.snapshot.ports:
             sock.close()  # its port went while a proxy was saying whose connection it brings
             return
         client = one_client(ends.address)
@@ -272,14 +274,14 @@ class ProxyServer:
             return
         self._counts["connections"] += 1
         self._per_client[client] += 1
-        if listener.service_port:
-            self.services.begin(sock, ends, self.services.ports[listener.service_port])
+        if port in self.services.ports:
+            self.services.begin(sock, ends, self.services.ports[port])
         elif listener.redirect:
             self._serve_plain(sock, replace(self.peer(ends), redirect_port=self.snapshot.https_port))
-        elif self.snapshot.hosts is None:
-            self._serve_plain(sock, self.peer(ends))
+        elif self.snapshot.of_port(port).hosts is None:
+            self._serve_plain(sock, replace(self.peer(ends), own_port=port))
         else:
-            handshake = Handshake(self, sock, ends)
+            handshake = Handshake(self, sock, ends, port)
             self.enter(handshake)
             handshake.start()
 
@@ -320,7 +322,7 @@ class ProxyServer:
     def handshaken(self, handshake: Handshake, sock: socket.socket, tls: SSL.Connection) -> None:
         """Go from a finished handshake to requests."""
         self._counts["handshakes"] += 1
-        peer = self.peer(handshake.ends, tls, handshake.server_name, handshake.policy)
+        peer = self.peer(handshake.ends, tls, handshake.server_name, handshake.policy, handshake.own_port)
         connection: H1Connection | H2Connection
         if tls.get_alpn_proto_negotiated() == HTTP2:
             self._counts["http2_connections"] += 1
@@ -340,7 +342,12 @@ class ProxyServer:
             self.event("tls.handshake", address, message, server_name=handshake.server_name)
 
     def peer(
-        self, ends: Ends, tls: SSL.Connection | None = None, name: str = "", policy: HostPolicy | None = None
+        self,
+        ends: Ends,
+        tls: SSL.Connection | None = None,
+        name: str = "",
+        policy: HostPolicy | None = None,
+        own_port: int = 0,
     ) -> Peer:
         """Tell what is known of a connection before it says anything itself."""
         address, port = ends.address, ends.local_port
@@ -354,6 +361,7 @@ class ProxyServer:
             tls_cipher=tls.get_cipher_name() or "" if tls is not None else "",
             ends=ends,
             policy=policy,
+            own_port=own_port,
             certificate=shown(tls) if tls is not None and policy is not None and policy.clients is not None else None,
         )
 
@@ -417,7 +425,7 @@ class ProxyServer:
         self.websockets = snapshot.upgrades
         self.read_timeout, self.write_timeout = snapshot.read_timeout, snapshot.write_timeout
         self.upstreams.adopt(snapshot)
-        self.services.adopt(snapshot.services)
+        self.services.adopt(snapshot)
 
     def _lines_lost(self, count: int) -> None:
         self.events.warning("access_log.lost", "access-log lines could not be written in time", lines=count)
@@ -470,5 +478,6 @@ class ProxyServer:
 
 def _tls_rules(snapshot: Snapshot) -> tuple[object, ...]:
     """What sites are made by, beside their certificates."""
-    services = {port: rules.hosts for port, rules in snapshot.services.items()}
-    return snapshot.hosts, snapshot.protocols, snapshot.limits.active_sites, services
+    others = {port: rules.hosts for port, rules in snapshot.services.items()}
+    others |= {port: rules.hosts for port, rules in snapshot.ports.items() if rules.hosts is not None}
+    return snapshot.hosts, snapshot.protocols, snapshot.limits.active_sites, others

@@ -1,4 +1,7 @@
-"""The ports of services in one worker: they come and go with the snapshots, connections stay until they end."""
+"""The ports that definitions open, in one worker: they come and go with the snapshots, connections stay until they end.
+
+What services are spoken to is here; what is asked of APIs is no other than on the gateway's own port.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +21,11 @@ if TYPE_CHECKING:
     from gateway.http.proxy_protocol import Ends
     from gateway.proxy.server import ProxyServer
     from gateway.routing.services import ServicePort
+    from gateway.routing.snapshot import Snapshot
 
 
 class Services:
-    """Listens on the ports of services, and begins what is connected to them."""
+    """Listens on the ports of services and APIs, and begins what is connected to services."""
 
     def __init__(self, server: ProxyServer) -> None:
         self._server = server
@@ -29,26 +33,22 @@ class Services:
         self.ports: dict[int, ServicePort] = {}
 
     def listen(self, port: int, sock: socket.socket) -> None:
-        """Accept connections to the services of ``port``, if it does not do so already."""
+        """Accept connections to ``port``, if it does not do so already."""
         if port in self._listeners:
             return
-        self._listeners[port] = Listener(self._server, sock, redirect=False, service_port=port)
+        self._listeners[port] = Listener(self._server, sock, redirect=False, own_port=port)
 
-    def adopt(self, ports: dict[int, ServicePort]) -> None:
-        """Serve ``ports`` from now on; who waits to be accepted on one that goes is served as before."""
-        for port in self._listeners.keys() - ports.keys():
+    def adopt(self, snapshot: Snapshot) -> None:
+        """Serve its services from now on; who waits to be accepted on a port that goes is served as before."""
+        for port in self._listeners.keys() - snapshot.own_ports:
             self._listeners.pop(port).stop()
-        self.ports = ports
+        self.ports = snapshot.services
 
     def stop(self) -> None:
         """Accept nothing more."""
         for listener in self._listeners.values():
             listener.stop()
         self._listeners.clear()
-
-    def introduced(self, port: int) -> bool:
-        """Whether connections to ``port`` begin with a PROXY header."""
-        return self.ports[port].introduced
 
     def begin(self, sock: socket.socket, ends: Ends, port: ServicePort) -> None:
         """Begin to serve an accepted connection."""

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from gateway.config.networks import networks
+from gateway.config.own_ports import own_port, spoken
 from gateway.routing.admission import Admission, admission
 from gateway.routing.balancer import Balancer
 from gateway.routing.balancing import Target, weighted_targets
@@ -103,6 +104,7 @@ Decision = tuple[bytes | None, Route | None, Api | None, Admission | None]
 """Where a path that is not in its shortest form should be asked for instead, or the route, its API and who may ask it
 (None: everybody). An API that is out of service has a route alone, and a path that leads nowhere has nothing."""
 
+_ANY_HOST: dict[str, Any] = {"custom_domains": False, "hostname": "", "strict": False}
 _DECISIONS = 4096
 _DECISION_BYTES = 512
 
@@ -111,6 +113,7 @@ _DECISION_BYTES = 512
 class Snapshot:
     """Everything that decides about connections and requests.
 
+    ``ports`` are the snapshots of other ports that APIs have opened; what they share is the same.
     ``hosts`` is None where plain HTTP is spoken; ``protocols`` are what is spoken over TLS, the preferred one first, by
     their ALPN names; ``via`` are the lines that requests in HTTP/1.0, 1.1 and 2 go on with. ``services`` are what other
     ports serve; ``apis`` holds theirs, too.
@@ -138,8 +141,20 @@ class Snapshot:
     router: Router
     apis: dict[str, Api]
     services: dict[int, ServicePort]
+    ports: dict[int, Snapshot] = field(default_factory=dict)
 
     decided: dict[tuple[bytes, bytes], Decision] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def own_ports(self) -> frozenset[int]:
+        """The ports beside the gateway's that are to be open."""
+        return frozenset((*self.services, *self.ports))
+
+    def of_port(self, port: int) -> Snapshot:
+        """Return what is served on a port, 0 for the gateway's; nothing on one that nobody has any more."""
+        if not port:
+            return self
+        return self.ports.get(port) or replace(self, router=Router((), **_ANY_HOST), ports={}, decided={})
 
     def decide(self, host: bytes, target: bytes) -> Decision:
         """Decide about a request by its Host field and its target; who asks again gets the answer of before."""
@@ -165,7 +180,8 @@ class Snapshot:
 
 def renumbered(snapshot: Snapshot, generation: int) -> Snapshot:
     """Return the snapshot of a generation with the same configuration; everything in it is shared."""
-    return replace(snapshot, generation=generation)
+    ports = {port: replace(there, generation=generation) for port, there in snapshot.ports.items()}
+    return replace(snapshot, generation=generation, ports=ports)
 
 
 def build(configuration: Configuration, generation: int) -> Snapshot:
@@ -183,13 +199,12 @@ def build(configuration: Configuration, generation: int) -> Snapshot:
         api.api_id: _api(api, settings, limits, configuration.material, clients.of_api(api))
         for api in configuration.apis
     }
-    own_port = configuration.of_port(0)
     redirect = own.http_redirect
     hsts_max_age = redirect.hsts_max_age if redirect is not None else 0
-    return Snapshot(
+    main = Snapshot(
         generation=generation,
         limits=limits,
-        hosts=HostPolicies.of(own_port, clients) if options.use_ssl else None,
+        hosts=None,
         protocols=(HTTP2, HTTP1) if options.enable_http2 else (HTTP1,),
         strict_sni=own.tls.strict_sni,
         trusted_proxies=networks(own.trusted_proxies),
@@ -206,15 +221,32 @@ def build(configuration: Configuration, generation: int) -> Snapshot:
         access_log=own.access_log,
         upstream_keys=frozenset(upstream.key for api in apis.values() for upstream in api.upstreams),
         skip_url_cleaning=options.skip_url_cleaning,
-        router=Router(
-            own_port.apis,
-            own_port.closed,
-            custom_domains=settings.enable_custom_domains,
-            hostname=settings.hostname,
-            strict=options.enable_strict_routes,
-        ),
+        router=Router((), **_ANY_HOST),
         apis=apis,
         services=service_ports(configuration, apis, limits, clients),
+    )
+    opened = {own_port(api, settings) for api in configuration.apis if not api.is_service} - {0}
+    ports = {port: _on_port(main, configuration.of_port(port), clients) for port in opened}
+    return replace(_on_port(main, configuration.of_port(0), clients), ports=ports)
+
+
+def _on_port(main: Snapshot, configuration: Configuration, clients: ClientLists) -> Snapshot:
+    """Return the snapshot of one port, for which the APIs are that ``configuration`` has."""
+    settings = configuration.settings
+    first = next((api for api in configuration.apis if own_port(api, settings)), None)
+    encrypted = spoken(first, settings) == "https" if first else settings.http_server_options.use_ssl
+    return replace(
+        main,
+        hosts=HostPolicies.of(configuration, clients) if encrypted else None,
+        proxies=main.proxies if first is None or first.enable_proxy_protocol else None,
+        router=Router(
+            configuration.apis,
+            configuration.closed,
+            custom_domains=settings.enable_custom_domains,
+            hostname=settings.hostname,
+            strict=settings.http_server_options.enable_strict_routes,
+        ),
+        decided={},
     )
 
 

@@ -203,7 +203,7 @@ class _Control:
 
     def _definitions(self) -> Mapping[str, Component]:
         """Tell which definitions are refused, if any: each with its place and the reason."""
-        refused = self._reloads.current.configuration.refused
+        refused = self._reloads.refused
         if not refused:
             return {}
         said = "; ".join(map(str, refused[:_PROBLEMS_SHOWN]))
@@ -280,6 +280,7 @@ class _Control:
         while True:
             self._roster.ping(_PATIENCE_SECONDS)
             self._probes.follow()
+            await self._reloads.open_what_is_missing()
             try:
                 self._certificate_troubles, ends = await asyncio.to_thread(
                     _certificates, self._inherited.data_dir, self._reloads.current.configuration

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gateway.config.own_ports import own_port
 from gateway.config.problems import Problem, Severity
 from gateway.errors import ConfigurationError, StoreError
 from gateway.runtime import orphans
@@ -54,7 +55,7 @@ class DataInUseError(StoreError):
 class Listeners:
     """``main`` and ``redirect`` are the workers'; ``control`` and ``workers``, a UNIX socket, control's.
 
-    ``services``, by port, are those of services; they come and go (``service_ports``).
+    ``services``, by port, are those that definitions ask for; they come and go (``service_ports``).
     """
 
     main: socket.socket
@@ -74,10 +75,12 @@ class Listeners:
             sock.close()
 
 
-def service_ports(configuration: Configuration) -> dict[int, str]:
-    """Return the ports that a configuration wants for its services, each with the key that asks for it."""
-    services = (api for api in reversed(configuration.apis) if api.is_service)
-    return {api.listen_port: f"apis[{api.api_id}].listen_port" for api in services}
+def own_ports(configuration: Configuration) -> dict[int, str]:
+    """Return the ports that definitions want for themselves, each with the key that asks for it."""
+    wanted = {
+        own_port(api, configuration.settings): f"apis[{api.api_id}].listen_port" for api in reversed(configuration.apis)
+    }
+    return {port: key for port, key in wanted.items() if port}
 
 
 def open_all(
@@ -85,9 +88,10 @@ def open_all(
 ) -> Listeners:
     """Open every socket that ``settings`` ask for, or take it from those ``inherited``, which are closed otherwise.
 
-    ``services`` are the ports of services, each with the key that asks for it.
+    ``services`` are the ports of definitions, each with the key that asks for it. One that cannot be opened is left
+    out, for control to try again, unless ``gateway.strict`` is true.
 
-    Raises ConfigurationError with each that cannot be opened; `PortsInUseError` if that is all.
+    Raises ConfigurationError with each of the others that cannot be opened; `PortsInUseError` if that is all.
     """
     gateway = settings.gateway
     redirect = gateway.http_redirect
@@ -110,7 +114,10 @@ def open_all(
         main = tcp("listen_port", settings.listen_address, settings.listen_port)
         plain = tcp("gateway.http_redirect.port", settings.listen_address, redirect.port) if redirect else None
         control = tcp("control_api_port", gateway.control_address, settings.control_api_port)
+        fatal = len(problems)
         more = {port: tcp(key, settings.listen_address, port) for port, key in (services or {}).items()}
+        if not gateway.strict:
+            del problems[fatal:]
         cure = "choose a shorter path, on a local file system"
         where = str(gateway.data_dir)
         workers = attempt(

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from gateway.config.load import Configuration
     from gateway.config.settings import Settings
+    from gateway.config.standing import Refused
     from gateway.observe.events import EventLog
     from gateway.runtime.role import Inherited
     from gateway.runtime.roster import Roster
@@ -125,8 +126,8 @@ class Reloads:
                 self._know_secret(done.candidate.configuration)
             self._tell(deed, done, time.monotonic() - began)
         unconfirmed = [Problem(Severity.WARNING, "", "workers", shortfall) for shortfall in done.shortfalls]
-        problems = (*done.candidate.problems, *unconfirmed)
-        refused = done.candidate.configuration.refused
+        problems = (*done.candidate.problems, *self.openings.missing.values(), *unconfirmed)
+        refused = self.refused
         said = f"refused definitions: {len(refused)}" if refused else ""
         return ReloadResult(
             ok=True,
@@ -149,20 +150,37 @@ class Reloads:
         loop = asyncio.get_running_loop()
         candidate, current = await loop.run_in_executor(self._thread, read)
         async with self.changing:
-            with self.openings.opened(candidate.configuration):
+            with self.openings.opened(candidate.configuration) as opened:
                 generation, changed = await loop.run_in_executor(
                     self._thread, renewal.publish, inherited.data_dir, candidate, deed
                 )
             renewal.log_refused(self._events, candidate.configuration, self.current.configuration)
             self.current, self.last = current, LastReload(datetime.now(UTC))
             message = before.message if before else _NOTHING
-            if generation.number == roster.generation:
+            if generation.number == roster.generation and not opened:
                 short = roster.shortfalls()
             else:
                 message = ""
                 short = await roster.apply(generation.number, changed, APPLY_SECONDS)
             self.openings.close_all_but(candidate.configuration)
         return _Pass(candidate, generation.number, message, changed | (before.changed if before else set()), short)
+
+    @property
+    def refused(self) -> tuple[Refused, ...]:
+        """The definitions that are not served as they are written, each with its place and the reason."""
+        configuration = self.current.configuration
+        return configuration.refused + self.openings.refused(configuration)
+
+    async def open_what_is_missing(self) -> None:
+        """Try again to open the ports that could not be opened, and have the workers serve those that can now."""
+        if not self.openings.missing:
+            return
+        async with self.changing:
+            with self.openings.opened(self.current.configuration) as opened:
+                pass
+            if opened:
+                await self._roster.apply(self._roster.generation, frozenset(), APPLY_SECONDS)
+            self.openings.close_all_but(self.current.configuration)
 
     async def recall_secret(self) -> None:
         """Know the secret of now: what was reloaded before this control may have changed it, and no copy holds it."""

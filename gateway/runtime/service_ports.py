@@ -1,6 +1,6 @@
-"""The sockets of services, which come and go with reloads while the processes that share them stay.
+"""The sockets that definitions ask for, which come and go with reloads while the processes that share them stay.
 
-    control  opens them, before anything is written: one that cannot be opened refuses the reload
+    control  opens them, before anything is written: one that cannot be opened is out of service alone, and tried again
        │  leaves each with the supervisor, which keeps it for the children that it starts later,
        │  so that neither the end of control nor that of a worker closes a port;
        ▼
@@ -18,7 +18,8 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
-from gateway.config.service_rules import MOST_PORTS
+from gateway.config.own_ports import MOST_PORTS, own_port
+from gateway.config.standing import Refused, Standing
 from gateway.errors import ConfigurationError, GatewayError
 from gateway.runtime import listeners
 from gateway.runtime.messages import Sockets, encode
@@ -72,59 +73,80 @@ class Deposit:
 
 
 class Openings:
-    """Control's part: opens what a configuration wants, and closes what none wants any more."""
+    """Control's part: opens what a configuration wants, and closes what none wants any more.
+
+    ``missing`` are the ports that could not be opened, each with the reason.
+    """
 
     def __init__(self, inherited: Inherited, events: EventLog) -> None:
         self._inherited = inherited
         self._events = events
         self._untold = False
+        self.missing: dict[int, Problem] = {}
+
+    def refused(self, configuration: Configuration) -> tuple[Refused, ...]:
+        """Return the definitions that are out of service because their port is missing."""
+        settings = configuration.settings
+        return tuple(
+            Refused(
+                api_id=api.api_id,
+                source=configuration.homes.get(api.api_id) or str(self._inherited.config_path),
+                standing=Standing.CLOSED,
+                problems=(problem,),
+            )
+            for api in configuration.apis
+            if (problem := self.missing.get(own_port(api, settings)))
+        )
 
     @property
     def _sockets(self) -> dict[int, socket.socket]:
         return self._inherited.listeners.services
 
     @contextlib.contextmanager
-    def opened(self, configuration: Configuration) -> Iterator[None]:
-        """Open what ``configuration`` wants and is not there; close it again if the block fails.
+    def opened(self, configuration: Configuration) -> Iterator[Collection[int]]:
+        """Open what ``configuration`` wants and is not there, and yield it; close it again if the block fails.
 
-        Raises ConfigurationError with each port that cannot be opened.
+        Raises ConfigurationError with each port that cannot be opened, if ``gateway.strict`` is true.
         """
-        fresh = self._open(listeners.service_ports(configuration))
+        fresh, missing = self._open(listeners.own_ports(configuration))
+        if missing and configuration.settings.gateway.strict:
+            _close_all(fresh)
+            raise ConfigurationError([*missing.values()])
+        self._untold = self._untold or bool(fresh)
         try:
             self._sockets.update(fresh)
             for port, sock in fresh.items():
                 self._inherited.deposit.leave(port, sock)
-            yield
+            yield fresh.keys()
         except BaseException:
             self._close(fresh)
             self._tell()
             raise
         for port in fresh:
-            self._events.info("port.opened", "services are served on another port", port=port)
+            self._events.info("port.opened", "another port is served", port=port)
+        for port in missing.keys() - self.missing.keys():
+            said = f"{missing[port].message}; it is tried again"
+            self._events.error("port.missing", said, port=port, key=missing[port].path)
+        self.missing = missing
 
-    def _open(self, wanted: Mapping[int, str]) -> dict[int, socket.socket]:
+    def _open(self, wanted: Mapping[int, str]) -> tuple[dict[int, socket.socket], dict[int, Problem]]:
         address = self._inherited.settings.listen_address
-        problems: list[Problem] = []
+        missing: dict[int, Problem] = {}
         opened: dict[int, socket.socket] = {}
         for port, key in wanted.items():
             try:
                 if port not in self._sockets:
                     opened[port] = listeners.listen(address, port)
             except OSError as error:
-                problems.append(listeners.cannot_listen(key, f"{address or '*'} port {port}", error))
-        if problems:
-            for sock in opened.values():
-                sock.close()
-            raise ConfigurationError(problems)
-        self._untold = self._untold or bool(opened)
-        return opened
+                missing[port] = listeners.cannot_listen(key, f"{address or '*'} port {port}", error)
+        return opened, missing
 
     def close_all_but(self, configuration: Configuration) -> None:
         """Close what ``configuration`` does not want; the workers have closed theirs, and serve what is connected."""
-        unwanted = self._sockets.keys() - listeners.service_ports(configuration).keys()
+        unwanted = self._sockets.keys() - listeners.own_ports(configuration).keys()
         self._close(unwanted)
         for port in unwanted:
-            self._events.info("port.closed", "no service is served there any more", port=port)
+            self._events.info("port.closed", "nothing is served there any more", port=port)
         self._tell()
 
     def _tell(self) -> None:
@@ -147,7 +169,7 @@ class Openings:
             with self.opened(configuration):
                 pass
         except ConfigurationError as error:
-            self._events.error("port.missing", f"services are not served: {error}")
+            self._events.error("port.missing", f"not everything is served: {error}")
         self.close_all_but(configuration)
 
 
@@ -166,7 +188,7 @@ class WorkerPorts:
         self._control = control
 
     async def fetch(self, wanted: Set[int]) -> None:
-        """Get what is wanted and not there from control. Raises GatewayError when that does not succeed."""
+        """Get what is wanted and not there from control, as far as control has it. Raises GatewayError."""
         if not wanted - self._sockets.keys():
             return
         try:
@@ -178,8 +200,6 @@ class WorkerPorts:
                 self._sockets[port] = sock
             else:
                 sock.close()
-        if missing := wanted - self._sockets.keys():
-            raise GatewayError(f"there is no socket for the port of a service: {', '.join(map(str, sorted(missing)))}")
 
     def serve(self, server: ProxyServer, wanted: Set[int]) -> None:
         """Have ``server`` listen on what its snapshot wants, and close the rest, on which it has stopped."""
@@ -198,10 +218,14 @@ def _ask(control: Path) -> dict[int, socket.socket]:
     sockets = [_adopted(descriptor) for descriptor in descriptors]
     ports = json.loads(answer or b"[]")
     if len(ports) != len(sockets):
-        for sock in sockets:
-            sock.close()
+        _close_all(dict(enumerate(sockets)))
         raise ValueError(f"{len(sockets)} sockets came for {len(ports)} ports; raise the limit on open files")
     return dict(zip(ports, sockets, strict=True))
+
+
+def _close_all(sockets: Mapping[int, socket.socket]) -> None:
+    for sock in sockets.values():
+        sock.close()
 
 
 def _adopted(descriptor: int) -> socket.socket:

@@ -164,12 +164,12 @@ def _read(
             events.error("upgrade.database", f"the database stays as a new gateway left it: {reason}")
         candidate = renewal.read(config_path, environ, anew=False, most=_FILES_AT_START)
         lock = listeners.lock(data_dir) if early is None else early
-        wanted, services = candidate.configuration.settings, listeners.service_ports(candidate.configuration)
+        wanted, services = candidate.configuration.settings, listeners.own_ports(candidate.configuration)
         sockets = patience.have(lambda: listeners.open_all(wanted, services=services))
     else:
         candidate = renewal.read(config_path, environ, anew=False)
         data_dir = candidate.configuration.settings.gateway.data_dir
-        services = listeners.service_ports(candidate.configuration)
+        services = listeners.own_ports(candidate.configuration)
         sockets = listeners.open_all(candidate.configuration.settings, before.sockets, services)
         before.take_over(data_dir)
         lock = listeners.lock(data_dir)

@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING
 from pydantic import TypeAdapter, ValidationError
 
 from gateway.certs.held import held
-from gateway.config.service_rules import MOST_PORTS
+from gateway.config.own_ports import MOST_PORTS
 from gateway.errors import GatewayError
 from gateway.runtime.orphans import bind, unbind
 

@@ -103,7 +103,7 @@ class _Worker:
         if listeners.redirect:
             self._server.listen(listeners.redirect, redirect=True)
         self._ports = WorkerPorts(listeners.services, self._control)
-        self._ports.serve(self._server, self._snapshot.services.keys())
+        self._ports.serve(self._server, self._snapshot.own_ports)
         conversation = asyncio.create_task(self._keep_in_touch(), name="conversation with control")
         self._events.info("worker.started", "serving", generation=self._generation.number)
         await stop.wait()
@@ -155,10 +155,10 @@ class _Worker:
     async def _complete_ports(self) -> None:
         """Listen on what was opened while this worker was being started, if anything."""
         try:
-            await self._ports.fetch(self._snapshot.services.keys())
+            await self._ports.fetch(self._snapshot.own_ports)
         except GatewayError as error:
             self._events.error("port.missing", str(error))
-        self._ports.serve(self._server, self._snapshot.services.keys())
+        self._ports.serve(self._server, self._snapshot.own_ports)
 
     async def _apply(self, order: Apply) -> Applied | Failed:
         """Serve the newest generation, which is the one ordered or one that will be ordered next."""
@@ -173,10 +173,10 @@ class _Worker:
                 following = snapshot.renumbered(self._snapshot, generation.number)
             else:
                 following = snapshot.build(generation.configuration, generation.number)
-            await self._ports.fetch(following.services.keys())
+            await self._ports.fetch(following.own_ports)
             self._server.upstreams.sign_cookies_with(self._store.derived_key(b"sticky cookies"))
             self._server.apply(following, changed)
-            self._ports.serve(self._server, following.services.keys())
+            self._ports.serve(self._server, following.own_ports)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with the new one, the old one serves on
             self._events.error(
                 "generation.refused", f"cannot serve the new generation: {error}", generation=order.generation

@@ -88,7 +88,9 @@ def reload(gateway: Gateway, answer: str = "reload.applied") -> str:
     return gateway.hear(answer)
 
 
-def test_ports_come_and_go_with_reloads_and_one_that_is_taken_refuses_it(gateway: Gateway, echo: Echo) -> None:
+def test_ports_come_and_go_with_reloads_and_one_that_is_taken_is_out_alone_until_it_is_free(
+    gateway: Gateway, echo: Echo
+) -> None:
     first, second, taken = free_ports(3)
     gateway.settings["apis"].append(service(first, echo))
     gateway.configure()
@@ -98,19 +100,45 @@ def test_ports_come_and_go_with_reloads_and_one_that_is_taken_refuses_it(gateway
         assert echoes(kept)
         with socket.create_server(("127.0.0.1", taken)):
             gateway.settings["apis"] += [service(second, echo, "second"), service(taken, echo, "taken")]
-            line = reload(gateway, "reload.refused")
-            assert f"apis[taken].listen_port: cannot listen on 127.0.0.1 port {taken}: Address already in use" in line
-            assert refuses(second)
+            gateway.configure()
+            gateway.signal(signal.SIGHUP)
+            line = gateway.hear("port.missing")
+            assert f"cannot listen on 127.0.0.1 port {taken}: Address already in use; it is tried again" in line
+            until(lambda: not refuses(second) and serves(second))
             assert serves(first)
-        reload(gateway)
-        assert serves(second)
-        assert serves(taken)
+            said = gateway.health()["details"]["definitions"]["output"]
+            assert "taken (" in said
+            assert f") port closed: apis[taken].listen_port: cannot listen on 127.0.0.1 port {taken}" in said
+        gateway.hear("port.opened", port=str(taken))  # by itself
+        until(lambda: not refuses(taken) and serves(taken))
+        assert "definitions" not in gateway.health()["details"]
         del gateway.settings["apis"][1]
         reload(gateway)
+        until(lambda: refuses(first))
         assert echoes(kept)
-        assert refuses(first)
         assert serves(second)
     assert gateway.get() == "first"
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_start_with_a_port_that_is_taken_serves_the_others_unless_it_is_strict(
+    gateway: Gateway, echo: Echo, *, strict: bool
+) -> None:
+    first, taken = free_ports(2)
+    gateway.settings["apis"] += [service(first, echo), service(taken, echo, "taken")]
+    gateway.settings["gateway"]["strict"] = strict
+    gateway.configure()
+    with socket.create_server(("127.0.0.1", taken)):
+        if strict:
+            gateway.start()
+            assert gateway.process.wait(PATIENCE) == 2
+            assert "Address already in use" in gateway.rest()
+            return
+        gateway.started()
+        assert serves(first)
+        assert gateway.get() == "first"
+        gateway.hear("port.missing", port=str(taken))
+    until(lambda: not refuses(taken) and serves(taken))
 
 
 def test_who_waits_to_be_accepted_loses_nothing_when_every_process_but_the_supervisor_is_killed(

@@ -60,7 +60,7 @@ def test_a_reload_leaves_websockets_alone_and_a_stop_says_goodbye(tmp_path: Path
             gateway.started()
             sock = socket.create_connection(("127.0.0.1", gateway.port), PATIENCE)
             with connect(
-                f"wss://a.test:{gateway.port}/", sock=sock, ssl=gateway._trust, server_hostname="a.test"
+                f"wss://a.test:{gateway.port}/", sock=sock, ssl=gateway.trust, server_hostname="a.test"
             ) as client:
                 client.send("before")
                 assert client.recv(PATIENCE) == "before"

@@ -66,8 +66,8 @@ async def test_a_worker_gets_what_it_lacks_and_nothing_else(sockets: dict[int, s
         ports = WorkerPorts(mine, path)
         await ports.fetch({1, 128})
         assert {port: where(sock) for port, sock in mine.items()} == {port: where(sockets[port]) for port in (1, 128)}
-        with pytest.raises(GatewayError, match="no socket for the port of a service: 129"):
-            await ports.fetch({1, 2, 129})
+        await ports.fetch({1, 2, 129})
+        assert mine.keys() == {1, 2, 128}, "one that control could not open is left out"
         server.close()
     with pytest.raises(GatewayError, match="control does not hand over the sockets of services"):
         await ports.fetch({3})

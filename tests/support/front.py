@@ -79,6 +79,11 @@ class Front:
         self.redirect_port = redirect_port
         self._log = log
 
+    def on(self, port: int) -> Front:
+        """Return the same front at a port that definitions have opened, 0 for the gateway's."""
+        where = self.service_ports[port] if port else self.port
+        return Front(self.server, where, self._log, self.redirect_port, self.service_ports)
+
     @property
     def log(self) -> str:
         """The event log so far."""
@@ -196,7 +201,7 @@ async def front(
     redirect = socket.create_server(("127.0.0.1", 0))
     server.listen(listener)
     server.listen(redirect, redirect=True)
-    services = {port: socket.create_server(("127.0.0.1", 0)) for port in server.snapshot.services}
+    services = {port: socket.create_server(("127.0.0.1", 0)) for port in server.snapshot.own_ports}
     for port, sock in services.items():
         server.services.listen(port, sock)
     where = {port: sock.getsockname()[1] for port, sock in services.items()}

@@ -93,7 +93,7 @@ class Gateway:
         self.port, self.control_port = free_ports(2)
         self.log: list[str] = []
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._trust = ssl.create_default_context(cadata=authority.pair.chain_pem.decode())
+        self.trust = ssl.create_default_context(cadata=authority.pair.chain_pem.decode())
         self.certify("a.test")
         self.settings: dict[str, Any] = {
             "listen_address": "127.0.0.1",
@@ -169,7 +169,7 @@ class Gateway:
         self.process.send_signal(number)
 
     def connect(self, name: str = "a.test") -> Connection:
-        return Connection(self.port, name, self._trust)
+        return Connection(self.port, name, self.trust)
 
     def get(self, name: str = "a.test", path: str = "/") -> str:
         with contextlib.closing(self.connect(name)) as connection:

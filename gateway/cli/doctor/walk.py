@@ -13,6 +13,7 @@ from gateway.cli.doctor.finding import State, ok, problem, warning
 from gateway.cli.layout import SOON_DAYS, days_left, moment
 from gateway.cli.target import Target
 from gateway.config.networks import is_address
+from gateway.config.own_ports import own_port, spoken
 from gateway.runtime.file_identity import identity
 from gateway.store.sites import SELF_SIGNED
 from gateway.tls.names import canonical
@@ -98,7 +99,7 @@ def _connections(configuration: Configuration, names: list[str], ca: Path | None
         cure = "connect through the load balancer: openssl s_client -connect BALANCER:PORT -servername NAME"
         yield warning("connection", "not tried: this port wants a PROXY header first", cure)
     elif found.state is State.OK:
-        served = [api for api in configuration.apis if api.active and not api.is_service and not api.domain_disabled]
+        served = [api for api in configuration.of_port(0).apis if api.active and not api.domain_disabled]
         domains = _domains([api.domain for api in served] + names)
         yield from live.handshakes(place, domains[:_MOST_DOMAINS], ca, now)
         if len(domains) > _MOST_DOMAINS:
@@ -109,12 +110,14 @@ def _connections(configuration: Configuration, names: list[str], ca: Path | None
 def _services(configuration: Configuration, ca: Path | None, now: datetime) -> Iterator[Finding]:
     """The ports of services, and a handshake where one ends TLS that begins at once."""
     for api in configuration.apis:
-        if not api.is_service or not api.active:
+        port = own_port(api, configuration.settings)
+        if not port or not api.active:
             continue
-        place = live.Place.of(configuration.settings.listen_address, api.listen_port)
-        found = live.port(place, f"service {api.api_id}")
+        place = live.Place.of(configuration.settings.listen_address, port)
+        found = live.port(place, f"{'service' if api.is_service else 'API'} {api.api_id}")
         yield found
-        speaks_first = not api.terminates_tls or api.gateway.negotiate or api.enable_proxy_protocol
+        ends_tls = api.terminates_tls or spoken(api, configuration.settings) == "https"
+        speaks_first = not ends_tls or api.gateway.negotiate or api.enable_proxy_protocol
         if found.state is State.OK and not speaks_first and api.domain:
             yield from live.handshakes(place, _domains([api.domain]), ca, now)
 

@@ -204,7 +204,7 @@ LISTED = {"use_mutual_tls_auth": True, "client_certificates": ["clients.pem"]}
         (
             LISTED,
             {"use_ssl": False},
-            "warning: apis[0].use_mutual_tls_auth @ main.json:1: is true, and http_server_opt",
+            "warning: apis[0].use_mutual_tls_auth @ main.json:1: is true, and no TLS is spoken",
         ),
         ({**LISTED, "auth": {"use_certificate": True}}, SSL, "error: apis[0].auth.use_certificate @ main.json:1: asks"),
     ],

@@ -79,7 +79,12 @@ def test_the_main_file_agrees_with_itself(workshop: Workshop, main: dict[str, An
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"listen_port": 9000}, "error: apis[0].listen_port @ main.json:1: is not 8080"),
+        ({"listen_port": 9696}, "error: apis[0].listen_port @ main.json:1: the port 9696 is already that of control"),
+        ({"listen_port": 70000}, "error: apis[0].listen_port @ main.json:1: 70000 is not a port"),
+        (
+            {"listen_port": 9000, "enable_proxy_protocol": True},
+            "error: apis[0].enable_proxy_protocol @ main.json:1: does not say whose word counts",
+        ),
         ({"protocol": "h2c"}, "error: apis[0].protocol @ main.json:1: 'h2c' is not supported"),
         ({"proxy": {"enable_load_balancing": True}}, "error: apis[0].proxy.target_list @ main.json:1: is empty"),
         ({"proxy": {"target_url": None}}, "error: apis[0].proxy.target_url @ main.json:1: is required and missing"),
@@ -96,7 +101,33 @@ def test_a_definition_agrees_with_the_gateway(
 
 
 def test_the_port_and_the_protocols_of_the_gateway_may_be_named(workshop: Workshop, api: Api) -> None:
-    assert workshop.load({"listen_port": 81, "apis": [api(listen_port=81, protocol="https")]}).warnings == ()
+    main = {"listen_port": 81, "apis": [api(listen_port=81, protocol="https")]}
+    assert "apis[0].protocol @ main.json:1: is not used: the port of the gateway speaks http" in workshop.told(main)
+    assert workshop.load(main | {"http_server_options": {"use_ssl": True}}).warnings == ()
+
+
+def test_apis_may_share_a_port_of_their_own_if_they_agree_about_it(workshop: Workshop, api: Api) -> None:
+    def own(name: str, **changes: Any) -> Any:
+        proxy = {"listen_path": changes.pop("path", f"/{name}"), "target_url": "http://127.0.0.1:1/"}
+        return api(api_id=name, listen_port=9000, proxy=proxy) | changes
+
+    assert (
+        workshop.told({"apis": [own("a"), own("b"), own("c", protocol="http"), api(proxy={"listen_path": "/a"})]}) == ""
+    )
+    assert "'b' and 'a' (main.json:1) share the port 9000, which has one protocol" in workshop.told(
+        {"apis": [own("a"), own("b", protocol="https")]}
+    )
+    assert "are both /a on any host" in workshop.told({"apis": [own("a"), own("b", path="/a")]})
+    tls = {"protocol": "https", "gateway": {"tls": {"min_version": "1.3"}}, "domain": "a.test"}
+    other = tls | {"gateway": {"tls": {"min_version": "1.2"}}, "listen_port": 9001}
+    assert workshop.told({"apis": [own("a", **tls), own("b", **other)]}) == "", "each port has its own TLS"
+
+
+def test_the_whitelist_of_ports_counts_for_apis_as_well(workshop: Workshop, api: Api) -> None:
+    main = {"ports_whitelist": {"https": {"ports": [9000]}}, "apis": [api(listen_port=9000)]}
+    assert "ports_whitelist does not allow the port 9000 to the protocol http" in workshop.told(main)
+    assert workshop.told(main | {"disable_ports_whitelist": True}) == ""
+    assert workshop.told(main | {"apis": [api(listen_port=9000, protocol="https")]}) == ""
 
 
 def test_a_balanced_api_needs_no_target_url(workshop: Workshop, api: Api) -> None:

@@ -135,5 +135,5 @@ def test_an_api_has_nothing_of_a_service(workshop: Workshop) -> None:
 
 def test_the_ports_of_services_are_few_enough_to_be_handed_over(workshop: Workshop) -> None:
     services = [service(f"s{port}", listen_port=port) for port in range(10000, 10129)]
-    assert "is one of 129 ports of services (use at most 128)" in workshop.told({"apis": services})
+    assert "is one of 129 ports beside the gateway's (use at most 128)" in workshop.told({"apis": services})
     assert workshop.told({"apis": services[1:]}) == ""
