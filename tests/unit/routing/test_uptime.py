@@ -26,7 +26,7 @@ def test_a_check_is_about_the_host_and_port_of_its_url(define: Define) -> None:
 
 
 def test_disabled_tests_check_nothing(define: Define) -> None:
-    assert listed(define, "http://a.test/", disable=True) == []
+    assert listed(define, "http://a.test/", disabled=True) == []
 
 
 def test_so_many_failures_in_a_row_turn_a_host_down_and_so_many_successes_up(define: Define) -> None:
