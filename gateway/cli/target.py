@@ -104,14 +104,14 @@ class Target:
 
     def problems_elsewhere(self) -> list[Problem]:
         """Have a gateway elsewhere check its own file; return what it says. Raises AdminError."""
-        from gateway.config.problems import Problem
+        from gateway.config.problems import Problem, Severity
 
         assert self.gateway is not None
         parameters = {"dry_run": "true"}
         answer = self.gateway.call("POST", "/tyk/configuration", json={}, params=parameters, accept=(409,))
         if answer["status"] != "ok" and not answer.get("problems"):
             raise AdminError(answer["message"], body=answer)
-        return [Problem(**one) for one in answer["problems"]]
+        return [Problem(**{**one, "severity": Severity(one["severity"])}) for one in answer["problems"]]
 
     @property
     def environ(self) -> dict[str, str]:

@@ -157,6 +157,9 @@ def test_a_gateway_elsewhere_changes_its_own_file(type_: Shell, here: Gateway, t
     assert "+  min_version: 1.3" in dry
     assert "exit" not in dry
     assert lowest(there) == "1.2"
+    type_.run(f"{elsewhere} tls set-min-version 1.1")
+    assert "2 warnings" in (checked := type_.run(f"{elsewhere} check"))
+    assert "TLS 1.1 is obsolete and weak" in checked
     said = type_.run(f"{elsewhere} tls set-min-version 1.3")
     assert "in force: TLS 1.3 to 1.3\n" in said
     assert lowest(there) == "1.3"
@@ -174,7 +177,7 @@ def test_a_gateway_elsewhere_changes_its_own_file(type_: Shell, here: Gateway, t
     assert (secret.read_text(), secret.stat().st_mode & 0o777) == ("hush\n", 0o600)
     assert "1.3 to 1.3" in type_.run(f"{elsewhere} tls status")
     assert "its" in type_.run(f"{elsewhere} ca list")
-    assert "min_version" not in type_.run(f"{elsewhere} check")
+    assert "obsolete" not in type_.run(f"{elsewhere} check")
 
     written = yaml.safe_load((there.directory / "gateway.yaml").read_text())
     assert written["http_server_options"]["min_version"] == 1.3
@@ -320,7 +323,7 @@ def test_a_host_with_rules_of_its_own_is_named(type_: Shell, here: Gateway) -> N
     api = {**here.settings["apis"][0], "gateway": {"tls": {"min_version": "1.2"}}}
     (here.directory / "gateway.yaml").write_text(yaml.safe_dump({**here.settings, "apis": [api]}))
     type_.run("gateway reload")
-    said = type_.run("gateway tls set-min-version 1.3")
+    said = type_.run("gateway tls set-min-version 1.3 -u olga --password-file word")
     assert "in force: TLS 1.3 to 1.3\na.test has rules of its own: TLS 1.2 to 1.3\n" in said
     assert lowest(here) == "1.2"
 
