@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gateway.files import write
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -75,7 +77,7 @@ def run_all(directory: Path, port: int) -> None:
         sockets = {"https": https, "http": http, "control": control, "alpha": alpha, "beta": beta}
         ports = {name: sock.getsockname()[1] for name, sock in sockets.items()}
     file = directory / "gateway.yaml"
-    file.write_text(configuration(ports), encoding="utf-8")
+    write(file, configuration(ports).encode(), mode=0o644)
     with upstreams([alpha, beta]):
         alpha.close()
         beta.close()
