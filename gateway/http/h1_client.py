@@ -300,7 +300,9 @@ class UpstreamConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take what the upstream sent."""
         if self._receiver is None:
-            if not data.startswith(_IDLE_FOR_TOO_LONG):
+            if not self.served:
+                self.fault = UpstreamError(502, f"the upstream spoke before it was asked: {data[:16]!r}")
+            elif not data.startswith(_IDLE_FOR_TOO_LONG):
                 self._said_too_much()
             self.close()
             return

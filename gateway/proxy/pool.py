@@ -215,7 +215,7 @@ class Pool:
         if tls is not None and tls.checks_more:
             refuse_impostor(transport, tls, host)
         if connection.closed:
-            raise UpstreamError(502, "the upstream closed the connection at once")
+            raise connection.fault or UpstreamError(502, "the upstream closed the connection at once")
         self._addresses[connection] = address
         return connection
 

@@ -77,6 +77,7 @@ async def test_an_upstream_that_greets_in_another_protocol_is_a_bad_gateway_at_o
                 client.writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 assert await outcome(client, b"GET") == ("502", True)
         client.close()
+        await gate.logged("the upstream spoke before it was asked|which is not HTTP/")
 
 
 @pytest.mark.parametrize("pipelined", [True, False])
