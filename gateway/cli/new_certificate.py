@@ -185,7 +185,7 @@ class _Place:
         """What `domain_name` gives to a name stands before an id of the store."""
         names = set(self._new.names)
         for at, (one, path) in enumerate(zip(self._options.certificates, self._certificates(), strict=True)):
-            if one.domain_name and canonical(one.domain_name) in names:
+            if one.domain_name.strip("*") and canonical(one.domain_name) in names:
                 self._give_up(at, str(path), names)
 
     def _give_up(self, at: int, source: str, names: set[str]) -> None:

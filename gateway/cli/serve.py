@@ -43,10 +43,11 @@ def serve(
 
     if tls_key and not tls_cert:
         raise typer.BadParameter("it needs --tls-cert beside it", param_hint="--tls-key")
+    path = find(config)
     environ = {**os.environ, **_variables(tls_cert, tls_key, tls_min_version, strict=tls_strict_ciphers)}
     if strict:
         environ["TYK_GW_GATEWAY_STRICT"] = "true"
-    raise typer.Exit(supervisor.run(find(config), environ, Command.of_this_process()))
+    raise typer.Exit(supervisor.run(path, environ, Command.of_this_process()))
 
 
 def _variables(cert: Path | None, key: Path | None, minimum: str | None, *, strict: bool) -> dict[str, str]:

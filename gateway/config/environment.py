@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 PREFIX = "TYK_GW"
+OMIT = f"{PREFIX}_OMITCONFIGFILE"
+"""The variable that does without a main file."""
 
 
 def overlay(root: Node, environ: Mapping[str, str], found: Findings) -> Node:
@@ -30,7 +32,7 @@ def overlay(root: Node, environ: Mapping[str, str], found: Findings) -> Node:
     known = variables()
     base = Path.cwd()
     for name, value in sorted(environ.items()):
-        if not name.startswith(f"{PREFIX}_") or not value:
+        if not name.startswith(f"{PREFIX}_") or not value or name == OMIT:
             continue
         if name not in known:
             _report(name, Node(Word(value), name, base), known, found)
@@ -40,6 +42,11 @@ def overlay(root: Node, environ: Mapping[str, str], found: Findings) -> Node:
         else:
             root = _put(root, known[name], Node(Word(value), name, base), Settings)
     return root
+
+
+def is_omitted(environ: Mapping[str, str]) -> bool:
+    """Whether the environment says that there is no main file, or that the one that there is does not count."""
+    return environ.get(OMIT, "").lower() == "true"
 
 
 def variable(keys: Sequence[str]) -> str:

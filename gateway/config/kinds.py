@@ -247,6 +247,8 @@ LowestVersion = Annotated[int, _or(LOWEST_DEFAULT)]
 HighestVersion = Annotated[int, _or(HIGHEST_DEFAULT)]
 OptionalVersion = Annotated[int | None, BeforeValidator(_version)]
 HostPattern = Annotated[str, AfterValidator(host_pattern)]
+# Tyk's charts write * for the certificate of whoever matches nothing.
+SiteName = Annotated[str, AfterValidator(lambda text: text if text == "*" else host_pattern(text))]
 BindAddress = Annotated[str, AfterValidator(_bind_address)]
 Network = Annotated[str, AfterValidator(_network)]
 Target = Annotated[str, AfterValidator(_target)]

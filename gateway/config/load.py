@@ -98,7 +98,7 @@ class _Load:
         self._files: list[tuple[Path, str]] = []
 
     def configuration(self, last: Callable[[Settings], Configuration | None], *, strict: bool) -> Configuration:
-        root = self._read(self._path, str(self._path))
+        root = self._main_file()
         if root is None:
             raise ConfigurationError(self._problems())
         root, inline = self._without_apis(root)
@@ -135,6 +135,13 @@ class _Load:
             refused=settled.refused,
             homes=settled.homes,
         )
+
+    def _main_file(self) -> Node | None:
+        """Read the main file, unless the environment shall do without one (Tyk's TYK_GW_OMITCONFIGFILE)."""
+        if environment.is_omitted(self._environ):
+            self._files.append((self._path.absolute(), str(self._path)))
+            return Node({}, "", self._path.absolute().parent)
+        return self._read(self._path, str(self._path))
 
     def _read(self, path: Path, shown: str) -> Node | None:
         self._files.append((path.absolute(), shown))

@@ -26,6 +26,7 @@ from gateway.config.kinds import (
     Seconds,
     Secret,
     Section,
+    SiteName,
     SomeCount,
     SomeSeconds,
     port_or,
@@ -41,7 +42,10 @@ CONTROL_PORT = 9696
 class CertificateFiles(Section):
     """A certificate and its key in files."""
 
-    domain_name: HostPattern = Field("", description="the domain it is for; empty: the names in the certificate")
+    domain_name: SiteName = Field(
+        "",
+        description="the domain it is for; empty: the names in the certificate; `*`: whoever matches nothing, too",
+    )
     cert_file: Path = Field(description="PEM file of the certificate; its chain may follow in the same file")
     key_file: Path = Field(description="PEM file of the private key; the same file for a bundle of both")
     chain_file: Path | None = Field(None, description="PEM file of the intermediates, if not in `cert_file`")
@@ -55,7 +59,11 @@ class HttpServerOptions(Section):
     tyk_only: ClassVar[frozenset[str]] = names(MAIN_FILE, "http_server_options")
 
     use_ssl: bool = Field(default=False, description="serve HTTPS on `listen_port`")
-    server_name: HostPattern = Field("", description="the site for clients that send no server name or an unknown one")
+    server_name: SiteName = Field(
+        "",
+        description="the site for clients that send no server name or an unknown one; empty or `*`: the"
+        " certificate whose `domain_name` is `*`, else the first",
+    )
     min_version: LowestVersion = Field(771, description="lowest TLS version: 769-772 or '1.0'-'1.3'")
     max_version: HighestVersion = Field(772, description="highest TLS version: 769-772 or '1.0'-'1.3'")
     certificates: tuple[CertificateFiles, ...] = Field((), description="certificates as pairs of files")

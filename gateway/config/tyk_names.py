@@ -304,9 +304,7 @@ MAIN_FILE: tuple[Row, ...] = (
 )  # fmt: skip
 
 
-UNNOTED = frozenset(
-    row.path.rpartition(".")[2] for row in (*DEFINITION, *MAIN_FILE) if row.fate in (Fate.SILENT, Fate.WARNED)
-)
+UNNOTED = frozenset(row.path.rpartition(".")[2] for row in (*DEFINITION, *MAIN_FILE) if row.fate is not Fate.NOTED)
 """Names of which no note is made: there is nothing to say, or something louder is said."""
 
 

@@ -100,9 +100,10 @@ def collect(
             collection.add_references(f"apis[{api.api_id}].certificates", api.certificates, _Rank.API)
     if directory := configuration.settings.gateway.certificates_dir:
         collection.add_directory("gateway.certificates_dir", directory)
-    default = collection.default(options.server_name)
+    any_name = any(one.domain_name == "*" for one in options.certificates)
+    default = collection.default(options.server_name, any_name=any_name)
     needing = [api for api in served if api.terminates_tls or (options.use_ssl and not api.is_service)]
-    if needing or options.use_ssl:
+    if (needing or options.use_ssl) and not any_name:
         collection.miss_domains((f"apis[{api.api_id}].domain", api.domain) for api in needing)
     return collection.collected(default)
 
@@ -143,7 +144,7 @@ class _Collection:
         source, domain = str(named.cert_file), ""
         files = Files(source, str(named.key_file), str(named.chain_file or ""), str(named.passphrase_file or ""))
         try:
-            domain = canonical(named.domain_name) if named.domain_name else ""
+            domain = canonical(named.domain_name) if named.domain_name.strip("*") else ""
             passphrase = named.passphrase.get_secret_value().encode() if named.passphrase else None
             held = self._held(path, files, domain, passphrase)
         except (OSError, CertificateError, ValueError) as error:
@@ -156,6 +157,8 @@ class _Collection:
             self._report(path, source, check_names(held.names, domain))
             self._serve(domain, held.pair, source, _Rank.DOMAIN_NAME)
         self._serve_all(held, source, _Rank.FILE_PAIR)
+        if named.domain_name == "*":
+            self._serve("", held.pair, source, _Rank.DOMAIN_NAME)
 
     def add_references(self, path: str, references: Sequence[str], rank: _Rank) -> None:
         """Add pairs that are given as one PEM text each, in a file or inline, or as an id of the store."""
@@ -239,10 +242,13 @@ class _Collection:
             message = f"there is no {missing} in it, so it is not served"
             self._problems.append(Problem(Severity.NOTE, path, source, message))
 
-    def default(self, server_name: str) -> str | None:
-        """The name that the default site shares its certificates with: the configured or the first one."""
-        if not server_name:
-            return self._first
+    def default(self, server_name: str, *, any_name: bool = False) -> str | None:
+        """The name that the default site shares its certificates with: the configured or the first one.
+
+        With ``any_name`` a certificate was named for whoever matches nothing; it has no name.
+        """
+        if server_name in ("", "*"):
+            return "" if any_name and "" in self._sites else self._first
         for name in _keys(server_name):
             if self._has(name):
                 return name

@@ -178,7 +178,8 @@ class Store(DatabaseUser):
         with database.writing():
             loose = readings.replace(database, found.readings) if found.readings else set()
             before = generations.default_name(database)
-            default = default or (before if sites.has_put(database, before) else "")
+            if default is None:
+                default = before if sites.has_put(database, before) else ""
             changed, replaced, differs = sites.configure(database, entries)
             materials.sweep(database, loose | replaced)
             same = files and not differs and found.unresolved == self._unresolved()

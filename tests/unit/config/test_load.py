@@ -275,3 +275,22 @@ def test_certificates_live_beside_the_main_file_unless_it_says_otherwise(worksho
     assert workshop.load({}).settings.gateway.certificates_dir == workshop.directory / "certs"
     named = workshop.load({"gateway": {"certificates_dir": "elsewhere"}})
     assert named.settings.gateway.certificates_dir == workshop.directory / "elsewhere"
+
+
+def test_the_environment_can_do_without_a_main_file(workshop: Workshop, api: Api) -> None:
+    workshop.write(api(), "defs/one.json")
+    environ = {"TYK_GW_OMITCONFIGFILE": "true", "TYK_GW_APPPATH": str(workshop.directory / "defs")}
+    configuration = load(workshop.directory / "none.conf", {**environ, "TYK_GW_LISTENPORT": "8443"})
+    assert (configuration.settings.listen_port, [one.api_id for one in configuration.apis]) == (8443, ["one"])
+    workshop.write("{ broken", "tyk.conf")
+    assert load(workshop.directory / "tyk.conf", environ).apis == configuration.apis
+    with pytest.raises(ConfigurationError):
+        load(workshop.directory / "tyk.conf", {**environ, "TYK_GW_OMITCONFIGFILE": "false"})
+
+
+def test_a_star_is_the_name_of_whoever_matches_nothing(workshop: Workshop) -> None:
+    files = {"cert_file": "a.crt", "key_file": "a.key"}
+    options = {"use_ssl": True, "server_name": "*", "certificates": [{"domain_name": "*", **files}]}
+    assert (
+        workshop.load({"http_server_options": options, "apis": [API]}).settings.http_server_options.server_name == "*"
+    )

@@ -174,6 +174,17 @@ def test_the_default_site_is_the_configured_one(files: Files) -> None:
     ]
 
 
+def test_the_certificate_named_with_a_star_is_for_whoever_matches_nothing(files: Files) -> None:
+    first, star = files.issue("a.test"), files.issue("b.test")
+    certificates = (files.pair("first", first), files.pair("star", star, "*"))
+    for server_name in ("", "*"):
+        result = collected(api("c.test"), certificates=certificates, server_name=server_name)
+        assert (result.default, served(result, ""), told(result)) == ("", [star.fingerprint], [])
+        assert (served(result, "a.test"), served(result, "b.test")) == ([first.fingerprint], [star.fingerprint])
+    assert collected(certificates=certificates, server_name="a.test").default == "a.test"
+    assert collected(certificates=certificates[:1], server_name="*").default == "a.test"
+
+
 def test_passphrases_open_encrypted_keys(files: Files) -> None:
     pair = files.issue("a.test")
     given = files.pair("a", pair)
