@@ -8,19 +8,23 @@ from uuid import uuid4
 
 from gateway import files
 from gateway.admin.concealment import revealed
-from gateway.config import definition_rules, document, json_text, oas
+from gateway.config import definition_rules, document, json_text, oas, rules
+from gateway.config.definition_rules import Served
 from gateway.config.definition_text import api_id, classic, file_name, is_half, member, paired, read_definition
 from gateway.config.definitions import ApiDefinition
 from gateway.config.node import MalformedError
 from gateway.config.plain import plain
 from gateway.config.problems import Findings, Place
+from gateway.config.reading import Origin
 from gateway.errors import ConfigurationError, ConflictError, NotFoundError, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from gateway.config.load import Configuration
     from gateway.config.node import Node
+    from gateway.config.problems import Problem
 
 
 Form: TypeAlias = "Callable[[Node], Mapping[str, object] | None]"
@@ -47,9 +51,15 @@ def written(directory: Path | None, main_file: Path, form: Form) -> Mapping[str,
     return {named: made for named, made in found if made is not None}
 
 
-def create(directory: Path | None, definition: Mapping[str, object], served: Collection[str]) -> str:
+def create(
+    directory: Path | None,
+    definition: Mapping[str, object],
+    served: Collection[str],
+    current: Configuration | None = None,
+) -> str:
     """Write a definition, over one of the same id; return its id. ``served`` are the ids that are served now.
 
+    With ``current``, which is served, it must fit that: no other API may have its place.
     Raises ConfigurationError, ConflictError and StoreError.
     """
     directory = _required(directory)
@@ -60,11 +70,19 @@ def create(directory: Path | None, definition: Mapping[str, object], served: Col
     if not paths and named in served:
         raise ConflictError(f"the API {named} is defined in the main file; change it there")
     _demand_same_format(node, paths)
+    if current:
+        _demand_fit(node, directory, current)
     files.write(paths[0] if paths else directory / file_name(named, node), _text(given))
     return named
 
 
-def update(directory: Path | None, named: str, definition: Mapping[str, object], served: Collection[str]) -> None:
+def update(
+    directory: Path | None,
+    named: str,
+    definition: Mapping[str, object],
+    served: Collection[str],
+    current: Configuration | None = None,
+) -> None:
     """Write a definition over the one that there is. Raises as `create`, and NotFoundError."""
     directory = _required(directory)
     paths, original = _found(directory, named, served)
@@ -73,6 +91,8 @@ def update(directory: Path | None, named: str, definition: Mapping[str, object],
     if (other := api_id(node)) != named:
         raise ConflictError(f"the definition is of the API {other}, not of {named}")
     _demand_same_format(node, paths)
+    if current:
+        _demand_fit(node, directory, current)
     files.write(paths[0], _text(given))
 
 
@@ -168,6 +188,34 @@ def _checked(definition: Mapping[str, object], directory: Path) -> Node:
     if found.refused or reading is None or reading.model is None:
         raise ConfigurationError(found.problems)
     return node
+
+
+def _demand_fit(node: Node, directory: Path, current: Configuration) -> None:
+    """Raise ConfigurationError for what does not fit the settings, or claims what another API has."""
+    found, named = Findings(), api_id(node)
+    reading = read_definition(node, (), Findings())
+    if reading is None or reading.model is None:
+        return  # it says that it is not to be served
+    made = Served(reading.model, reading.origin, found)
+    rules.check_alone(made, current.settings)
+    if found.refused:
+        raise ConfigurationError(found.problems)
+    served = {api.api_id: api for api in current.apis if api.api_id != named}
+    if not (conflicts := _conflicts(made, served.values(), current)):
+        return
+    # Files may have changed since they were read: a place may be free by now.
+    inline = [api for api in served.values() if api.api_id not in current.homes]
+    readings = (read_definition(one, (), Findings()) for _, one in _files(directory) if api_id(one) != named)
+    if conflicts := _conflicts(made, [*inline, *(one.model for one in readings if one and one.model)], current):
+        raise ConfigurationError(conflicts)
+
+
+def _conflicts(made: Served, others: Iterable[ApiDefinition], current: Configuration) -> list[Problem]:
+    found = Findings()
+    main_file = str(current.files[0])
+    there = [Served(api, Origin(sources={(): current.homes.get(api.api_id, main_file)}), Findings()) for api in others]
+    rules.check_together([*there, made._replace(found=found)], current.settings)
+    return found.problems if found.refused else []
 
 
 def _text(definition: Mapping[str, object]) -> bytes:

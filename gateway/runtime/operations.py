@@ -347,14 +347,18 @@ class LiveOperations:
         """Write a definition to ``app_path``, over one of the same id, and return its id."""
         return await self._define(
             "create API", str(definition.get("api_id") or ""), actor,
-            lambda: definition_files.create(self._current.settings.app_path, definition, self._served()),
+            lambda: definition_files.create(
+                self._current.settings.app_path, definition, self._served(), self._current.configuration
+            ),
         )  # fmt: skip
 
     async def update_api(self, api_id: str, definition: Mapping[str, object], actor: Actor) -> None:
         """Write a definition over the one that there is, in its own file."""
         await self._define(
             "update API", api_id, actor,
-            lambda: definition_files.update(self._current.settings.app_path, api_id, definition, self._served()),
+            lambda: definition_files.update(
+                self._current.settings.app_path, api_id, definition, self._served(), self._current.configuration
+            ),
         )  # fmt: skip
 
     async def delete_api(self, api_id: str, actor: Actor) -> None:

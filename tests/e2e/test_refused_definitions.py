@@ -104,6 +104,20 @@ def test_at_a_first_start_the_others_serve_and_nobody_else_gets_the_requests(fle
     assert "two.json) unknown" in fleet.listed()
 
 
+def test_one_that_claims_the_place_of_another_is_refused_when_it_is_put_until_that_place_is_free(fleet: Fleet) -> None:
+    fleet.gateway.started()
+    claim = json.loads((fleet.apps / "two.json").read_text()) | {"api_id": "claim"}
+    address = f"http://127.0.0.1:{fleet.gateway.control_port}/tyk/apis"
+    with httpx.Client(headers={"X-Tyk-Authorization": SECRET}, timeout=PATIENCE) as admin:
+        answer = admin.post(address, json=claim)
+        assert answer.status_code == 400
+        assert "are both /two/ on a.test" in answer.text
+        assert not (fleet.apps / "claim.json").exists()
+        assert admin.delete(f"{address}/two").status_code == 200
+        assert admin.post(address, json=claim).status_code == 200
+    until(lambda: fleet.ask("/claim/x") == (200, "served"))
+
+
 def test_a_strict_gateway_does_not_start(fleet: Fleet) -> None:
     fleet.write("one", use_keyless=False)
     fleet.gateway.settings["gateway"]["strict"] = True
