@@ -105,7 +105,7 @@ def collect(
     needing = [api for api in served if api.terminates_tls or (options.use_ssl and not api.is_service)]
     if (needing or options.use_ssl) and not any_name:
         collection.miss_domains((f"apis[{api.api_id}].domain", api.domain) for api in needing)
-    return collection.collected(default)
+    return collection.collected(default, needed=bool(needing or options.use_ssl))
 
 
 class _Collection:
@@ -123,9 +123,9 @@ class _Collection:
         self._sites: dict[str, tuple[_Rank, dict[str, SiteEntry]]] = {}
         self._read: dict[str, Held | None] = {}
 
-    def collected(self, default: str | None) -> Collected:
-        """Return everything. That nothing could be read turns the reasons into errors."""
-        nothing = not self._sites and not self._postponed and not (self._store and self._store.has_put())
+    def collected(self, default: str | None, *, needed: bool) -> Collected:
+        """Return everything. That nothing could be read turns the reasons into errors, where one is ``needed``."""
+        nothing = needed and not self._sites and not self._postponed and not (self._store and self._store.has_put())
         if self._unresolved and nothing:
             self._problems = [
                 replace(problem, severity=Severity.ERROR) if problem in self._unresolved else problem

@@ -185,6 +185,13 @@ def test_the_certificate_named_with_a_star_is_for_whoever_matches_nothing(files:
     assert collected(certificates=certificates[:1], server_name="*").default == "a.test"
 
 
+def test_what_cannot_be_read_is_no_error_where_tls_is_off(tmp_path: Path) -> None:
+    missing = CertificateFiles(cert_file=tmp_path / "no.crt", key_file=tmp_path / "no.key")
+    for use_ssl, severity in ((True, "error"), (False, "warning")):
+        (problem,) = collected(certificates=(missing,), use_ssl=use_ssl).problems
+        assert problem.severity == severity
+
+
 def test_passphrases_open_encrypted_keys(files: Files) -> None:
     pair = files.issue("a.test")
     given = files.pair("a", pair)
