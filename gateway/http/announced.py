@@ -23,6 +23,8 @@ def begun(method: bytes, status_line: bytes, length: int, size: int, *, ended: b
     """
     if length and (method == b"HEAD" or status_line[9:12] in _BODILESS):
         raise MessageError(502, "a body where none may be")
+    if size == length:  # the usual case, without a call of ours
+        return 0
     return left(max(length, OPEN), size, ended=ended)
 
 
