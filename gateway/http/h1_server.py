@@ -162,7 +162,7 @@ class H1Connection(asyncio.Protocol):
             self.read_deadline = self._body_deadline()
             rest, self._buffer = self._buffer, b""
             exchange.start()
-            if self.read_deadline < inf:  # the API, which is known now, may have its own patience
+            if self._body and self.read_deadline < inf:  # the API, which is known now, may have its own patience
                 self.read_deadline = self._body_deadline()
             if rest and self._body:
                 self._receive_body(rest)

@@ -27,19 +27,9 @@ if TYPE_CHECKING:
     from gateway.tls.context import Site
 
 _LINGER_SECONDS = 2.0
-_LINGER_BYTES = 1 << 18
+_LINGER_BYTES = 16 << 20
 # The kernel keeps a ClientHello until it is whole; one that takes several records may be 144 KiB long.
 _LONG_HELLOS = 64
-
-_HTTPS_HERE = b"\r\n".join(
-    (
-        responses.status_line(400),
-        b"Content-Type: application/json",
-        b"Connection: close",
-        b"",
-        responses.error_body("this port speaks HTTPS: ask again with https://"),
-    )
-)
 
 
 class Handshake(Peeking):
@@ -47,7 +37,6 @@ class Handshake(Peeking):
 
     __slots__ = ("_connection", "_hello", "_left", "_reason", "_step", "_writing", "own_port", "policy", "server_name")
 
-    ANSWER_TO_HTTP = _HTTPS_HERE
     GLANCE = ONE_RECORD
     BROKE_OFF = "client closed before its ClientHello was complete"
 
@@ -68,6 +57,10 @@ class Handshake(Peeking):
         """Show who and how far."""
         return f"<Handshake {self.ends.address} {'handshaking' if self._connection else 'peeking'}>"
 
+    def answer_to_http(self) -> bytes:
+        """Write what a client is told that speaks HTTP without TLS."""
+        return responses.last_error(400, "this port speaks HTTPS: ask again with https://")
+
     def _wake(self) -> None:
         self._step()
 
@@ -75,7 +68,7 @@ class Handshake(Peeking):
         try:
             hello = parse(data)
         except ClientHelloError as error:
-            word = self.ANSWER_TO_HTTP if isinstance(error, PlainHttpError) else alerts.refusal(error.alert)
+            word = self.answer_to_http() if isinstance(error, PlainHttpError) else alerts.refusal(error.alert)
             self._refuse(word, str(error))
             return 0
         if hello is None:

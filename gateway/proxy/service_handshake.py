@@ -39,8 +39,6 @@ class ServiceHandshake(Handshake):
 
     __slots__ = ("_declined", "asked", "cancel_request", "port", "service")
 
-    ANSWER_TO_HTTP = alerts.refusal(alerts.UNEXPECTED_MESSAGE)
-
     service: Service
 
     def __init__(self, server: ProxyServer, sock: socket.socket, ends: Ends, port: ServicePort) -> None:
@@ -48,6 +46,10 @@ class ServiceHandshake(Handshake):
         self.port = port
         self.asked = self._declined = False
         self.cancel_request = b""
+
+    @override
+    def answer_to_http(self) -> bytes:
+        return alerts.refusal(alerts.UNEXPECTED_MESSAGE)
 
     @override
     def _look(self, data: bytes) -> int:

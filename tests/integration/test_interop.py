@@ -64,6 +64,15 @@ def test_an_early_answer_ends_the_wait_for_100_continue(place: Place, version: s
     assert judged(EARLY, place.curl(version, EARLY, expects=True)) == []
 
 
+@needs("curl")
+def test_who_speaks_http_to_the_port_for_https_is_told_so(place: Place) -> None:
+    arguments = ["-s", "-m", "20", "-H", "Expect:", "-T", str(place.blob), "-w", " %{http_code} %{exitcode}"]
+    done = subprocess.run(
+        ["curl", *arguments, f"http://127.0.0.1:{place.port}/"], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == '{"error": "this port speaks HTTPS: ask again with https://"}\n 400 0'
+
+
 @needs("chromium")
 @pytest.mark.parametrize("version", BOTH)
 def test_a_browser_sees_it_all(place: Place, version: str) -> None:

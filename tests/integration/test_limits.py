@@ -9,7 +9,7 @@ import ssl
 from typing import TYPE_CHECKING
 
 import pytest
-from support.front import api, configuration, front, until
+from support.front import Client, api, client_context, configuration, front, until
 from support.upstream import Connection, ok, silent, upstream
 
 from gateway.routing import snapshot
@@ -68,6 +68,44 @@ async def test_a_chunked_body_over_the_limit_is_413(tmp_path: Path) -> None:
             client.writer.write((b"100\r\n" + b"x" * 256 + b"\r\n") * 4)
             assert (await client.response()).status == 413
             client.close()
+
+
+def send_all_and_then_read(port: int, size: int) -> bytes:
+    with socket.create_connection(("127.0.0.1", port)) as plain:
+        with client_context().wrap_socket(plain, server_hostname="localhost") as sock:
+            sock.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size)
+            sock.sendall(bytes(size))
+            return b"".join(iter(lambda: sock.recv(65536), b""))
+
+
+async def test_the_rest_of_an_upload_that_has_its_answer_is_read(tmp_path: Path) -> None:
+    async with front(tmp_path, configuration()) as gate:
+        answer = await asyncio.to_thread(send_all_and_then_read, gate.port, 40_000_000)
+        assert answer.startswith(b"HTTP/1.1 404 ")
+        assert b"\r\nConnection: close\r\n" in answer
+
+
+async def drip(client: Client) -> None:
+    while True:
+        client.writer.write(b"more")
+        await client.writer.drain()
+        await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize(("bound", "value"), [("_IDLE_SECONDS", 0.1), ("_WHOLE_SECONDS", 1.0), ("REMAINDER_BYTES", 9)])
+async def test_an_upload_that_has_its_answer_does_not_go_on_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: str, value: float
+) -> None:
+    monkeypatch.setattr(f"gateway.http.remainder.{bound}", value)
+    async with front(tmp_path, configuration()) as gate:
+        client = Client(*await asyncio.open_connection("127.0.0.1", gate.redirect_port))
+        client.writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 40000000\r\n\r\n")
+        assert (await client.response()).status == 308
+        if bound != "_IDLE_SECONDS":
+            with pytest.raises(ConnectionError):
+                await asyncio.wait_for(drip(client), 10)
+        await until(lambda: gate.server.counters()["connections_open"] == 0)
+        client.close()
 
 
 async def test_max_request_body_size_is_tyks_name_for_the_same_limit(tmp_path: Path) -> None:
