@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 class ClientTrust(BaseModel):
     """Public PEM by the reference that stands for it, and revocation lists in PEM by their file or their name.
 
-    What is not ``found`` lets nobody in.
+    What is not ``found`` lets nobody in; nor does anything while one of ``missing``, revocation lists, is not there.
     """
 
     model_config = ConfigDict(frozen=True)
 
     found: dict[str, str] = Field({}, repr=False)
     crls: dict[str, str] = Field({}, repr=False)
+    missing: tuple[str, ...] = ()
 
 
 def asking(apis: Iterable[ApiDefinition]) -> list[ApiDefinition]:

@@ -92,7 +92,8 @@ class ClientLists:
     def _revocations(self) -> Revocations:
         crls = tuple(kept_crl(pem) for pem in self._configuration.client_trust.crls.values())
         strict = self._configuration.settings.gateway.expired_client_crls == "refuse"
-        return Revocations(crls, strict, self.authorities if crls else ())
+        missing = bool(self._configuration.client_trust.missing)
+        return Revocations(crls, strict, self.authorities if crls else (), missing)
 
     @cached_property
     def authorities(self) -> tuple[x509.Certificate, ...]:

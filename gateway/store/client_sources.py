@@ -87,7 +87,11 @@ class _Collection:
             for index, path in enumerate(configuration.settings.gateway.client_crls)
             if (pem := self._crl(f"{_CRLS}[{index}]", path))
         }
-        return Collected(ClientTrust(found=self._found, crls=crls), tuple(self._problems), tuple(self._unresolved))
+        files = map(str, configuration.settings.gateway.client_crls)
+        missing = tuple(path for path in files if path not in crls)
+        return Collected(
+            ClientTrust(found=self._found, crls=crls, missing=missing), tuple(self._problems), tuple(self._unresolved)
+        )
 
     def _take(self, place: str, reference: str) -> None:
         source = source_of(reference)
@@ -122,8 +126,8 @@ class _Collection:
             found = crl.pem.decode()
         except (OSError, CertificateError) as error:
             found, warnings = self._last.crls.get(str(path)), ()
-            consequence = "its last content counts" if found else "nobody would be revoked by it"
-            self._unread(place, str(path), error, consequence, Severity.WARNING if found else Severity.ERROR)
+            consequence = "its last content counts" if found else "no client gets in by a certificate until it can"
+            self._unread(place, str(path), error, consequence)
         for warning in warnings:
             self._problems.append(Problem(Severity.WARNING, place, str(path), warning, "have its CA publish a new one"))
         return found

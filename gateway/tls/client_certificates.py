@@ -57,7 +57,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Revocations:
-    """The revocation lists. ``strict``: by one that is over, nobody is good.
+    """The revocation lists. ``strict``: by one that is over, nobody is good. ``missing``: one could not be read at all.
 
     ``authorities`` are all that are listed anywhere: they tell whether a list is genuine that a certificate's issuer
     would have to be asked about who is not in its chain.
@@ -66,10 +66,11 @@ class Revocations:
     lists: tuple[RevocationList, ...] = ()
     strict: bool = True
     authorities: tuple[x509.Certificate, ...] = ()
+    missing: bool = False
 
     def standing(self, chain: Sequence[x509.Certificate], now: datetime) -> Standing:
         """Tell whether all of a chain, leaf first, are good; the last one is trusted, unless it is the leaf."""
-        found = Standing.ALLOWED
+        found = Standing.UNSURE if self.missing else Standing.ALLOWED
         for place, certificate in enumerate(chain[:-1] or chain):
             issuers = chain[place + 1 : place + 2] or self.authorities
             for revoked in self.lists:
@@ -99,6 +100,7 @@ class AllowList:
         for one in revocations.lists:
             said.update(one.digest.encode())
         said.update(b"strict" if revocations.strict else b"")
+        said.update(b"missing" if revocations.missing else b"")
         self.digest = said.hexdigest()
         self._stores: dict[int, crypto.X509Store] = {}
 

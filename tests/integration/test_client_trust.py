@@ -155,7 +155,7 @@ async def test_a_file_of_revocations_counts_is_watched_and_keeps_its_last_conten
     node.main["gateway"] = {"client_crls": ["clients.crl"]}
     node.configure()
     ask_for(node, CA.pem)
-    assert "cannot be read" in (await reload(node))[0], "the first time it has to be there"
+    assert "cannot be read" in (await reload(node))[0]
     file.write_text(crl(CA, CAROL))
     assert await reload(node) == []
     assert let_in(node, CAROL, DAVE) == [False, True]
@@ -166,3 +166,18 @@ async def test_a_file_of_revocations_counts_is_watched_and_keeps_its_last_conten
     file.write_text(crl(CA, days=(-9, -1)))
     assert "past its nextUpdate" in (await reload(node))[0]
     assert let_in(node, DAVE) == [False]
+
+
+async def test_a_revocation_list_that_was_never_there_keeps_out_who_comes_with_a_certificate_and_nothing_else(
+    node: Node,
+) -> None:
+    ask_for(node, CA.pem)
+    node.main["gateway"] = {"client_crls": ["clients.crl"]}
+    node.configure()
+    (told,) = await reload(node)
+    assert told.startswith("warning: gateway.client_crls[0]")
+    assert "no client gets in by a certificate until it can" in told
+    assert let_in(node, CAROL) == [False]
+    (node.directory / "clients.crl").write_text(crl(CA, DAVE))
+    assert await reload(node) == []
+    assert let_in(node, CAROL, DAVE) == [True, False]
