@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, ValidationError
 
 from gateway.admin.declarations import Body, Call, Model, Refusal, Reply, complaint, shown
-from gateway.admin.domains import DRY_RUN, named
+from gateway.admin.domains import DRY_RUN, FORCE, named
 from gateway.admin.operations import BulkOutcome, BulkUpload
 from gateway.admin.uploads import CertificateUpload
 
@@ -72,8 +72,9 @@ async def _put(asked: Asked) -> Reply:
     names = [[named(domain) for domain in one.domains] for one in wanted]
     uploads = [BulkUpload(one.upload(), tuple(filter(None, good))) for one, good in zip(wanted, names, strict=True)]
     result = await asked.operations.put_certificates(
-        [upload for upload in uploads if upload.domains], dry_run=asked.flag("dry_run"), actor=asked.actor
-    )
+        [upload for upload in uploads if upload.domains],
+        dry_run=asked.flag("dry_run"), actor=asked.actor, force=asked.flag("force"),
+    )  # fmt: skip
     outcomes, found = [], iter(result.outcomes)
     for one, good in zip(wanted, names, strict=True):
         for domain, name in zip(one.domains, good, strict=True):
@@ -95,7 +96,7 @@ def _outcome(outcome: BulkOutcome) -> Outcome:
 
 CALLS = (
     Call(
-        "POST", "/tyk/domains/certificates", "Serve many certificates from now on", _put, ManySwapped, (DRY_RUN,),
+        "POST", "/tyk/domains/certificates", "Serve many certificates from now on", _put, ManySwapped, (DRY_RUN, FORCE),
         Body(
             f"At most {MOST_CERTIFICATES} certificates for at most {MOST_DOMAINS} domains together.",
             {"application/json": ManyCertificates}, MOST_BYTES,

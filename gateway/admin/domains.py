@@ -35,6 +35,12 @@ DRY_RUN = Parameter(
     "check everything, tell what would happen, change nothing",
     {"type": "boolean", "default": False},
 )
+FORCE = Parameter(
+    "force",
+    "query",
+    "serve it although it is not valid now: expired, or not valid yet",
+    {"type": "boolean", "default": False},
+)
 _AFTER = Parameter("after", "query", "list the names behind this one: `next` of the page before")
 _LIMIT = Parameter(
     "limit", "query", "how many to list at most", {"type": "integer", "minimum": 1, "maximum": 10_000, "default": 1000}
@@ -113,7 +119,7 @@ async def _put(asked: Asked) -> Reply:
     name, expectation = _name(asked), _expectation(asked)
     upload = await uploads.read(asked)
     result = await asked.operations.put_certificate(
-        name, upload, expectation, dry_run=asked.flag("dry_run"), actor=asked.actor
+        name, upload, expectation, dry_run=asked.flag("dry_run"), actor=asked.actor, force=asked.flag("force")
     )
     return _swapped(result)
 
@@ -123,7 +129,8 @@ async def _delete(asked: Asked) -> Reply:
 
 
 async def _roll_back(asked: Asked) -> Reply:
-    return _swapped(await asked.operations.rollback(_name(asked), _expectation(asked), asked.actor))
+    force = asked.flag("force")
+    return _swapped(await asked.operations.rollback(_name(asked), _expectation(asked), asked.actor, force=force))
 
 
 _CERTIFICATE = "/tyk/domains/{domain}/certificate"
@@ -138,11 +145,12 @@ CALLS = (
     ),
     Call(
         "PUT", _CERTIFICATE, "Serve a certificate for a domain from now on", _put, Swapped,
-        (_DOMAIN, DRY_RUN, _IF_MATCH, _IF_NONE_MATCH), uploads.BODY,
+        (_DOMAIN, DRY_RUN, FORCE, _IF_MATCH, _IF_NONE_MATCH), uploads.BODY,
         {412: _MOVED, 422: "The certificate is refused, and the message says why; nothing has changed."},
         description=(
             "It replaces the one of the same key type; RSA and ECDSA are served side by side. The answer comes when"
-            " every worker shows it to new connections. Open connections keep what they have."
+            " every worker shows it to new connections. Open connections keep what they have. One that is not valid now"
+            " is refused unless it is forced; even then a valid one of the name serves on, and the answer says so."
         ),
     ),
     Call(
@@ -151,8 +159,11 @@ CALLS = (
     ),
     Call(
         "POST", _CERTIFICATE + "/rollback", "Serve the certificate before this one again", _roll_back, Swapped,
-        (_DOMAIN, _IF_MATCH),
-        refusals={404: "Nothing was put for this name.", 409: "There is none before it.", 412: _MOVED},
+        (_DOMAIN, FORCE, _IF_MATCH),
+        refusals={
+            404: "Nothing was put for this name.", 409: "There is none before it.", 412: _MOVED,
+            422: "It is not valid now, and `force` was not given; nothing has changed.",
+        },
         description="Once more brings the later one back.",
     ),
 )  # fmt: skip

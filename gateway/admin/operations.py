@@ -306,15 +306,19 @@ class Operations(Protocol):
         """What is served for exactly that name (canonical, or ``*.parent``)."""
 
     async def put_certificate(
-        self, domain: str, upload: Upload, expectation: Expectation, *, dry_run: bool, actor: Actor
+        self, domain: str, upload: Upload, expectation: Expectation, *, dry_run: bool, actor: Actor, force: bool = False
     ) -> SwapResult:
         """Check the pair as a careful person would, and serve it for ``domain`` on every worker before returning.
 
-        A worker that did not confirm in time is among the warnings, and so is a domain that no API names.
+        One that is not valid now is refused unless it is forced; while there is a valid one for the name, that serves,
+        and is in the result. Among the warnings are workers that did not confirm in time, and that no API names the
+        domain.
         Raises CertificateError, PreconditionError and StoreError.
         """
 
-    async def put_certificates(self, uploads: Sequence[BulkUpload], *, dry_run: bool, actor: Actor) -> BulkResult:
+    async def put_certificates(
+        self, uploads: Sequence[BulkUpload], *, dry_run: bool, actor: Actor, force: bool = False
+    ) -> BulkResult:
         """Check each as `put_certificate` does, and serve all that pass with one generation before returning.
 
         What is refused is in the result, and stands in nobody's way. Raises StoreError, and then nothing has changed.
@@ -326,10 +330,11 @@ class Operations(Protocol):
         Raises NotFoundError, PreconditionError, ConflictError when it comes from the configuration, and StoreError.
         """
 
-    async def rollback(self, domain: str, expectation: Expectation, actor: Actor) -> SwapResult:
+    async def rollback(self, domain: str, expectation: Expectation, actor: Actor, *, force: bool = False) -> SwapResult:
         """Serve the pair before the last change of ``domain``; once more brings the later one back.
 
-        Raises NotFoundError, PreconditionError, ConflictError when there is nothing to go back to, StoreError.
+        Raises NotFoundError, PreconditionError, ConflictError when there is nothing to go back to, CertificateError
+        when nothing that is valid now would serve and it is not forced, StoreError.
         """
 
     async def reload(self, actor: Actor, *, block: bool) -> ReloadResult:

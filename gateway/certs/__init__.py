@@ -5,6 +5,7 @@
 * ``blocks``       the text underneath: labelled PEM blocks
 * ``der``          the little of DER that the library does not tell
 * ``describe``     what one certificate says about itself
+* ``choice``       which of several for one name serves, and until when
 * ``dates``        what there is to say about a chain's dates
 * ``trusted``      what clients are recognised by: certificates, authorities, public keys
 * ``revocation``   revocation lists

@@ -41,6 +41,9 @@ IfMatchOption = Annotated[
 ]
 
 
+ForceOption = Annotated[bool, typer.Option("--force", help="Even if it is not valid now: expired, or not valid yet.")]
+
+
 @group.command()
 @connected
 def add(
@@ -112,6 +115,7 @@ def swap(  # noqa: PLR0913 - what a person may say on the command line
     passphrase_file: PassphraseOption = None,
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, change nothing.")] = False,
+    force: ForceOption = False,
     if_match: IfMatchOption = None,
 ) -> None:
     """Serve another certificate for a domain, on every worker, before this returns. The previous one is kept."""
@@ -119,7 +123,7 @@ def swap(  # noqa: PLR0913 - what a person may say on the command line
     answer = gateway.call(
         "PUT",
         certificate_of(domain),
-        params={"dry_run": "true"} if dry_run else {},
+        params=flags(dry_run=dry_run, force=force),
         json=body,
         headers=matching(if_match),
     )
@@ -128,9 +132,12 @@ def swap(  # noqa: PLR0913 - what a person may say on the command line
 
 @group.command()
 @connected
-def rollback(gateway: Gateway, domain: DomainArgument, if_match: IfMatchOption = None) -> None:
+def rollback(
+    gateway: Gateway, domain: DomainArgument, *, force: ForceOption = False, if_match: IfMatchOption = None
+) -> None:
     """Serve the certificate before the last swap of a domain again; once more brings the later one back."""
-    tell(gateway, gateway.call("POST", f"{certificate_of(domain)}/rollback", headers=matching(if_match)))
+    path = f"{certificate_of(domain)}/rollback"
+    tell(gateway, gateway.call("POST", path, params=flags(force=force), headers=matching(if_match)))
 
 
 @group.command()
@@ -164,6 +171,11 @@ def verify(
     else:
         typer.echo(files.as_text(verdict, now))
     raise typer.Exit(0 if verdict.good else 1)
+
+
+def flags(**given: bool) -> dict[str, str]:
+    """Return the query parameters of those flags that were given."""
+    return {name: "true" for name, value in given.items() if value}
 
 
 def read(path: Path) -> bytes:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gateway.cli.admin_client import AdminError
-from gateway.cli.cert import PassphraseOption, read
+from gateway.cli.cert import ForceOption, PassphraseOption, flags, read
 from gateway.cli.connected import Gateway, connected
 from gateway.cli.layout import clean
 from gateway.config.networks import is_address
@@ -58,7 +58,12 @@ class Summary:
 
 @connected
 def import_(
-    gateway: Gateway, paths: PathsArgument, passphrase_file: PassphraseOption = None, *, dry_run: DryRunOption = False
+    gateway: Gateway,
+    paths: PathsArgument,
+    passphrase_file: PassphraseOption = None,
+    *,
+    dry_run: DryRunOption = False,
+    force: ForceOption = False,
 ) -> None:
     """Serve all certificates of directories or archives, each for the names that it contains.
 
@@ -66,7 +71,8 @@ def import_(
     Exit status: 0 all are served; 1 some were refused, or the gateway could not be reached; 2 nothing to import.
     """
     gateway.call("GET", "/tyk/domains", params={"limit": 1})  # a wrong secret is told once, not for each certificate
-    job = _Import(gateway, first_line(read(passphrase_file)) if passphrase_file else None, dry_run=dry_run)
+    passphrase = first_line(read(passphrase_file)) if passphrase_file else None
+    job = _Import(gateway, passphrase, flags(dry_run=dry_run, force=force))
     trouble: AdminError | None = None
     try:
         job.run(paths)
@@ -92,11 +98,11 @@ class _Wanted:
 
 
 class _Import:
-    def __init__(self, gateway: Gateway, passphrase: bytes | None, *, dry_run: bool) -> None:
+    def __init__(self, gateway: Gateway, passphrase: bytes | None, parameters: dict[str, str]) -> None:
         self.summary = Summary()
         self._gateway = gateway
         self._passphrase = passphrase
-        self._parameters = {"dry_run": "true"} if dry_run else {}
+        self._parameters = parameters
         self._taken: dict[tuple[str, str], tuple[datetime, str]] = {}
         self._pending: list[_Wanted] = []
         self._pending_bytes = 0

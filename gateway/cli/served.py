@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from cryptography.x509.oid import NameOID
 
+from gateway.certs.choice import Validity
 from gateway.certs.pem import CertificatePair
 from gateway.cli.layout import expiry, table
 from gateway.config.own_ports import own_port, spoken
@@ -16,7 +17,7 @@ from gateway.routing.policies import HostPolicies, towards_clients
 from gateway.tls.names import candidates
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from gateway.config.definitions import ApiDefinition
@@ -38,7 +39,7 @@ def describe(configuration: Configuration, collected: Collected, now: datetime) 
     own_port = configuration.of_port(0)
     policies = HostPolicies.of(own_port)
     rows: list[Iterable[str]] = [HEADINGS]
-    for domain, pairs, apis in domains(own_port, collected):
+    for domain, pairs, apis in domains(own_port, collected, now):
         shown = pairs if policy else []
         floor = [policies.of_host(domain).tls.minimum.label] if policy else []
         expiries = [expiry(pair.not_after, now) for pair in shown]
@@ -50,7 +51,7 @@ def describe(configuration: Configuration, collected: Collected, now: datetime) 
 
 def services(configuration: Configuration, collected: Collected, now: datetime) -> list[str]:
     """Describe what has a port of its own, each with the certificate that its clients are shown."""
-    found = {item.name: item.pair for item in collected.entries if isinstance(item.pair, CertificatePair)}
+    found = _by_name(collected)
     rows: list[Iterable[str]] = [SERVICE_HEADINGS]
     settings = configuration.settings
     own = [api for api in configuration.apis if own_port(api, settings)]
@@ -58,7 +59,8 @@ def services(configuration: Configuration, collected: Collected, now: datetime) 
         domain, protocol = (service_domain if api.is_service else domain_of)(api, settings), spoken(api, settings)
         ends_tls = api.terminates_tls or protocol == "https"
         keys = (*candidates(domain), collected.default or "")
-        pair = next((found[key] for key in keys if key in found), None) if ends_tls else None
+        pairs = _shown(found, keys, now) if ends_tls else ()
+        pair = pairs[-1] if pairs else None
         shown = certificate(pair) if pair else "none" if ends_tls else "the target's"
         rows.append(
             (
@@ -74,13 +76,10 @@ def services(configuration: Configuration, collected: Collected, now: datetime) 
 
 
 def domains(
-    configuration: Configuration, collected: Collected
+    configuration: Configuration, collected: Collected, now: datetime
 ) -> Iterator[tuple[str, Sequence[CertificatePair], Sequence[ApiDefinition]]]:
-    """Yield each domain that has an API or a certificate, with its certificates and APIs."""
-    pairs: dict[str, list[CertificatePair]] = {}
-    for item in collected.entries:
-        assert isinstance(item.pair, CertificatePair), "only what is read anew can be shown"
-        pairs.setdefault(item.name, []).append(item.pair)
+    """Yield each domain that has an API or a certificate, with its certificates as of ``now`` and its APIs."""
+    pairs = _by_name(collected)
     apis: dict[str, list[ApiDefinition]] = {}
     for api in configuration.apis:
         apis.setdefault(domain_of(api, configuration.settings), []).append(api)
@@ -88,10 +87,26 @@ def domains(
     everywhere = apis.pop("", [])
     for domain in dict.fromkeys((*apis, *pairs)):
         names = dict.fromkeys(candidates(domain))
-        found = next((pairs[name] for name in names if name in pairs), default)
+        found = _shown(pairs, names, now) or default
         yield domain, found, [api for name in names for api in apis.get(name, [])] or everywhere
     if everywhere:
         yield ANY_NAME, default, everywhere
+
+
+def _by_name(collected: Collected) -> dict[str, list[CertificatePair]]:
+    pairs: dict[str, list[CertificatePair]] = {}
+    for item in collected.entries:
+        assert isinstance(item.pair, CertificatePair), "only what is read anew can be shown"
+        pairs.setdefault(item.name, []).append(item.pair)
+    return pairs
+
+
+def _shown(
+    pairs: Mapping[str, Sequence[CertificatePair]], names: Iterable[str], now: datetime
+) -> Sequence[CertificatePair]:
+    """The certificates of the first of the names that has valid ones, else of the first that has any."""
+    found = [pairs[name] for name in names if name in pairs]
+    return min(found, key=lambda some: not Validity.of(some[0].leaf).holds(now.timestamp()), default=())
 
 
 def certificate(pair: CertificatePair) -> str:

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
     from OpenSSL import SSL
 
+    from gateway.certs.choice import Choice
     from gateway.certs.pem import CertificatePair
     from gateway.config.settings import Limits
     from gateway.http.downstream import Connection, Downstream
@@ -82,7 +83,7 @@ class ProxyServer:
         self,
         *,
         base: SSL.Context,
-        sites: Callable[[str], tuple[CertificatePair, ...]],
+        sites: Callable[[str], Choice[CertificatePair]],
         snapshot: Snapshot,
         events: EventLog,
         share: Share | None = None,

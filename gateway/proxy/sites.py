@@ -1,16 +1,18 @@
 """Which site answers a server name: a bounded cache in front of the store.
 
 Building a site costs about a millisecond, so each is built when it is first asked for and kept; a swap evicts the names
-that changed and nothing else. Names that nobody serves are remembered as such, in the same bounded cache: strangers
-who scan for names must not be able to make the store work for each.
+that changed and nothing else. A site is built anew as well when time has changed which certificates are valid: the
+store says until when its choice holds. Names that nobody serves are remembered as such, in the same bounded cache:
+strangers who scan for names must not be able to make the store work for each.
 """
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from gateway.errors import CertificateError, StoreError
+from gateway.errors import CertificateError, GatewayError, StoreError
 from gateway.routing.front import Front
 from gateway.tls.context import Site, build_site
 from gateway.tls.names import candidates
@@ -19,12 +21,15 @@ from gateway.tls.versions import TlsVersion
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from gateway.certs.choice import Choice
     from gateway.certs.pem import CertificatePair
     from gateway.routing.policies import HostPolicies, HostPolicy
     from gateway.routing.snapshot import Snapshot
 
 DEFAULT = ""
 """The store's key of the default site."""
+
+_SECONDS_BETWEEN_TRIES = 5.0
 
 
 class PortRules(Protocol):
@@ -39,15 +44,27 @@ class PortRules(Protocol):
         """The preferred one first."""
 
 
+class _Built(NamedTuple):
+    """A site, or None where a name has none; whether its certificates are valid, and until when it is the one."""
+
+    site: Site | None
+    current: bool
+    until: float
+
+
 class Sites:
     """The TLS sites of one worker.
 
-    ``find_pairs`` is the store's point look-up: the certificates of exactly this name (or wildcard, or ``DEFAULT``).
+    ``choose_pairs`` is the store's point look-up: the certificates of exactly this name (or wildcard, or ``DEFAULT``).
+    ``clock`` tells the seconds since 1970.
     """
 
-    def __init__(self, find_pairs: Callable[[str], tuple[CertificatePair, ...]]) -> None:
-        self._find_pairs = find_pairs
-        self._sites: OrderedDict[tuple[str, HostPolicy, tuple[bytes, ...]], Site | None] = OrderedDict()
+    def __init__(
+        self, choose_pairs: Callable[[str], Choice[CertificatePair]], clock: Callable[[], float] = time.time
+    ) -> None:
+        self._choose_pairs = choose_pairs
+        self._clock = clock
+        self._sites: OrderedDict[tuple[str, HostPolicy, tuple[bytes, ...]], _Built] = OrderedDict()
         self._policies: set[tuple[HostPolicy, tuple[bytes, ...]]] = set()
 
     def __len__(self) -> int:
@@ -57,7 +74,8 @@ class Sites:
     def find(self, name: str, snapshot: Snapshot, port: PortRules) -> tuple[HostPolicy, Site | None]:
         """Find the rules and the site for a server name or, when the client sent none, for the address it dialled.
 
-        Exact name, then wildcard, then, unless ``strict_sni``, the default site. No site when nothing may answer.
+        Exact name, then wildcard, the first that is valid; then, unless ``strict_sni``, the default site. No site when
+        nothing may answer.
 
         Raises:
             StoreError: the certificates cannot be read.
@@ -65,12 +83,15 @@ class Sites:
         """
         assert port.hosts is not None
         policy = port.hosts.of_host(name)
-        keys = candidates(name) if snapshot.strict_sni else (*candidates(name), DEFAULT)
-        for key in keys:
-            site = self._site(key, policy, port.protocols, snapshot)
-            if site is not None:
-                return policy, site
-        return policy, None
+        fallback: Site | None = None
+        for key in candidates(name):
+            built = self._site(key, policy, port.protocols, snapshot)
+            if built.current:
+                return policy, built.site
+            fallback = fallback or built.site
+        if fallback is None and not snapshot.strict_sni:
+            fallback = self._site(DEFAULT, policy, port.protocols, snapshot).site
+        return policy, fallback
 
     def front(self, name: str, snapshot: Snapshot, port: PortRules) -> Front:
         """Tell what `find` finds for a name."""
@@ -93,21 +114,31 @@ class Sites:
             trouble=trouble,
         )
 
-    def _site(self, name: str, policy: HostPolicy, protocols: tuple[bytes, ...], snapshot: Snapshot) -> Site | None:
+    def _site(self, name: str, policy: HostPolicy, protocols: tuple[bytes, ...], snapshot: Snapshot) -> _Built:
         """Hosts that share certificates have a site for each policy, between which no session resumes."""
         key = name, policy, protocols
-        if key in self._sites:
+        known = self._sites.get(key)
+        if known is not None and self._clock() < known.until:
             self._sites.move_to_end(key)
-            return self._sites[key]
-        pairs = self._find_pairs(name)
-        site = None
-        if pairs:
-            site = build_site(name, pairs, policy.tls, protocols=protocols, clients=policy.clients)
-        self._sites[key] = site
+            return known
+        try:
+            built = self._build(name, policy, protocols)
+        except GatewayError:
+            if known is None:
+                raise
+            built = known._replace(until=self._clock() + _SECONDS_BETWEEN_TRIES)  # out of its time, but not nothing
+        self._sites[key] = built
+        self._sites.move_to_end(key)
         self._policies.add((policy, protocols))
         if len(self._sites) > snapshot.limits.active_sites:
             self._sites.popitem(last=False)
-        return site
+        return built
+
+    def _build(self, name: str, policy: HostPolicy, protocols: tuple[bytes, ...]) -> _Built:
+        pairs, current, until = self._choose_pairs(name)
+        if not pairs:
+            return _Built(None, current, until)
+        return _Built(build_site(name, pairs, policy.tls, protocols=protocols, clients=policy.clients), current, until)
 
     def evict(self, names: Iterable[str] | None) -> None:
         """Forget what changed; ``None`` when anything may have. Connections keep what they have."""

@@ -46,7 +46,7 @@ _PATIENCE_SECONDS = 30.0
 _SIGNAL = Actor("SIGHUP", "")
 _WATCH = Actor("watched files", "")
 _RETRY = Actor("another try", "")
-_EXPIRY = Actor("the self-signed certificate ends", "")
+_EXPIRY = Actor("the self-signed or the default certificate ends", "")
 _RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 1.0, 60.0
 _SUPERVISOR = Actor("supervisor", "")
 _ASKERS = 10
@@ -283,7 +283,10 @@ class _Control:
             await self._reloads.open_what_is_missing()
             try:
                 self._certificate_troubles, ends = await asyncio.to_thread(
-                    _certificates, self._inherited.data_dir, self._reloads.current.configuration
+                    _certificates,
+                    self._inherited.data_dir,
+                    self._reloads.current.configuration,
+                    self._reloads.last.time,
                 )
                 self._store_trouble = ""
                 if ends and not self._reloads.last.refusal:
@@ -309,15 +312,18 @@ async def _first(*waits: Coroutine[object, object, object]) -> None:
             task.cancel()
 
 
-def _certificates(data_dir: Path, configuration: Configuration) -> tuple[str, bool]:
-    """What is wrong with certificates of ours or of clients ("" for nothing); whether to make our own anew."""
+def _certificates(data_dir: Path, configuration: Configuration, reloaded: datetime) -> tuple[str, bool]:
+    """What is wrong with certificates of ours or of clients ("" for nothing); whether to make or choose one anew."""
     now = datetime.now(UTC)
     with contextlib.closing(Store.open(data_dir, writable=False)) as store:
         expired, unresolved, end = store.expired(now), store.unresolved(), store.end_of_self_signed()
         over = revocations.over(configuration, store.crls(), now)
+        # The first certificate that is valid is the default; another one is found by looking at all of them.
+        moments = (now, reloaded) if not configuration.settings.http_server_options.server_name else ()
+        lost = [store.choose("", moment.timestamp()).current for moment in moments] == [False, True]
     found = {"expired": expired, "revocation lists past their nextUpdate": over}
     troubles = [f"{what}: {listed(names)}" for what, names in found.items() if names] + [*unresolved[:_PROBLEMS_SHOWN]]
-    return "; ".join(troubles), end is not None and now > end - RENEWED
+    return "; ".join(troubles), lost or (end is not None and now > end - RENEWED)
 
 
 def _component(kind: str, time: datetime, trouble: str, severity: Status) -> Component:

@@ -3,7 +3,8 @@
 uvicorn takes the standard library's TLS contexts only. Those read private keys from files alone and carry no policy
 over when the context of a connection is switched, so connections are accepted here, shake hands as those of clients
 do (``tls.context``), and only then meet uvicorn. What is shown is looked up whenever the generation is not the one
-of the last look, so a connection that is made after a change was confirmed shows what was changed.
+of the last look, or when time has changed what is valid, so a connection that is made after a change was confirmed
+shows what was changed.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from gateway.admin.declarations import Refusal
 from gateway.admin.routes import refuse
+from gateway.certs.choice import NEVER
 from gateway.config.client_trust import with_crls
 from gateway.errors import GatewayError, StoreError
 from gateway.routing.admission import Admission
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
     from uvicorn.protocols.http.h11_impl import RequestResponseCycle
 
+    from gateway.certs.choice import Choice
     from gateway.certs.pem import CertificatePair
     from gateway.config.load import Configuration
     from gateway.config.settings import ControlTls
@@ -74,6 +77,7 @@ class ControlSite:
         self._known: object = None
         self._made_of: object = None
         self._site: Site | None = None
+        self._until = NEVER
 
     async def get(self, configuration: Configuration, generation: int) -> Site | None:
         """Return the site, or None when the port is to speak plain HTTP.
@@ -85,12 +89,15 @@ class ControlSite:
         if wanted is None:
             self._known = self._made_of = self._site = None
             return None
-        if self._known != (wanted, settings.http_server_options, settings.security, generation):
+        if self._known != (wanted, settings.http_server_options, settings.security, generation) or (
+            time.time() >= self._until
+        ):
             try:
                 policy, _ = towards_clients(settings)
-                pairs, clients = await asyncio.to_thread(self._find, wanted, configuration)
-                self._show(pairs, policy, clients)
+                choice, clients = await asyncio.to_thread(self._find, wanted, configuration)
+                self._show(choice.chosen, policy, clients)
                 self._known = wanted, settings.http_server_options, settings.security, generation
+                self._until = choice.until
             except GatewayError as error:
                 if self._site is None:
                     raise
@@ -108,7 +115,7 @@ class ControlSite:
 
     def _find(
         self, wanted: ControlTls, configuration: Configuration
-    ) -> tuple[tuple[CertificatePair, ...], ClientAuthentication | None]:
+    ) -> tuple[Choice[CertificatePair], ClientAuthentication | None]:
         with contextlib.closing(Store.open(self._data_dir, writable=False)) as store:
             lists = ClientLists(with_crls(configuration, store.crls()))
             return control_certificate.find(wanted, store), lists.of_control()

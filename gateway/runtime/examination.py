@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gateway.certs.choice import Validity
 from gateway.certs.dates import check_dates
 from gateway.certs.pem import CertificatePair, check_names, parse_pair
-from gateway.config.problems import Severity
 from gateway.errors import CertificateError
 from gateway.tls import trial
 
@@ -30,25 +30,30 @@ class Verdict:
     refusal: str = ""
 
 
-def examine(upload: Upload, domains: Sequence[str], current: Current, now: datetime) -> tuple[Verdict, ...]:
-    """Judge a certificate for each of ``domains``, under the policy that each has."""
+def examine(
+    upload: Upload, domains: Sequence[str], current: Current, now: datetime, *, force: bool = False
+) -> tuple[Verdict, ...]:
+    """Judge a certificate for each of ``domains``, under the policy that each has.
+
+    With ``force`` one passes that is not valid now.
+    """
     try:
-        pair, said = _read(upload, now)
+        pair, said = _read(upload, now, force=force)
     except CertificateError as error:
         return tuple(Verdict(domain, refusal=str(error)) for domain in domains)
     tried: dict[TlsPolicy, str] = {}
     return tuple(_judge(domain, pair, said, current, tried) for domain in domains)
 
 
-def _read(upload: Upload, now: datetime) -> tuple[CertificatePair, list[str]]:
+def _read(upload: Upload, now: datetime, *, force: bool) -> tuple[CertificatePair, list[str]]:
     passphrase = upload.passphrase.encode() if upload.passphrase else None
     pair, warnings = parse_pair(
         upload.certificate, upload.private_key, chain_pem=upload.chain or b"", passphrase=passphrase
     )
     dates = check_dates(pair.chain, now)
-    for problem in dates:
-        if problem.severity is Severity.ERROR:
-            raise CertificateError(f"{problem.message}; {problem.cure}")
+    if not force and not Validity.of(pair.leaf).holds(now.timestamp()):
+        cure = "put it then" if now < pair.not_before else "renew it, or check the clock"
+        raise CertificateError(f"{dates[0].message}; {cure}, or force it")
     return pair, [*warnings, *(problem.message for problem in dates)]
 
 

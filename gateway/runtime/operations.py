@@ -29,6 +29,7 @@ from gateway.admin.operations import (
     SwapResult,
 )
 from gateway.certs import describe
+from gateway.certs.choice import best
 from gateway.config.client_trust import references
 from gateway.errors import CertificateError, ConflictError, GatewayError, StoreError
 from gateway.runtime import definition_files, revocations, upstream_report
@@ -39,6 +40,7 @@ from gateway.runtime.reloads import APPLY_SECONDS, listed
 from gateway.store import uploads
 from gateway.store.audit import Deed
 from gateway.store.sqlite import Store
+from gateway.tls.names import candidates
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
@@ -147,11 +149,11 @@ class LiveOperations:
         return self._state(name, served) if served else None
 
     async def put_certificate(
-        self, domain: str, upload: Upload, expectation: Expectation, *, dry_run: bool, actor: Actor
+        self, domain: str, upload: Upload, expectation: Expectation, *, dry_run: bool, actor: Actor, force: bool = False
     ) -> SwapResult:
         """Check the pair as a careful person would, and serve it for ``domain`` on every worker before returning."""
         async with self._told("put certificate", domain, actor):
-            pair, warnings = await asyncio.to_thread(self._examine, domain, upload)
+            pair, warnings = await asyncio.to_thread(self._examine, domain, upload, force=force)
             if dry_run:
                 served = await self._read(lambda store: store.served(domain))
                 expectation.check([entry.fingerprint for entry in served])
@@ -163,13 +165,20 @@ class LiveOperations:
             async with self._changing:
                 swap = await self._write(lambda store: store.put(domain, pair, expectation.check, deed))
                 warnings += await self._serve(domain, swap, deed)
+            if force and (instead := await self._read(lambda store: _in_place_of(pair.fingerprint, domain, store))):
+                warnings += (_instead(instead),)
+                pair = instead
         return SwapResult(domain, pair.fingerprint, swap.old, pair.names, pair.not_after, swap.generation, warnings)
 
-    async def put_certificates(self, uploads: Sequence[BulkUpload], *, dry_run: bool, actor: Actor) -> BulkResult:
+    async def put_certificates(
+        self, uploads: Sequence[BulkUpload], *, dry_run: bool, actor: Actor, force: bool = False
+    ) -> BulkResult:
         """Check each pair as one that is put alone, and serve all that pass with one generation."""
         current, now = self._current, datetime.now(UTC)
         verdicts = await asyncio.to_thread(
-            lambda: [verdict for one in uploads for verdict in examine(one.upload, one.domains, current, now)]
+            lambda: [
+                verdict for one in uploads for verdict in examine(one.upload, one.domains, current, now, force=force)
+            ]
         )
         good = [(verdict.domain, verdict.pair) for verdict in verdicts if verdict.pair]
         if dry_run:
@@ -197,10 +206,19 @@ class LiveOperations:
             self._ask_for_reload(actor)  # which makes a self-signed one
         return result
 
-    async def rollback(self, domain: str, expectation: Expectation, actor: Actor) -> SwapResult:
+    async def rollback(self, domain: str, expectation: Expectation, actor: Actor, *, force: bool = False) -> SwapResult:
         """Serve the pair before the last change of ``domain``; once more brings the later one back."""
         deed = self._deed(actor, "roll back", domain)
-        return await self._change(domain, lambda store: store.roll_back(domain, expectation.check, deed), deed, actor)
+        result = await self._change(
+            domain, lambda store: store.roll_back(domain, expectation.check, deed, force=force), deed, actor
+        )
+        if force and (instead := await self._read(lambda store: _in_place_of(result.fingerprint, domain, store))):
+            warnings = (*result.warnings, _instead(instead))
+            return replace(
+                result, fingerprint=instead.fingerprint, names=instead.names, not_after=instead.not_after,
+                warnings=warnings,
+            )  # fmt: skip
+        return result
 
     async def _change(self, domain: str, change: Callable[[Store], Swap], deed: Deed, actor: Actor) -> SwapResult:
         def write(store: Store) -> tuple[Swap, Sequence[Served]]:
@@ -230,8 +248,8 @@ class LiveOperations:
         self.changed.set()
         return tuple(await self._roster.apply(generation, changed, APPLY_SECONDS))
 
-    def _examine(self, domain: str, upload: Upload) -> tuple[CertificatePair, tuple[str, ...]]:
-        (verdict,) = examine(upload, [domain], self._current, datetime.now(UTC))
+    def _examine(self, domain: str, upload: Upload, *, force: bool) -> tuple[CertificatePair, tuple[str, ...]]:
+        (verdict,) = examine(upload, [domain], self._current, datetime.now(UTC), force=force)
         if verdict.pair is None:
             raise CertificateError(verdict.refusal)
         return verdict.pair, verdict.warnings
@@ -413,6 +431,16 @@ def _with_store(data_dir: Path, use: Callable[[Store], _Result], *, writable: bo
 
 def _same_kind(served: Sequence[Served], pair: CertificatePair) -> str | None:
     return next((entry.fingerprint for entry in served if entry.key_type == pair.key_type), None)
+
+
+def _in_place_of(fingerprint: str | None, domain: str, store: Store) -> CertificatePair | None:
+    """What serves a domain in the place of the pair that was put for it; None if that serves itself."""
+    chosen = best(map(store.choose, candidates(domain))).chosen
+    return None if any(one.fingerprint == fingerprint for one in chosen) else chosen[0]
+
+
+def _instead(pair: CertificatePair) -> str:
+    return f"it is not valid now, so {pair.fingerprint} serves in its place"
 
 
 def _bulk_result(

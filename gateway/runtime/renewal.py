@@ -172,7 +172,7 @@ def publish(data_dir: Path, candidate: Candidate, deed: Deed) -> tuple[Generatio
     with contextlib.closing(Store.open(data_dir, writable=True)) as store:
         return store.publish(
             client_trust.with_crls(candidate.configuration, store.crls()),
-            collected.entries + candidate.control.entries,
+            collected.entries + collected.later + candidate.control.entries,
             collected.default,
             f"{deed.action} by {deed.who}",
             files=FilesRead(candidate.files_read, tuple(map(str, unresolved)), collected.readings),

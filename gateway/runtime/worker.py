@@ -93,7 +93,7 @@ class _Worker:
         self._generation = store.newest()
         self._snapshot = snapshot.build(self._generation.configuration, self._generation.number)
         self._server = ProxyServer(
-            base=base, sites=store.find, snapshot=self._snapshot, events=events, share=share,
+            base=base, sites=store.choose, snapshot=self._snapshot, events=events, share=share,
             cookie_key=store.derived_key(b"sticky cookies"),
         )  # fmt: skip
 

@@ -37,11 +37,15 @@ class Files:
 
 
 class Held(NamedTuple):
-    """What files hold. ``problems`` are warnings about it, those without a source about all of it."""
+    """What files hold. ``problems`` are warnings about it, those without a source about all of it.
+
+    ``early`` is whether it is not valid yet.
+    """
 
     pair: CertificatePair | Kept
     names: tuple[str, ...]
     problems: tuple[Problem, ...] = ()
+    early: bool = False
 
 
 class CertificateReader:
@@ -85,7 +89,7 @@ class CertificateReader:
         problems = readings.remarked(remarks) if remarks else ()
         if not begin <= self._seconds <= end:
             problems += check_dates(self._store.chain(material), self._now)
-        return Held(Kept(material, key_type), tuple(names.split()), problems)
+        return Held(Kept(material, key_type), tuple(names.split()), problems, self._seconds < begin - 1)
 
     def read(self, files: Files, passphrase: bytes | None = None) -> tuple[CertificatePair, Reading]:
         """Read and check the files. Raises OSError and CertificateError."""
@@ -115,7 +119,7 @@ class CertificateReader:
         if reading.status:
             self._new.append(reading)
         problems = readings.remarked(reading.remarks) + check_dates(pair.chain, self._now)
-        return Held(pair, pair.names, problems)
+        return Held(pair, pair.names, problems, self._now < pair.not_before)
 
     def _remembered(self, source: str) -> Remembered | None:
         assert self._store

@@ -7,9 +7,11 @@ with its last good certificate whatever has become of a file, or of the domain w
 from __future__ import annotations
 
 import stat
+import time
 from typing import TYPE_CHECKING
 
 from gateway.certs.blocks import MAX_BYTES
+from gateway.certs.choice import Choice, Validity, best
 from gateway.certs.dates import check_dates
 from gateway.certs.pem import CertificatePair, parse_pair, refuse_foreign_use
 from gateway.config.kinds import is_inline_pem, is_store_id, source_of
@@ -50,8 +52,10 @@ def collect(
     last = tuple(pair for pair in store.find(CONTROL_PORT) if not _fault(pair, policy)) if store else ()
     unresolved: tuple[Problem, ...] = ()
     try:
-        pairs = _of_domain(source, sites, store) if wanted.domain else (_referred(source, store),)
+        pairs = _of_domain(source, sites, now, store) if wanted.domain else (_referred(source, store),)
         _refuse_unusable(pairs, last, now, policy)
+        if any(now < pair.not_before for pair in pairs):
+            pairs = *last, *pairs  # the store chooses between them when the time has come
     except (OSError, CertificateError) as error:
         reason = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
         severity = Severity.WARNING if last else Severity.ERROR
@@ -62,14 +66,16 @@ def collect(
     return Collected(tuple(SiteEntry(CONTROL_PORT, pair, _KEY) for pair in pairs), None, problems, unresolved)
 
 
-def find(wanted: ControlTls, store: Store) -> tuple[CertificatePair, ...]:
-    """Return the certificates that the control port shows now. Raises StoreError."""
-    return next(filter(None, map(store.find, _names(wanted))), ())
+def find(wanted: ControlTls, store: Store) -> Choice[CertificatePair]:
+    """Return the certificates that the control port shows now, and until when. Raises StoreError."""
+    return best(map(store.choose, _names(wanted)))
 
 
 def served(wanted: ControlTls, store: Store) -> tuple[Served, ...]:
     """Return what `find` finds, without keys. Raises StoreError."""
-    return next(filter(None, map(store.served, _names(wanted))), ())
+    now = time.time()
+    found = list(filter(None, map(store.served, _names(wanted))))
+    return min(found, key=lambda some: not Validity.of(some[0].leaf).holds(now), default=())
 
 
 def _names(wanted: ControlTls) -> tuple[str, ...]:
@@ -83,14 +89,18 @@ def _candidates(domain: str) -> tuple[str, ...]:
         return ()
 
 
-def _of_domain(domain: str, sites: Sequence[SiteEntry], store: Store | None) -> tuple[CertificatePair, ...]:
-    """The certificates of a domain: those that were put for a name go before the configuration's."""
+def _of_domain(
+    domain: str, sites: Sequence[SiteEntry], now: datetime, store: Store | None
+) -> tuple[CertificatePair, ...]:
+    """The certificates of a domain: valid ones first, then those that were put for a name."""
+    found: list[tuple[CertificatePair, ...]] = []
     for name in _candidates(domain):
         if store and store.has_put(name):
-            return store.find(name)
-        if found := [entry.pair for entry in sites if entry.name == name]:
-            return tuple(_whole(pair, store) for pair in found)
-    raise CertificateError(f"there is no certificate for {domain}")
+            found.append(store.find(name))
+        found.append(tuple(_whole(entry.pair, store) for entry in sites if entry.name == name))
+    if not any(found):
+        raise CertificateError(f"there is no certificate for {domain}")
+    return min(filter(None, found), key=lambda pairs: not all(_is_current(pair, now) for pair in pairs))
 
 
 def _whole(pair: CertificatePair | Kept, store: Store | None) -> CertificatePair:
@@ -124,13 +134,12 @@ def _exposed(reference: str) -> list[Problem]:
 def _refuse_unusable(
     pairs: Sequence[CertificatePair], last: Sequence[CertificatePair], now: datetime, policy: TlsPolicy
 ) -> None:
-    """Refuse what OpenSSL will not show, and what is out of its time where the last one is not."""
+    """Refuse what OpenSSL will not show, and what has expired where the last one has not."""
     for pair in pairs:
         if fault := _fault(pair, policy):
             raise CertificateError(fault)
-        if not _is_current(pair, now) and any(_is_current(other, now) for other in last):
-            dates = f"{pair.not_before:%Y-%m-%d} to {pair.not_after:%Y-%m-%d}"
-            raise CertificateError(f"it is valid from {dates} only, while the last one is good")
+        if now > pair.not_after and any(_is_current(other, now) for other in last):
+            raise CertificateError(f"it expired on {pair.not_after:%Y-%m-%d}, while the last one is good")
 
 
 def _fault(pair: CertificatePair, policy: TlsPolicy) -> str:

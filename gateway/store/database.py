@@ -42,6 +42,7 @@ class Database:
     def _use(self, connection: sqlite3.Connection, frozen: tuple[int, ...]) -> None:
         self.connection = connection
         self.execute = connection.execute
+        self.version = schema.version(connection)
         self._frozen = frozen
 
     @classmethod

@@ -10,10 +10,14 @@ All functions are to be called within a transaction.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from gateway.errors import ConflictError, NotFoundError
+from gateway.certs.choice import Validity
+from gateway.certs.dates import check_dates
+from gateway.errors import CertificateError, ConflictError, NotFoundError
 from gateway.store import generations, materials, sites
+from gateway.tls.names import candidates
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,8 +68,11 @@ def put(database: Database, name: str, pair: CertificatePair, number: int | None
     return Swap(_same_kind(before, pair.key_type), pair.fingerprint, number, changed)
 
 
-def roll_back(database: Database, name: str) -> Swap:
-    """Undo the last change of ``name``. Raises NotFoundError and ConflictError when there is none to undo."""
+def roll_back(database: Database, name: str, *, force: bool = False) -> Swap:
+    """Undo the last change of ``name``. Raises NotFoundError and ConflictError when there is none to undo.
+
+    Unless it is forced, raises CertificateError when the name would be left with nothing that is valid now.
+    """
     before = sites.served(database, name)
     row = database.execute(
         "SELECT key_type, material, previous FROM domains WHERE name = ? ORDER BY generation DESC LIMIT 1", (name,)
@@ -80,6 +87,10 @@ def roll_back(database: Database, name: str) -> Swap:
     after = sites.served(database, name)
     if not after:
         raise ConflictError(f"{name} had no certificate before this one; to stop serving it, delete it")
+    now = datetime.now(UTC)
+    if not force and not any(Validity.of(one.leaf).holds(now.timestamp()) for one in after):
+        (reason, *_) = (problem.message for one in after for problem in check_dates([one.leaf], now))
+        raise CertificateError(f"going back would not do: {reason}; put a valid one, or force it")
     return Swap(_same_kind(before, key_type), _in_its_place(after, key_type), number, _changed(database, name))
 
 
@@ -108,7 +119,7 @@ def _in_its_place(served: Sequence[sites.Served], key_type: str) -> str | None:
 
 
 def _changed(database: Database, name: str) -> frozenset[str]:
-    return frozenset({name, ""} if generations.default_name(database) == name else {name})
+    return frozenset({name, ""} if name in candidates(generations.default_name(database)) else {name})
 
 
 def _present(database: Database) -> int:

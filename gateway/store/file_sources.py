@@ -1,9 +1,10 @@
 """From the certificates that a configuration names, in files, inline or in the store, to the entries that it serves.
 
-Precedence for one name is Tyk's: a certificate of an API, then ``certificates[].domain_name``, then the names
-in ``ssl_certificates``, then the names in the files of ``certificates[]``; at last come those of
-``gateway.certificates_dir``. Only the highest source that has the name counts; within it the last certificate of
-each key type does.
+A certificate that is valid now goes before one that is not. Then the precedence for one name is Tyk's: a certificate
+of an API, then ``certificates[].domain_name``, then the names in ``ssl_certificates``, then the names in the files of
+``certificates[]``; at last come those of ``gateway.certificates_dir``. Only the highest source that has the name
+counts; within it the certificate of each key type that lasts longest does. What may come first when time has passed is
+collected as well: the store chooses among them at each look-up (``certs.choice``).
 
 A certificate that cannot be read harms nobody else: the names that it served keep its last good state, which is
 still in the store, and the problem says so. Only when nothing at all is left to serve is that an error.
@@ -17,16 +18,20 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from gateway.certs.blocks import MAX_BYTES
+from gateway.certs.choice import Validity
 from gateway.certs.dates import check_dates
-from gateway.certs.pem import CertificatePair, check_names, parse_pair, refuse_foreign_use
+from gateway.certs.pem import CertificatePair, check_names, parse_pair, refuse_foreign_use, remarks
 from gateway.config.kinds import is_copied_pem, is_inline_pem, is_store_id, source_of
 from gateway.config.problems import Problem, Severity
 from gateway.errors import CertificateError
 from gateway.store import file_status
 from gateway.store.certificate_files import CertificateReader, Files, Held
+from gateway.store.contest import TOLD as _TOLD
+from gateway.store.contest import Contest, listed
 from gateway.store.materials import Kept
 from gateway.store.sites import SiteEntry
 from gateway.tls.names import candidates, canonical
@@ -44,6 +49,9 @@ if TYPE_CHECKING:
 _NEIGHBOURS = 500
 """How many files of a directory are looked up at once."""
 
+_FIRST = 1000
+"""How many names are looked at for one that is fit to be the default."""
+
 _KEY = b"PRIVATE KEY-----"
 
 
@@ -51,9 +59,10 @@ _KEY = b"PRIVATE KEY-----"
 class Collected:
     """The entries, the name that the default site shares its certificates with, and what is wrong.
 
-    ``unresolved`` are those of the problems that say that a certificate could not be read. With an error among
-    the problems the entries are those that are left, which nobody should serve. ``postponed`` is how many files were
-    not read yet, and ``readings`` what to remember of the others.
+    ``later`` are entries that are hidden by others now, and by none at some other time. ``unresolved`` are those of the
+    problems that say that a certificate could not be read. With an error among the problems the entries are those that
+    are left, which nobody should serve. ``postponed`` is how many files were not read yet, and ``readings`` what to
+    remember of the others.
     """
 
     entries: tuple[SiteEntry, ...]
@@ -62,6 +71,7 @@ class Collected:
     unresolved: tuple[Problem, ...] = ()
     postponed: int = 0
     readings: Readings | None = None
+    later: tuple[SiteEntry, ...] = ()
 
 
 class _Rank(IntEnum):
@@ -120,24 +130,30 @@ class _Collection:
         self._problems: list[Problem] = []
         self._unresolved: list[Problem] = []
         self._first: str | None = None
-        self._sites: dict[str, tuple[_Rank, dict[str, SiteEntry]]] = {}
+        self._sites: dict[str, list[SiteEntry]] = {}
         self._read: dict[str, Held | None] = {}
 
     def collected(self, default: str | None, *, needed: bool) -> Collected:
         """Return everything. That nothing could be read turns the reasons into errors, where one is ``needed``."""
+        contest = Contest(self._now, self._validity)
+        for name, entries in self._sites.items():  # in the order in which the names first came up
+            contest.add(name, entries)
+        self._problems += contest.problems()
+        self._tell_hidden()
         nothing = needed and not self._sites and not self._postponed and not (self._store and self._store.has_put())
         if self._unresolved and nothing:
             self._problems = [
                 replace(problem, severity=Severity.ERROR) if problem in self._unresolved else problem
                 for problem in self._problems
             ]
-        # In the order in which the names first came up.
-        entries = tuple(entry for _, entries in self._sites.values() for entry in entries.values())
         if self._postponed:
             message = f"certificate files that are not read yet: {self._postponed}; what they held before serves"
             self._unresolved.append(Problem(Severity.WARNING, "", "certificates", message))
         readings = None if self._anew else self._reader.readings()
-        return Collected(entries, default, tuple(self._problems), tuple(self._unresolved), self._postponed, readings)
+        return Collected(
+            tuple(contest.entries), default, tuple(self._problems), tuple(self._unresolved), self._postponed, readings,
+            tuple(contest.later),
+        )  # fmt: skip
 
     def add_files(self, path: str, named: CertificateFiles) -> None:
         """Add a pair that is given as separate files."""
@@ -156,7 +172,7 @@ class _Collection:
         if domain:
             self._report(path, source, check_names(held.names, domain))
             self._serve(domain, held.pair, source, _Rank.DOMAIN_NAME)
-        self._serve_all(held, source, _Rank.FILE_PAIR)
+        self._serve_all(held, source, _Rank.FILE_PAIR, domain)
         if named.domain_name == "*":
             self._serve("", held.pair, source, _Rank.DOMAIN_NAME)
 
@@ -248,12 +264,20 @@ class _Collection:
         With ``any_name`` a certificate was named for whoever matches nothing; it has no name.
         """
         if server_name in ("", "*"):
-            return "" if any_name and "" in self._sites else self._first
+            return "" if any_name and "" in self._sites else self._first_valid()
         for name in _keys(server_name):
             if self._has(name):
                 return name
         message = f"no certificate covers {server_name}, so the first certificate is the default"
         self._warn("http_server_options.server_name", message, "name a certificate that does")
+        return self._first
+
+    def _first_valid(self) -> str | None:
+        """The first name that has a certificate which is valid now, else the first."""
+        now = self._now.timestamp()
+        for name, entries in islice(self._sites.items(), _FIRST):
+            if any(self._validity(entry.pair).holds(now) for entry in entries):
+                return name
         return self._first
 
     def miss_domains(self, domains: Iterable[tuple[str, str]]) -> None:
@@ -290,14 +314,18 @@ class _Collection:
         if pair is None:
             raise CertificateError("the certificate store has no certificate with a key under this id; add it there")
         refuse_foreign_use(pair.leaf)
-        return Held(pair, pair.names, check_dates(pair.chain, self._now))
+        said = tuple(Problem(Severity.WARNING, "", "", remark) for remark in remarks(pair.leaf))
+        return Held(pair, pair.names, said + check_dates(pair.chain, self._now))
 
     def _keep_last_good(self, path: str, source: str, error: Exception, rank: _Rank, domain: str = "") -> None:
         self._tell_unresolved(path, source, error)
         self._serve_last_good(source, rank, domain)
 
-    def _serve_last_good(self, source: str, rank: _Rank, domain: str = "") -> None:
-        """Serve what the store has of a source: ``directory/`` is all files in it, ``domain`` what it is named for."""
+    def _serve_last_good(self, source: str, rank: _Rank, domain: str = "", *, valid: bool = False) -> None:
+        """Serve what the store has of a source: ``directory/`` is all files in it, ``domain`` what it is named for.
+
+        With ``valid`` only what is valid now.
+        """
         if not self._store:
             return
         entries = self._store.configured_from(source)
@@ -305,6 +333,8 @@ class _Collection:
             before = self._store.default_name()
             entries = sorted(entries, key=lambda entry: entry.name != before)
         for entry in entries:
+            if valid and not self._validity(entry.pair).holds(self._now.timestamp()):
+                continue
             own = bool(domain) and entry.name == domain
             pair = self._store.pair(entry.pair.material) if self._anew and isinstance(entry.pair, Kept) else entry.pair
             self._serve(entry.name, pair, entry.source, _Rank.DOMAIN_NAME if own else rank)
@@ -318,7 +348,9 @@ class _Collection:
         self._problems.append(problem)
         self._unresolved.append(problem)
 
-    def _serve_all(self, held: Held, source: str, rank: _Rank) -> None:
+    def _serve_all(self, held: Held, source: str, rank: _Rank, domain: str = "") -> None:
+        if held.early:  # what the same place had before serves on until then
+            self._serve_last_good(source, rank, domain, valid=True)
         # A certificate without any name can still be the default site's.
         for name in held.names or ([""] if self._first is None else []):
             self._serve(name, held.pair, source, rank)
@@ -326,16 +358,34 @@ class _Collection:
     def _serve(self, name: str, pair: CertificatePair | Kept, source: str, rank: _Rank) -> None:
         if self._first is None:
             self._first = name
-        held, entries = self._sites.get(name, (rank, {}))
-        if rank > held:
-            entries = {}
-        if rank >= held:
-            self._sites[name] = (rank, {**entries, pair.key_type: SiteEntry(name, pair, source)})
+        entry = SiteEntry(name, pair, source, rank)
+        known = self._sites.get(name)
+        if known is None:
+            self._sites[name] = [entry]
+        elif entry not in known:  # one file may be named for an API and in general
+            known.append(entry)
+
+    def _validity(self, pair: CertificatePair | Kept) -> Validity:
+        if isinstance(pair, CertificatePair):
+            return Validity.of(pair.leaf)
+        assert self._store is not None, "only a store remembers"
+        return self._store.validity(pair.material)
+
+    def _tell_hidden(self) -> None:
+        """Tell for whom what was put at runtime serves instead."""
+        hidden: dict[str, list[str]] = {}
+        put = self._store.hidden() if self._store else frozenset[str]()
+        for name in put & self._sites.keys():
+            for entry in self._sites[name]:
+                hidden.setdefault(entry.source, []).append(name)
+        for source, names in sorted(hidden.items())[:_TOLD]:
+            message = f"what was put over the admin API serves instead for {listed(sorted(names))}"
+            self._problems.append(Problem(Severity.NOTE, "certificates", source, message))
 
     def _refuse_worse(self, source: str, pair: CertificatePair, domain: str) -> None:
         """Refuse a pair that clients would refuse, if the one that is served from the same place is none such."""
         fault = self._fault(pair, domain)
-        if not fault or not self._store:
+        if not fault or not self._store or self._now < pair.not_before:
             return
         for entry in self._store.configured_from(source):
             served = self._store.pair(entry.pair.material)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from gateway.certs import loading
+from gateway.certs.choice import Validity
 from gateway.certs.pem import CertificatePair
+from gateway.store import schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,8 +42,8 @@ def keep(database: Database, pair: CertificatePair) -> int:
         return int(material)
     sealed = database.sealer.seal(pair.key_pem, context(digest))
     cursor = database.execute(
-        "INSERT INTO materials (digest, fingerprint, chain, key, expires) VALUES (?, ?, ?, ?, ?)",
-        (digest, pair.fingerprint, pair.chain_pem, sealed, int(pair.not_after.timestamp())),
+        "INSERT INTO materials (digest, fingerprint, chain, key, begins, expires) VALUES (?, ?, ?, ?, ?, ?)",
+        (digest, pair.fingerprint, pair.chain_pem, sealed, *map(int, Validity.of(pair.leaf))),
     )
     assert cursor.lastrowid is not None
     return cursor.lastrowid
@@ -62,6 +64,14 @@ def chain(database: Database, material: int) -> tuple[x509.Certificate, ...]:
     """Return the chain of a row that is there; its key stays sealed."""
     (pem,) = database.execute("SELECT chain FROM materials WHERE material = ?", (material,)).fetchone()
     return loading.certificates(pem)
+
+
+def validity(database: Database, material: int) -> Validity:
+    """Return from when to when the leaf of a row that is there is valid."""
+    if database.version <= schema.BEFORE_RANKS:
+        return Validity.of(chain(database, material)[0])
+    row = database.execute("SELECT begins, expires FROM materials WHERE material = ?", (material,)).fetchone()
+    return Validity(*row)
 
 
 def sweep(database: Database, materials: Iterable[int | None]) -> None:

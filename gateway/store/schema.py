@@ -1,8 +1,8 @@
 """The tables of the node's database, and how an older database becomes a newer one.
 
 * ``materials``       each chain with its sealed key once, however many names it serves; a row never changes
-* ``names``           what the configuration serves a name with: one material per key type, so that RSA and ECDSA
-                      stand side by side; rewritten at every reload
+* ``names``           what the configuration may serve a name with, now or when time has changed what is valid; the
+                      choice is made at each look-up (``certs.choice``); rewritten at every reload
 * ``domains``         what was put for a name at runtime, and goes before ``names``; a swap touches nothing else
 * ``certificates``    Tyk's certificate store
 * ``configurations``  each configuration once, sealed, since it may contain passwords; its number is that of the
@@ -21,13 +21,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.errors import StoreError
+from gateway.certs import loading
+from gateway.certs.choice import Validity
+from gateway.errors import CertificateError, StoreError
 
 if TYPE_CHECKING:
     import sqlite3
 
 BEFORE_READINGS = 2
 """The last version without ``readings``. A reader does without them until the writer has brought the database on."""
+
+BEFORE_RANKS = 6
+"""The last version without ``names.rank`` and ``materials.begins``; a reader does without them likewise."""
 
 AUDIT_KEPT = 100_000
 """Lines of the audit log that nothing removes: a trigger refuses to."""
@@ -165,6 +170,25 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             crl TEXT NOT NULL                 -- PEM
         ) WITHOUT ROWID""",
     ),
+    (
+        # The leaf's notBefore, seconds since 1970, as expires is its notAfter.
+        "ALTER TABLE materials ADD COLUMN begins INTEGER NOT NULL DEFAULT 0",
+        "UPDATE materials SET begins = not_before(chain)",
+        """CREATE TABLE ranked_names (
+            name TEXT NOT NULL,
+            key_type TEXT NOT NULL,
+            material INTEGER NOT NULL REFERENCES materials,
+            source TEXT NOT NULL,             -- where the certificate came from, for people
+            rank INTEGER NOT NULL,            -- the highest that is valid wins the name
+            place INTEGER NOT NULL,           -- of equals the last one counts
+            PRIMARY KEY (name, key_type, material)
+        ) WITHOUT ROWID""",
+        "INSERT INTO ranked_names SELECT name, key_type, material, source, 0, 0 FROM names",
+        "DROP TABLE names",
+        "ALTER TABLE ranked_names RENAME TO names",
+        "CREATE INDEX names_by_material ON names (material)",
+        "CREATE INDEX names_by_source ON names (source)",
+    ),
 )
 """Statement lists; a database's ``user_version`` says how many of them it has been through."""
 
@@ -174,12 +198,20 @@ def version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
+def _not_before(chain: bytes) -> int:
+    try:
+        return int(Validity.of(loading.peer_certificate(chain)).begins)
+    except CertificateError:
+        return 0
+
+
 def migrate(connection: sqlite3.Connection) -> None:
     """Bring the database to this version in one transaction. Raises StoreError when it is newer already."""
     connection.execute("BEGIN IMMEDIATE")
     found = version(connection)
     if found > len(MIGRATIONS):
         raise StoreError(f"it was written by a newer gateway (schema {found}, this one knows {len(MIGRATIONS)})")
+    connection.create_function("not_before", 1, _not_before, deterministic=True)
     for statements in MIGRATIONS[found:]:
         for statement in statements:
             connection.execute(statement)

@@ -1,18 +1,23 @@
 """Which certificates serve which name: what was put for it at runtime, else what the configuration says.
 
 A name has at most one pair of each key type, all of one origin: a pair that was put hides every one that the
-configuration has for that name. The name "" is the default site, which shares another name's certificates.
+configuration has for that name, as long as it is valid or none is (``certs.choice``). A pair that was put before its
+time leaves the name to the one that it replaced until then. The name "" is the default site, which shares another
+name's certificates.
 """
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.certs import describe, loading
-from gateway.store import generations, materials
+from gateway.certs.choice import Choice, Contender, Validity, best, choose
+from gateway.store import generations, materials, schema
 from gateway.store.materials import Kept
+from gateway.tls.names import candidates
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,32 +34,49 @@ SELF_SIGNED = "self-signed"
 CONTROL_PORT = "(control port)"
 """The name of the control port's own certificates: none that a client could ask for."""
 
-_PUT = "FROM domains JOIN materials USING (material) WHERE name = ? ORDER BY key_type"
-_CONFIGURED = "FROM names JOIN materials USING (material) WHERE name = ? ORDER BY key_type"
-_PREVIOUS = "(SELECT fingerprint FROM materials WHERE materials.material = domains.previous)"
+_PUT_RANK, _REPLACED = 100, 101
+_CANDIDATES = f"""
+    SELECT key_type, {{rank}} AS rank, {{place}} AS place, source, digest, chain, key, NULL
+        FROM names JOIN materials USING (material) WHERE name = :name
+    UNION ALL SELECT key_type, {_REPLACED}, 0, '{ADMIN}', digest, chain, key, NULL
+        FROM domains JOIN materials ON materials.material = domains.previous WHERE name = :name
+    UNION ALL SELECT key_type, {_PUT_RANK}, 0, '{ADMIN}', digest, chain, key,
+            (SELECT fingerprint FROM materials WHERE materials.material = domains.previous)
+        FROM domains JOIN materials USING (material) WHERE name = :name
+    ORDER BY rank, place"""  # noqa: S608 - constants
 _NAMES_BEHIND = """
     SELECT * FROM (SELECT DISTINCT name FROM domains WHERE name > :after AND material IS NOT NULL
         ORDER BY name LIMIT :limit)
     UNION SELECT * FROM (SELECT DISTINCT name FROM names WHERE name > :after AND name != :control
         ORDER BY name LIMIT :limit)
     ORDER BY name LIMIT :limit"""
-# CROSS JOIN has SQLite begin with the expired materials, of which there are few.
+# CROSS JOIN has SQLite begin with the expired materials, of which there are few. Of those that are left it is looked
+# up whether another one serves in their place, under the name itself or under its wildcard.
 _EXPIRED = """
-    SELECT name FROM materials CROSS JOIN domains USING (material) WHERE expires < :now
-    UNION SELECT name FROM materials CROSS JOIN names USING (material) WHERE expires < :now AND name != ''
-        AND NOT EXISTS (SELECT 1 FROM domains WHERE domains.name = names.name AND domains.material IS NOT NULL)
-    ORDER BY name"""
+    SELECT name FROM (
+        SELECT name FROM materials CROSS JOIN domains USING (material) WHERE expires <= :now
+        UNION SELECT name FROM materials CROSS JOIN names USING (material) WHERE expires <= :now AND name != ''
+    ) AS over WHERE NOT EXISTS (
+        SELECT 1 FROM names AS other JOIN materials USING (material) WHERE expires > :now AND begins <= :now
+            AND other.name IN (over.name, '*' || substr(over.name, instr(over.name, '.')))
+    ) AND NOT EXISTS (
+        SELECT 1 FROM domains AS other JOIN materials USING (material) WHERE expires > :now AND begins <= :now
+            AND other.name IN (over.name, '*' || substr(over.name, instr(over.name, '.')))
+    ) ORDER BY name"""
+_HIDING = "SELECT name FROM domains JOIN materials USING (material) WHERE begins <= :now AND expires > :now"
 
 
 class SiteEntry(NamedTuple):  # of which 100,000 are made at each reload, in a third of a dataclass's time
     """``name`` (canonical, ``*.`` and a name, or "" for the default site) is served with ``pair``.
 
-    ``source`` says where the certificate comes from: a file, a store id, or a place in the configuration.
+    ``source`` says where the certificate comes from: a file, a store id, or a place in the configuration. Of several
+    for one name the highest ``rank`` wins.
     """
 
     name: str
     pair: CertificatePair | Kept
     source: str
+    rank: int = 0
 
 
 class KeptEntry(NamedTuple):
@@ -80,23 +102,55 @@ class Served:
         return describe.fingerprint(self.leaf)
 
 
-def find(database: Database, name: str) -> tuple[CertificatePair, ...]:
-    """Return the pairs for exactly ``name``, one per key type, or ()."""
-    name = name or generations.default_name(database)
-    for origin in (_PUT, _CONFIGURED):
-        rows = database.execute(f"SELECT digest, chain, key {origin}", (name,)).fetchall()
-        if rows:
-            return tuple(materials.restore(database, *row) for row in rows)
-    return ()
+def find(database: Database, name: str, now: float | None = None) -> Choice[CertificatePair]:
+    """Return what serves exactly ``name`` at a moment (seconds since 1970; None: now). "" is the default site."""
+    choice = _choose(database, name, now)
+    pairs = tuple(materials.restore(database, *row.sealed) for row in choice.chosen)
+    return Choice(pairs, choice.current, choice.until)
 
 
-def served(database: Database, name: str) -> tuple[Served, ...]:
-    """Return what `find` finds, without keys."""
-    for columns in (f"chain, key_type, '{ADMIN}', {_PREVIOUS} {_PUT}", f"chain, key_type, source, NULL {_CONFIGURED}"):
-        rows = database.execute(f"SELECT {columns}", (name,)).fetchall()
-        if rows:
-            return tuple(Served(loading.certificate(chain), *rest) for chain, *rest in rows)
-    return ()
+def served(database: Database, name: str, now: float | None = None) -> tuple[Served, ...]:
+    """Return the pairs that `find` finds, without keys."""
+    return tuple(row.served for row in _choose(database, name, now).chosen)
+
+
+class _Row(NamedTuple):
+    """A candidate as it is in the database."""
+
+    key_type: str
+    rank: int
+    place: int
+    source: str
+    digest: str
+    chain: bytes
+    key: bytes
+    previous: str | None
+
+    @property
+    def sealed(self) -> tuple[str, bytes, bytes]:
+        return self.digest, self.chain, self.key
+
+    @property
+    def served(self) -> Served:
+        return Served(loading.certificate(self.chain), self.key_type, self.source, self.previous)
+
+
+def _choose(database: Database, name: str, now: float | None) -> Choice[_Row]:
+    """Choose for a name; for the default site, for the name whose certificates it shares, or that one's wildcard."""
+    moment = time.time() if now is None else now
+    wanted = (name,) if name else candidates(generations.default_name(database))
+    return best(choose(_contenders(database, one, moment), moment) for one in wanted)
+
+
+def _contenders(database: Database, name: str, now: float) -> list[Contender[_Row]]:
+    ranks = {"rank": "rank", "place": "place"} if database.version > schema.BEFORE_RANKS else {"rank": 0, "place": 0}
+    rows = [_Row(*row) for row in database.execute(_CANDIDATES.format(**ranks), {"name": name})]
+    found = [Contender(row, row.key_type, row.rank, Validity.of(loading.peer_certificate(row.chain))) for row in rows]
+    # What a swap has replaced counts beside its successor until that one's time has come, and never again.
+    early = {one.key_type for one in found if one.rank == _PUT_RANK and now < one.validity.begins}
+    return [
+        one._replace(rank=min(one.rank, _PUT_RANK)) for one in found if one.rank != _REPLACED or one.key_type in early
+    ]
 
 
 def names(database: Database, after: str, limit: int) -> Sequence[str]:
@@ -145,17 +199,42 @@ def end_of_self_signed(database: Database) -> datetime | None:
 
 
 def configure(database: Database, entries: Sequence[SiteEntry]) -> tuple[frozenset[str], set[int], bool]:
-    """Have exactly ``entries`` for what the configuration serves; of two with the same key the last counts.
+    """Have exactly ``entries`` for what the configuration serves; of equals the last counts.
 
-    Return the names that are served with something else now, the materials that may be nobody's any more (for
-    `materials.sweep`), and whether anything is not as it was. To be called within a transaction.
+    Return the names that are served with something else now (or may be, later), the materials that may be nobody's any
+    more (for `materials.sweep`), and whether anything is not as it was. To be called within a transaction.
     """
     old = {
-        (name, key_type): (material, source)
-        for name, key_type, material, source in database.execute("SELECT name, key_type, material, source FROM names")
+        (name, key_type, material): (source, rank, place)
+        for name, key_type, material, source, rank, place in database.execute(
+            "SELECT name, key_type, material, source, rank, place FROM names"
+        )
     }
+    new = _rows(database, entries)
+    gone = old.keys() - new.keys()
+    fresh = [key + row for key, row in new.items() if old.get(key) != row]
+    database.connection.executemany("DELETE FROM names WHERE name = ? AND key_type = ? AND material = ?", gone)
+    database.connection.executemany(
+        "REPLACE INTO names (name, key_type, material, source, rank, place) VALUES (?, ?, ?, ?, ?, ?)", fresh
+    )
+    changed = {name for name, *_ in gone}
+    changed.update(row[0] for row in fresh if old.get(row[:3], ("", None, None))[1:] != row[4:])
+    loose = {material for _, _, material in old} - {material for _, _, material in new}
+    return frozenset(changed) - hidden(database), loose, bool(gone or fresh)
+
+
+def hidden(database: Database) -> frozenset[str]:
+    """Return the names for which a certificate was put that is valid now: it hides the configuration's."""
+    if database.version <= schema.BEFORE_RANKS:
+        return frozenset()
+    return frozenset(name for (name,) in database.execute(_HIDING, {"now": int(time.time())}))
+
+
+def _rows(database: Database, entries: Sequence[SiteEntry]) -> dict[tuple[str, str, int], tuple[str, int, int]]:
+    """Return the rows of ``names``: by name, key type and material the source, the rank and the place."""
     kept: dict[int, int] = {}  # one pair may serve a thousand names
-    new: dict[tuple[str, str], tuple[int, str]] = {}
+    places: dict[tuple[str, str], int] = {}
+    rows: dict[tuple[str, str, int], tuple[str, int, int]] = {}
     for entry in entries:
         pair = entry.pair
         if isinstance(pair, Kept):
@@ -164,18 +243,9 @@ def configure(database: Database, entries: Sequence[SiteEntry]) -> tuple[frozens
             material = known
         else:
             material = kept[id(pair)] = materials.keep(database, pair)
-        new[entry.name, pair.key_type] = (material, entry.source)
-    gone = old.keys() - new.keys()
-    fresh = [key + row for key, row in new.items() if old.get(key) != row]
-    database.connection.executemany("DELETE FROM names WHERE name = ? AND key_type = ?", gone)
-    database.connection.executemany("REPLACE INTO names (name, key_type, material, source) VALUES (?, ?, ?, ?)", fresh)
-    changed = {name for name, _ in gone} | {
-        name for name, key_type, material, _ in fresh if old.get((name, key_type), (0, ""))[0] != material
-    }
-    loose = {material for material, _ in old.values()} - {material for material, _ in new.values()}
-    return frozenset(changed) - _hidden(database), loose, bool(gone or fresh)
-
-
-def _hidden(database: Database) -> frozenset[str]:
-    """The names that what was put serves, whatever the configuration says."""
-    return frozenset(name for (name,) in database.execute("SELECT name FROM domains WHERE material IS NOT NULL"))
+        same = entry.name, pair.key_type
+        place = places[same] = places.get(same, -1) + 1
+        key = (*same, material)
+        if key not in rows or rows[key][1] <= entry.rank:
+            rows[key] = (entry.source, entry.rank, place)
+    return rows

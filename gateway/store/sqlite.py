@@ -31,12 +31,14 @@ from gateway.store.database import Database, DatabaseUser
 from gateway.store.generations import Generation
 from gateway.store.readings import FilesRead
 from gateway.store.sites import SiteEntry
+from gateway.tls.names import candidates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from cryptography import x509
 
+    from gateway.certs.choice import Choice, Validity
     from gateway.certs.pem import CertificatePair
     from gateway.config.load import Configuration
     from gateway.store.certificates import Stored
@@ -51,8 +53,7 @@ class Store(DatabaseUser):
 
     def __init__(self, database: Database) -> None:
         super().__init__(database)
-        with database.reading():
-            self._remembers = schema.version(database.connection) > schema.BEFORE_READINGS
+        self._remembers = database.version > schema.BEFORE_READINGS
 
     def derived_key(self, purpose: bytes) -> bytes:
         """Return a key that belongs to this data directory and to ``purpose``; see `Sealer.derived_key`."""
@@ -101,9 +102,13 @@ class Store(DatabaseUser):
         return generation
 
     def find(self, name: str) -> tuple[CertificatePair, ...]:
-        """Return the pairs for exactly ``name``, one per key type, or (). The name "" is the default site."""
+        """Return the pairs that serve exactly ``name`` now, one per key type, or (). "" is the default site."""
+        return self.choose(name).chosen
+
+    def choose(self, name: str, now: float | None = None) -> Choice[CertificatePair]:
+        """Return what `find` finds at a moment (seconds since 1970; None: now), and until when it is that."""
         with self._database.reading():
-            return sites.find(self._database, name)
+            return sites.find(self._database, name, now)
 
     def served(self, name: str) -> tuple[sites.Served, ...]:
         """Return what `find` finds, without keys."""
@@ -124,6 +129,16 @@ class Store(DatabaseUser):
         """Return the last moment of the self-signed certificate; None when it does not serve."""
         with self._database.reading():
             return sites.end_of_self_signed(self._database)
+
+    def validity(self, material: int) -> Validity:
+        """Return from when to when a `Kept` is valid."""
+        with self._database.reading():
+            return materials.validity(self._database, material)
+
+    def hidden(self) -> frozenset[str]:
+        """Return the names for which a certificate was put that is valid now: it hides the configuration's."""
+        with self._database.reading():
+            return sites.hidden(self._database)
 
     def has_put(self, name: str | None = None) -> bool:
         """Whether what was put serves ``name``, or with None any name."""
@@ -168,9 +183,9 @@ class Store(DatabaseUser):
         """Make a configuration and exactly these entries the next generation.
 
         ``default`` is the name whose certificates the default site serves too; None leaves it to one that was put.
-        Of entries with the same name and key type the last one counts. Returns the generation and the names whose
-        certificates are not what they were. Where ``files`` were read for it and nothing differs, that is the present
-        generation.
+        Of entries for one name those count that `certs.choice` chooses at each moment. Returns the generation and the
+        names whose certificates are not what they were. Where ``files`` were read for it and nothing differs, that is
+        the present generation.
         """
         database = self._database
         deed = deed or Deed("gateway", "", cause, "")
@@ -187,7 +202,7 @@ class Store(DatabaseUser):
                 audit.append(database, deed, result=audit.NOTHING)
                 return generation, frozenset()
             generation = generations.append(database, configuration, default, cause, found.at)
-            if default in changed or default != before:
+            if default != before or not changed.isdisjoint(candidates(default)):
                 changed |= {""}
             database.execute("DELETE FROM unresolved")
             for problem in found.unresolved:
@@ -229,9 +244,15 @@ class Store(DatabaseUser):
                 audit.append(database, deed, result=f"refused: {reason}")
         return swaps
 
-    def roll_back(self, name: str, check: Callable[[Collection[str]], None], deed: Deed) -> Swap:
-        """Undo the last change of ``name``. Raises NotFoundError, ConflictError, and what ``check`` raises."""
-        return self._swap(lambda: domains.roll_back(self._database, name), name, check, deed)
+    def roll_back(
+        self, name: str, check: Callable[[Collection[str]], None], deed: Deed, *, force: bool = False
+    ) -> Swap:
+        """Undo the last change of ``name``.
+
+        Raises NotFoundError, ConflictError, and what ``check`` raises; and CertificateError, unless it is forced, when
+        nothing that is valid now would serve.
+        """
+        return self._swap(lambda: domains.roll_back(self._database, name, force=force), name, check, deed)
 
     def remove(self, name: str, check: Callable[[Collection[str]], None], deed: Deed) -> Swap:
         """Forget what was put for ``name``. Raises NotFoundError, ConflictError, and what ``check`` raises."""

@@ -135,7 +135,7 @@ async def test_remembered_sites_are_bounded(tmp_path: Path) -> None:
 async def test_a_site_that_cannot_be_read_harms_only_itself(tmp_path: Path) -> None:
     broken = AUTHORITY.leaf("broken.test")
     async with front(tmp_path, configuration(api()), {**SITES, "broken.test": (broken, RSA, broken)}) as gate:
-        gate.server.sites._find_pairs = _failing_for("broken.test", gate.server.sites._find_pairs)
+        gate.server.sites._choose_pairs = _failing_for("broken.test", gate.server.sites._choose_pairs)
         with pytest.raises(ssl.SSLError, match=r"(?i)internal.error"):
             await shown(gate, "broken.test")
         await gate.logged("TLS handshake error.*the disk is on fire")

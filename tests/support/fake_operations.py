@@ -158,10 +158,12 @@ class FakeOperations(Operations):
         return DomainState(name, (self.served[name],), ()) if name in self.served else None
 
     async def put_certificate(
-        self, domain: str, upload: Upload, expectation: Expectation, *, dry_run: bool, actor: Actor
+        self, domain: str, upload: Upload, expectation: Expectation, *, dry_run: bool, actor: Actor, force: bool = False
     ) -> SwapResult:
         old = self.served.get(domain)
         new = self._parsed(domain, upload)
+        if not self.any_pem and not force and not new.not_before <= datetime.now(UTC) < new.not_after:
+            raise CertificateError("the certificate is not valid now; or force it")
         if not self.any_pem:
             expectation.check([old.fingerprint] if old else [])
         if not dry_run:
@@ -171,12 +173,16 @@ class FakeOperations(Operations):
         result = self._result(domain, old, new)
         return replace(result, warnings=warnings, dry_run=dry_run, generation=None if dry_run else result.generation)
 
-    async def put_certificates(self, uploads: Sequence[BulkUpload], *, dry_run: bool, actor: Actor) -> BulkResult:
+    async def put_certificates(
+        self, uploads: Sequence[BulkUpload], *, dry_run: bool, actor: Actor, force: bool = False
+    ) -> BulkResult:
         outcomes = []
         for one in uploads:
             for domain in one.domains:
                 try:
-                    result = await self.put_certificate(domain, one.upload, Expectation(), dry_run=dry_run, actor=actor)
+                    result = await self.put_certificate(
+                        domain, one.upload, Expectation(), dry_run=dry_run, actor=actor, force=force
+                    )
                 except CertificateError as error:
                     outcomes.append(BulkOutcome(domain, str(error)))
                 else:
@@ -193,7 +199,7 @@ class FakeOperations(Operations):
         del self.served[domain]
         return self._result(domain, old, None)
 
-    async def rollback(self, domain: str, expectation: Expectation, actor: Actor) -> SwapResult:
+    async def rollback(self, domain: str, expectation: Expectation, actor: Actor, *, force: bool = False) -> SwapResult:
         old = self._served(domain)
         if not self.any_pem:
             expectation.check([old.fingerprint])

@@ -10,6 +10,7 @@ import ssl
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+from gateway.certs.choice import NEVER, Choice
 from gateway.certs.self_signed import Authority
 from gateway.config.definitions import ApiDefinition
 from gateway.config.load import Configuration
@@ -193,7 +194,7 @@ async def front(
     fd = os.open(log, os.O_CREAT | os.O_APPEND | os.O_WRONLY)
     server = ProxyServer(
         base=BASE,
-        sites=lambda name: pairs.get(name, ()),
+        sites=lambda name: Choice(pairs.get(name, ()), current=name in pairs, until=NEVER),
         snapshot=snapshot.build(config, 1),
         events=EventLog(fd),
     )

@@ -239,7 +239,9 @@ def test_a_database_of_before_has_the_last_good_state_until_it_is_brought_on(nod
     for table in ("readings", "sessions", "administrators", "expiry_told", "crls"):
         newer._database.execute(f"DROP TABLE {table}")
     newer._database.execute("DROP INDEX certificates_by_expiry")
-    newer._database.execute("ALTER TABLE certificates DROP COLUMN expires")
+    for column in ("certificates DROP COLUMN expires", "materials DROP COLUMN begins", "names DROP COLUMN rank"):
+        newer._database.execute(f"ALTER TABLE {column}")
+    newer._database.execute("ALTER TABLE names DROP COLUMN place")
     newer._database.execute(f"PRAGMA user_version = {BEFORE_READINGS}")
     settings = Settings(
         http_server_options=HttpServerOptions(use_ssl=True), gateway=GatewaySection(certificates_dir=node.directory)

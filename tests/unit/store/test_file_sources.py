@@ -351,7 +351,9 @@ def test_a_directory_is_filled_with_bundles_and_pairs(files: Files, store: Store
     assert served(result, "b.test") == [split.fingerprint]
     assert served(result, "c.test") == [listed.fingerprint]
     assert served(result, "hidden.test") == []
-    assert (result.problems, result.default) == ((), "c.test")
+    hidden = "serves c.test instead, whose place goes before this one's; for good"
+    assert told(result) == [f"note: certificates @ {inside.directory}/c.pem: {path} {hidden}"]
+    assert result.default == "c.test"
 
 
 def test_a_file_that_left_the_directory_is_no_longer_served_and_a_broken_one_still_is(
