@@ -143,6 +143,8 @@ def parse_pair(
         if for_servers:
             refuse_foreign_use(leaf)
             warnings += remarks(leaf)
+        else:
+            warnings += oddities(leaf)
     return CertificatePair(chain, key, names), tuple(warnings)
 
 
@@ -308,16 +310,22 @@ def is_must_staple(certificate: x509.Certificate) -> bool:
     return features is not None and x509.TLSFeatureType.status_request in features
 
 
-def remarks(leaf: x509.Certificate) -> list[str]:
-    """Tell what will not please every client of a server that shows ``leaf``, which could be read."""
-    warnings, names = [], describe.names(leaf)
+def oddities(leaf: x509.Certificate) -> list[str]:
+    """Tell what is so unusual about a certificate, which could be read, that some peers refuse it."""
+    found = []
     if is_must_staple(leaf):
-        warnings.append(
+        found.append(
             "the certificate demands a stapled OCSP response (must-staple), which this gateway does not send, so strict"
             " clients, such as Firefox, refuse it; have one issued without"
         )
     if has_explicit_curve(leaf):
-        warnings.append(f"the key of the certificate {_EXPLICIT_CURVE}")
+        found.append(f"the key of the certificate {_EXPLICIT_CURVE}")
+    return found
+
+
+def remarks(leaf: x509.Certificate) -> list[str]:
+    """Tell what will not please every client of a server that shows ``leaf``, which could be read."""
+    warnings, names = oddities(leaf), describe.names(leaf)
     bits = describe.extension(leaf, x509.KeyUsage)
     if bits is not None and not bits.digital_signature:
         warnings.append("the certificate's key usage forbids signatures, so modern clients will refuse it")

@@ -10,10 +10,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
 from support.front import AUTHORITY, api, configuration, front
 from typer.testing import CliRunner
 
 from gateway import __version__
+from gateway.certs.pem import CertificatePair
 from gateway.certs.self_signed import self_signed
 from gateway.cli.doctor import files, live
 from gateway.cli.doctor.finding import State
@@ -226,3 +230,27 @@ def test_a_definition_with_a_password_that_others_can_read_is_told(home: Home, m
     assert (str(definitions / "b.json") in message) is (state != "ok")
     output = CliRunner().invoke(app, ["check", "--config", str(home.path)]).output
     assert ("there is a key or a password in it" in output) is (state == "problem")
+
+
+async def test_a_must_staple_certificate_is_told(tmp_path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "staple.test")])
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(AUTHORITY.pair.leaf.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(NOW - timedelta(days=1))
+        .not_valid_after(NOW + timedelta(days=300))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("staple.test")]), critical=False)
+        .add_extension(x509.TLSFeature([x509.TLSFeatureType.status_request]), critical=False)
+    )
+    pair = CertificatePair((builder.sign(AUTHORITY.pair.key, SHA256()),), key, ("staple.test",))
+    ca = tmp_path / "ca.pem"
+    ca.write_bytes(AUTHORITY.pair.chain_pem)
+    async with front(tmp_path, configuration(api()), {"staple.test": (pair,)}) as gate:
+        place = live.Place("127.0.0.1", gate.port)
+        (one,) = await asyncio.to_thread(lambda: list(live.handshakes(place, ["staple.test"], ca, NOW)))
+    assert one.state is State.WARNING
+    assert "must-staple" in one.message

@@ -13,12 +13,13 @@ from OpenSSL import SSL, crypto
 from OpenSSL._util import ffi, lib  # the words for errors of chains have no name above it
 
 from gateway import __version__
-from gateway.certs import describe
+from gateway.certs import describe, loading
 from gateway.certs.dates import check_dates
-from gateway.certs.pem import check_names
+from gateway.certs.pem import check_names, oddities
 from gateway.cli.admin_client import AdminError
 from gateway.cli.doctor.finding import Finding, ok, problem, warning
 from gateway.config.problems import Severity
+from gateway.errors import CertificateError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -120,8 +121,11 @@ def handshakes(place: Place, domains: Iterable[str], ca: Path | None, now: datet
             cure = "its line event=tls.handshake in the gateway's log says why; see also `gateway tls scan`"
             yield problem("connection", f"{domain}: no TLS handshake: {_reason(error)}", cure)
             continue
-        shown = tls.get_peer_certificate()
-        leaf = shown.to_cryptography() if shown else None
+        try:
+            leaf = _leaf(tls)
+        except CertificateError as error:
+            yield problem("connection", f"{domain}: {error}", "see whether the gateway is what answers there")
+            continue
         if leaf is None:
             continue  # no suite that the gateway serves leaves the certificate out
         found = [*_faults(leaf, domain, now), *_distrust(faults - _DATES, ca)]
@@ -130,6 +134,17 @@ def handshakes(place: Place, domains: Iterable[str], ca: Path | None, now: datet
             negotiated = f"{tls.get_protocol_version_name()}, {tls.get_cipher_name()}"
             end = f"until {leaf.not_valid_after_utc:%Y-%m-%d}"
             yield ok("connection", f"{domain}: {negotiated}; the certificate covers it, {end}, and is trusted")
+
+
+def _leaf(tls: SSL.Connection) -> x509.Certificate | None:
+    """The certificate that was shown. Raises CertificateError when it cannot be read."""
+    shown = tls.get_peer_certificate()
+    if shown is None:
+        return None
+    with loading.reading("the certificate that is shown"):
+        leaf = shown.to_cryptography()
+        loading.describable(leaf)
+        return leaf
 
 
 def _lenient(ca: Path | None, faults: set[int]) -> SSL.Context:
@@ -169,6 +184,9 @@ def _shake_hands(context: SSL.Context, place: Place, name: str) -> SSL.Connectio
 def _faults(leaf: x509.Certificate, domain: str, now: datetime) -> Iterator[Finding]:
     for one in check_names(describe.names(leaf), domain):
         yield problem("", one.message, "gateway cert swap, or gateway tls add-cert, with one that does")
+    for odd in oddities(leaf):
+        message, _, cure = odd.partition("; ")
+        yield warning("", message, cure)
     for one in check_dates((leaf,), now):
         tell = problem if one.severity is Severity.ERROR or "not valid before" in one.message else warning
         yield tell("", one.message, one.cure)
