@@ -138,6 +138,7 @@ class AllowList:
             with reading("the client's certificate"):
                 standing, chain = self._judge(leaf, others, now)
                 end = leaf.not_valid_after_utc
+                _ = [(one.issuer, one.subject) for one in chain]  # at which requests look
         except CertificateError:
             standing, chain, end = Standing.UNLISTED, (), now
         until = now + _REMEMBERED
