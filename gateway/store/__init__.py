@@ -5,6 +5,7 @@
 * ``schema``        the tables, and how an older database becomes a newer one
 * ``materials``     chains with their sealed keys
 * ``sites``         which certificates serve which name
+* ``contest``         which certificates of a configuration serve, and which hide which
 * ``domains``       changes of one name's certificate at runtime
 * ``certificates``  Tyk's certificate store; ``uploads`` what may be put there
 * ``expiry``        the ends of certificates, and what was told of them
