@@ -10,6 +10,7 @@ import ssl
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -258,3 +259,27 @@ def test_tls_is_set_switched_off_and_on_without_a_restart(node: Node) -> None:
     node.run("tls", "enable", "--protocols", "all -SSLv2 -SSLv3 -TLSv1 -TLSv1.1")
     assert node.served("other.test") == {other.fingerprint}
     assert node.run("tls", "status").startswith("Minimum TLS version supported: 1.2\n")
+
+
+def test_what_is_not_valid_yet_is_put_only_by_force_and_takes_over_when_its_time_has_come(node: Node) -> None:
+    now = datetime.now(UTC).replace(microsecond=0)
+    present = AUTHORITY.leaf("time.test", days=30)
+    soon, late = (
+        AUTHORITY.leaf("time.test", now=now + timedelta(hours=1, **{unit: 5})) for unit in ("seconds", "days")
+    )
+    node.run("cert", "swap", "time.test", node.save("present.pem", present))
+    assert "or force it" in node.run("cert", "swap", "time.test", node.save("late.pem", late), status=1)
+    assert node.served("time.test") == {present.fingerprint}
+
+    node.run("cert", "swap", "time.test", node.save("soon.pem", soon), "--force")
+    deadline = time.monotonic() + PATIENCE
+    while (served := node.served("time.test")) != {soon.fingerprint}:  # without another word to the gateway
+        assert present.fingerprint in served or datetime.now(UTC) >= soon.not_before
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert datetime.now(UTC) >= soon.not_before
+
+    node.run("cert", "swap", "time.test", "late.pem", "--force")
+    assert node.served("time.test") == {soon.fingerprint}
+    assert "going back" not in node.run("cert", "rollback", "time.test")
+    assert node.served("time.test") == {soon.fingerprint}
