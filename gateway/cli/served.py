@@ -58,8 +58,7 @@ def services(configuration: Configuration, collected: Collected, now: datetime) 
     for api in sorted(own, key=lambda api: api.listen_port):
         domain, protocol = (service_domain if api.is_service else domain_of)(api, settings), spoken(api, settings)
         ends_tls = api.terminates_tls or protocol == "https"
-        keys = (*candidates(domain), collected.default or "")
-        pairs = _shown(found, keys, now) if ends_tls else ()
+        pairs = _shown(found, candidates(domain), now) or found.get(collected.default or "") if ends_tls else ()
         pair = pairs[-1] if pairs else None
         shown = certificate(pair) if pair else "none" if ends_tls else "the target's"
         rows.append(
