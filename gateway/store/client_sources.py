@@ -149,10 +149,10 @@ class _Collection:
             said.append(("is not for clients by its key usage, so nobody gets in by it", "list one that is"))
         self._problems += [Problem(Severity.WARNING, place, source, message, cure) for message, cure in said]
 
-    def _unread(
-        self, place: str, source: str, error: Exception, consequence: str, severity: Severity = Severity.WARNING
-    ) -> None:
+    def _unread(self, place: str, source: str, error: Exception, consequence: str) -> None:
         reason = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
-        problem = Problem(severity, place, source, f"{reason}; {consequence}", "correct it, or take it off the list")
+        problem = Problem(
+            Severity.WARNING, place, source, f"{reason}; {consequence}", "correct it, or take it off the list"
+        )
         self._problems.append(problem)
         self._unresolved.append(problem)
