@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.errors import MessageError
-from gateway.http.fields import HOST, trailer_lines
+from gateway.http.fields import is_host, trailer_lines
 from gateway.http.h2_fields import check_field, field_block, sorted_fields
 from gateway.http.head import CHUNKED, METHOD, RequestHead, meaning
 from gateway.http.hpack import Decoder, encode_field
@@ -133,7 +133,7 @@ def _control_data(pseudo: dict[bytes, bytes]) -> tuple[bytes, bytes, bytes | Non
     authority = pseudo.get(b":authority")
     if METHOD.fullmatch(method) is None:
         raise MessageError(400, "no method, or a malformed one")
-    if authority is not None and HOST.fullmatch(authority) is None:
+    if authority is not None and not is_host(authority):
         raise MessageError(400, "a malformed authority")
     protocol = pseudo.get(b":protocol")
     if protocol is not None:

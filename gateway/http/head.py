@@ -10,7 +10,7 @@ import re
 from typing import NamedTuple, cast
 
 from gateway.errors import MessageError
-from gateway.http.fields import HOST, Field, FieldTable, Kind
+from gateway.http.fields import Field, FieldTable, Kind, is_host
 from gateway.http.targets import ORIGIN_FORM, origin_form
 
 CHUNKED = -1
@@ -258,7 +258,7 @@ def _unusual(method: bytes, target: bytes, host: bytes | None, minor: int) -> tu
     match = _ABSOLUTE_FORM.fullmatch(target)
     if match is None:
         return host, target
-    if HOST.fullmatch(match[1]) is None:
+    if not is_host(match[1]):
         raise MessageError(400, "the request target names no host")
     port = b"443" if target[4:5] in b"sS" else b"80"
     if host and _without_port(host, port) != _without_port(match[1], port):

@@ -108,6 +108,11 @@ REFUSED: dict[str, tuple[bytes, int]] = {
     "3.2 a path in Host": (request(host=b"Host: a.test/path\r\n"), 400),
     "3.2 a port alone": (request(host=b"Host: :80\r\n"), 400),
     "3.2 a port that is none": (request(host=b"Host: a.test:http\r\n"), 400),
+    **{
+        f"3.2 host {host!r}": (request(host=b"Host: %b\r\n" % host), 400)
+        for host in (b"a.test,b.test", b"a..test", b".a.test", b"a%2etest", b"*.test", b"a.test:65536", b"[a.test]")
+    },
+    "3.2.2 a URL with a list of hosts": (request(b"GET http://a.test,b.test/ HTTP/1.1"), 400),
     # section 5: fields
     "5 no name": (get(b": empty"), 400),
     "5 a name with a bracket": (get(b"Bad[Name: value"), 400),

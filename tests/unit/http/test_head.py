@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import MessageError
-from gateway.http.fields import request_fields, response_fields
+from gateway.http.fields import is_host, request_fields, response_fields
 from gateway.http.head import (
     CHUNKED,
     UNTIL_CLOSE,
@@ -200,6 +200,32 @@ def test_a_target_passes_in_ascii(target: bytes, passed: bytes) -> None:
 def test_a_port_may_be_empty(host: bytes) -> None:
     assert request(GET + b"Host: " + host).host == host
     assert request(b"GET / HTTP/1.0\r\nHost: " + host).host == host
+
+
+def test_a_host_is_a_name_or_an_address() -> None:
+    names = (b"a", b"A-b.c_d.test.", b"xn--a.test", b"a" * 253, b"1.2.3.4", b"[::]", b"[::1]", b"[::ffff:1.2.3.4]")
+    assert all(is_host(name + port) for name in names for port in (b"", b":", b":0", b":80", b":65535"))
+    others = (
+        *(
+            b"",
+            b".",
+            b".a",
+            b"a..b",
+            b"a..",
+            b"a" * 255,
+            b"a,b",
+            b"a;b",
+            b"a%2eb",
+            b"*.a",
+            b"~",
+            b"(a)",
+            b"a b",
+            b"a\n",
+        ),
+        *(b"::1", b"[::1", b"[a]", b"[:]", b"[1.2.3.4]", b"[::1%25eth0]", b"[v1.a]", b"u@a", b"a/b", b"\xc3\xa9"),
+    )
+    assert not any(is_host(name + port) for name in others for port in (b"", b":80"))
+    assert not any(is_host(b"a:" + port) for port in (b"65536", b"99999", b"000080", b"-1", b"x", b" 80", b"80:80"))
 
 
 @pytest.mark.parametrize(
