@@ -96,6 +96,13 @@ class MessageError(GatewayError):
         super().__init__(reason)
 
 
+class TargetError(MessageError):
+    """A request that is sound but for its path, as people type it: in HTTP/2, too, it is answered and not reset."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(400, reason)
+
+
 class HeaderListTooLargeError(MessageError):
     """An HTTP/2 field list is larger than what was announced (RFC 9113 section 10.5.1); the connection goes on."""
 

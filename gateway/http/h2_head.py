@@ -76,6 +76,7 @@ def parse_request(fields: FieldList, table: FieldTable, max_fields: int, *, ende
     Extended CONNECT (RFC 8441) becomes what the same wish is in HTTP/1.1: a GET with ``upgrade``.
 
     Raises:
+        TargetError: they are a request for a path that is none, which is answered with 400.
         MessageError: 400, they are no request: the stream is reset (RFC 9113 section 8.1.1). Any other status: they
             are one that is answered with it.
     """
@@ -148,6 +149,8 @@ def _control_data(pseudo: dict[bytes, bytes]) -> tuple[bytes, bytes, bytes | Non
     if pseudo.get(b":scheme") not in (b"https", b"http"):
         raise MessageError(400, "no scheme, or one that is not of HTTP")
     if ORIGIN_FORM.fullmatch(path) is None and not (path == b"*" and method == b"OPTIONS"):
+        if path[:1] != b"/" or b" " in path or b"#" in path:
+            raise MessageError(400, "no path, or one that no client can mean")
         path = origin_form(path)
     return method, path, authority
 

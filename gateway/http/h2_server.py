@@ -15,7 +15,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
-from gateway.errors import HeaderListTooLargeError, Http2Error, MessageError
+from gateway.errors import HeaderListTooLargeError, Http2Error, MessageError, TargetError
 from gateway.http import h2_frames as frames
 from gateway.http import responses
 from gateway.http.h2_credit import ANSWERED, EXHAUSTED, LITTLE, MOVED, RESET
@@ -196,7 +196,7 @@ class H2Connection(H2Lifetime):
     def _refuse(self, stream: H2Stream, error: MessageError) -> None:
         """Answer a request that has no exchange, or reset it if it is no request (RFC 9113 section 8.1.1)."""
         self.front.refused(self.peer, error.status, str(error))
-        if error.status == 400:
+        if error.status == 400 and not isinstance(error, TargetError):
             raise Http2Error(ErrorCode.PROTOCOL_ERROR, str(error), stream.id) from error
         self.credit -= _REFUSED_HEAD
         self._check_room(stream.id)

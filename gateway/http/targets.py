@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from gateway.errors import MessageError
+from gateway.errors import TargetError
 
 _PATH = rb"[!$&-;=@-Z\[\]_a-z~]*+"
 _QUERY = rb"[!$&-;=?-~]*+"
@@ -27,10 +27,10 @@ def origin_form(target: bytes) -> bytes:
     """Return a path with its query as it is routed and passed on: in ASCII.
 
     Raises:
-        MessageError: 400, it is none: RFC 9112 section 3.2 forbids repairs, which could lead past somebody's filter.
+        TargetError: it is none: RFC 9112 section 3.2 forbids repairs, which could lead past somebody's filter.
     """
     if not target.isascii():
         target = _NOT_ASCII.sub(lambda byte: b"%%%02X" % ord(byte[0]), target)
     if ORIGIN_FORM.fullmatch(target) is None:
-        raise MessageError(400, "malformed request target")
+        raise TargetError("malformed request target")
     return target

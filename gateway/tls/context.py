@@ -43,7 +43,7 @@ from OpenSSL._util import lib
 
 from gateway.certs import loading
 from gateway.errors import CertificateError, GatewayError
-from gateway.tls.policy import GROUPS, HTTP1, HTTP2, TlsPolicy
+from gateway.tls.policy import GROUPS, HTTP1, HTTP1_0, HTTP2, TlsPolicy
 from gateway.tls.versions import TlsVersion
 
 if TYPE_CHECKING:
@@ -117,8 +117,9 @@ def build_site(
     """Return the site ``name`` with its certificates, at most one of each key type.
 
     ``protocols`` are what is spoken, the preferred one first (ALPN); HTTP/2 only where the policy is fit for it
-    (``TlsPolicy.http2_minimum``). A client that offers only others is refused, as RFC 7301 section 3.2 demands:
-    leniency would let it take our answers for another protocol's. With none, all are taken.
+    (``TlsPolicy.http2_minimum``), and HTTP/1.0 where HTTP/1.1 is: ``curl --http1.0`` offers nothing else. A client that
+    offers only others is refused, as RFC 7301 section 3.2 demands: leniency would let it take our answers for another
+    protocol's. With none, all are taken.
     Raises CertificateError when OpenSSL does not take a pair.
     """
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
@@ -253,8 +254,10 @@ def _path_of(public: bytes) -> Iterator[str]:
 def _selector(
     protocols: tuple[bytes, ...], http2_minimum: TlsVersion
 ) -> Callable[[SSL.Connection, list[bytes]], bytes]:
+    served = (*protocols, HTTP1_0) if HTTP1 in protocols else protocols
+
     def select(connection: SSL.Connection, offered: list[bytes]) -> bytes:
-        for protocol in protocols:
+        for protocol in served:
             if protocol in offered and (protocol != HTTP2 or connection.get_protocol_version() >= http2_minimum):
                 return protocol
         names = b", ".join(offered).decode("ascii", "backslashreplace")

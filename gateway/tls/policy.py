@@ -11,7 +11,7 @@ from gateway.tls.versions import TlsVersion
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-HTTP1, HTTP2 = b"http/1.1", b"h2"
+HTTP1, HTTP1_0, HTTP2 = b"http/1.1", b"http/1.0", b"h2"
 """What is spoken with clients, as ALPN names it (RFC 7301 section 6, RFC 9113 section 3.1)."""
 
 # Mozilla's "intermediate" list, version 5.8: the post-quantum hybrid first, then what every client has.

@@ -336,6 +336,8 @@ CASES = {
     "8.3.1 a :path without a slash": ((headers(1, fields(path="index.html")),), Resets(PROTOCOL)),
     "8.3.1 a :path with a space": ((headers(1, fields(path="/ HTTP/1.1")),), Resets(PROTOCOL)),
     "8.3.1 a :path with a fragment": ((headers(1, fields(path="/a#b")),), Resets(PROTOCOL)),
+    "8.3.1 a :path with braces, as people type it": ((headers(1, fields(path="/{a}")),), Answered(400)),
+    "8.3.1 a :path with half an encoding": ((headers(1, fields(path="/100%")),), Answered(400)),
     "8.3.1 a :path of * for another method": ((headers(1, fields(path="*")),), Resets(PROTOCOL)),
     "8.3.1 a :path of *": ((headers(1, fields(method="OPTIONS", path="*")),), Answered(200)),
     "8.3.1 a malformed :method": ((headers(1, fields(method="GET /")),), Resets(PROTOCOL)),

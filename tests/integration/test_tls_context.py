@@ -227,6 +227,8 @@ def test_a_peer_that_says_goodbye_is_told_apart_from_one_that_only_hangs_up():
         ((b"http/1.1",), (b"h2", b"http/1.1"), b"http/1.1"),
         ((b"h2", b"http/1.1"), (b"http/1.1", b"h2"), b"h2"),
         ((b"h2", b"http/1.1"), (), b""),
+        ((b"h2", b"http/1.1"), (b"http/1.0",), b"http/1.0"),
+        ((b"http/1.1",), (b"http/1.0", b"http/1.1"), b"http/1.1"),
     ],
 )
 def test_the_servers_preferred_protocol_is_selected(served, offered, expected):
