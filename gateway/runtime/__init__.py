@@ -7,6 +7,8 @@
 * ``children``    what the supervisor knows of its children: slots, and how long to wait before the next try
 * ``listeners``   the listening sockets, and the lock on the data directory
 * ``service_ports``  the sockets of services, which come and go with reloads
+* ``orphans``     what a supervisor that was killed leaves behind, and how soon it is gone
+* ``inspection``  looks at the database before a start serves from it
 * ``renewal``     files → the next generation in the store; used at start and at every reload
 * ``control``     the only writer of the store after start; serves the control port, watches files
 * ``control_port``  the port itself, plain or with the gateway's own TLS

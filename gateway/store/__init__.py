@@ -13,6 +13,8 @@
 * ``generations``   the last states that were served, with their configurations
 * ``audit``         who changed what
 * ``spare``         a copy of the database from before an upgrade
+* ``inspection``    whether the database is sound, and the way back where it is not
+* ``exposure``      who else can read a file with a secret in it
 * ``readings``      what certificate files held when they were last read
 * ``file_status``   by what a file is known to be unchanged
 * ``certificate_files``  certificate files → what they hold, read only where they have changed
