@@ -161,20 +161,6 @@ def sweep(directory: Path) -> None:
                     path.unlink()
 
 
-def without_detours(path: Path) -> Path:
-    """Return an absolute path without ``directory/..``, as a person would write it.
-
-    Where the directory is a symbolic link its ``..`` is somewhere else, and both stay.
-    """
-    if ".." not in path.parts:
-        return path
-    plain = Path(path.anchor)
-    for part in path.parts[1:]:
-        detour = part == ".." and plain.name not in ("", "..") and not plain.is_symlink()
-        plain = plain.parent if detour else plain / part
-    return plain
-
-
 def first_line(content: bytes) -> bytes:
     """Return the secret that a file holds: its first line, without the line's end and a byte-order mark."""
     return (content.removeprefix(_BOM).splitlines() or [b""])[0]

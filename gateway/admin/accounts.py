@@ -91,7 +91,7 @@ class _Handlers:
 
     async def _checked(self, name: str, password: str, asked: Asked) -> Identity:
         # Counted before it is known, so that many at once are no way around the count.
-        await self._attempts.begin(asked.actor.address, name)
+        self._attempts.begin(asked.actor.address, name)
         try:
             found = await self._accounts.log_in(name, password, asked.actor.address)
         except GatewayError:  # it was not looked at

@@ -1,11 +1,10 @@
 """Who may ask: the secret in X-Tyk-Authorization, the session of an administrator in Authorization: Bearer, and no
 web page that a browser shows to somebody who may.
 
-A secret is compared as a digest in constant time. Each wrong one is answered late, and an address that sent many waits
-for its turn with each further one, right or wrong: else it could guess on many connections at once, and else it could
-lock out whoever knows the secret and shares the address. A right secret that no number of tries would have found does
-not wait. Wrong passwords count like wrong secrets, and for the name as well. A request without any secret is no guess;
-nor is the token of a session that is over, since no number of tries finds one of 256 bits.
+A secret is compared as a digest in constant time. Each wrong one is answered late, and an address that sends many
+is not listened to for a while, right secret or not: else it could guess on many connections at once. Wrong passwords
+count like wrong secrets, and for the name as well. A request without any secret is no guess; nor is the token of a
+session that is over, since no number of tries finds one of 256 bits.
 
 A page of another site can make a browser send requests here. The secret alone stops those, unless the browser has
 it; so whatever says that it comes from another origin is refused, and on loopback so is every request for a host
@@ -18,7 +17,6 @@ import asyncio
 import hmac
 import time
 from collections import OrderedDict
-from contextlib import contextmanager
 from hashlib import sha256
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING
@@ -32,7 +30,7 @@ from gateway.admin.routes import IDENTITY, explain
 from gateway.errors import GatewayError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Iterator
+    from collections.abc import Awaitable, Callable, Collection
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -46,10 +44,6 @@ _DELAY_SECONDS = 0.5
 _GUESSES = 10.0
 _SECONDS_PER_GUESS = 6.0
 _ADDRESSES = 1024
-_TURN_SECONDS = 3.0
-_TURNS = 4
-_UNGUESSABLE = 22
-"""Characters of a secret that guessing cannot find: 128 bits in base64."""
 
 
 class Guesses:
@@ -61,27 +55,10 @@ class Guesses:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._spent: OrderedDict[str, tuple[float, float]] = OrderedDict()
-        self._turns: dict[str, int] = {}
 
-    def exhausted(self, address: str) -> bool:
-        """Return whether so many wrong ones came that each further one waits for its turn."""
-        return self._level(address) > _GUESSES - 1
-
-    @contextmanager
-    def turn(self, address: str) -> Iterator[float | None]:
-        """Queue for an address: give the seconds to wait, or None where too many wait already."""
-        key = _network(address)
-        ahead = self._turns.get(key, 0)
-        if ahead >= _TURNS:
-            yield None
-            return
-        self._turns[key] = ahead + 1
-        try:
-            yield (ahead + 1) * _TURN_SECONDS
-        finally:
-            self._turns[key] -= 1
-            if not self._turns[key]:
-                del self._turns[key]
+    def wait(self, address: str) -> float:
+        """Return the seconds until this address is listened to; 0 when it is."""
+        return max(0.0, (self._level(address) - _GUESSES + 1) * _SECONDS_PER_GUESS)
 
     def wrong(self, address: str) -> None:
         """Count a wrong secret."""
@@ -112,22 +89,19 @@ class Attempts:
         self._addresses = Guesses(clock)
         self._names = Guesses(clock)
 
-    async def take_turn(self, address: str, name: str = "") -> None:
-        """Wait where many wrong ones came from an address, or for a name; raise Refusal where too many wait already."""
+    def listen(self, address: str, name: str = "") -> None:
+        """Raise Refusal unless something may come from there, and for that name."""
         for guesses, key, said in (
             (self._addresses, address, f"too many wrong secrets from {address or 'there'}"),
             (self._names, name, "too many wrong passwords for this name"),
         ):
-            if guesses.exhausted(key):
-                with guesses.turn(key) as seconds:
-                    if seconds is None:
-                        soon = int(_TURNS * _TURN_SECONDS)
-                        raise Refusal(429, f"{said}; try again in {soon} s", more={"retry_after": soon})
-                    await self._sleep(seconds)
+            if wait := guesses.wait(key):
+                seconds = int(wait) + 1
+                raise Refusal(429, f"{said}; try again in {seconds} s", more={"retry_after": seconds})
 
-    async def begin(self, address: str, name: str) -> None:
-        """Count a try to log in, as if it had failed. Waits and raises Refusal as `take_turn`."""
-        await self.take_turn(address, name)
+    def begin(self, address: str, name: str) -> None:
+        """Count a try to log in, as if it had failed. Raises Refusal as `listen`."""
+        self.listen(address, name)
         self._addresses.wrong(address)
         self._names.wrong(name)
 
@@ -201,12 +175,9 @@ class Guard:
         if not secret:  # a session goes on, whoever guesses at the same address
             return await self._of_session(token)
         address = request.client.host if request.client else ""
+        self.attempts.listen(address)
         # Header values are bytes of any kind, which Starlette shows as Latin-1.
-        right = hmac.compare_digest(sha256(secret.encode("latin-1")).digest(), self._secret_digest())
-        if right and len(secret) >= _UNGUESSABLE:
-            return SECRET
-        await self.attempts.take_turn(address)
-        if not right:
+        if not hmac.compare_digest(sha256(secret.encode("latin-1")).digest(), self._secret_digest()):
             self.attempts.wrong(address)
             await self.attempts.failed(address, "a wrong secret was sent to the control port")
             raise Refusal(403, WRONG_SECRET)

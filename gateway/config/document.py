@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from gateway.config import json_text, yaml_text
 from gateway.config.node import MalformedError, Node, forbidden_character
 from gateway.config.problems import Findings, Place
-from gateway.files import without_detours
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,7 +47,7 @@ def _parse(content: bytes, path: Path, shown: str, found: Findings) -> Node:
     if (character := forbidden_character(text)) is not None:
         line = text.count("\n", 0, character.start()) + 1
         raise MalformedError(f"{shown}:{line}", "the file holds a control character", "remove it; is this a text file?")
-    base = without_detours(path.absolute().parent)
+    base = path.absolute().parent
     if is_json(path, text):
         starts = [0, *(end.end() for end in re.finditer("\n", text))]
         return json_text.parse(text, lambda at: f"{shown}:{bisect_right(starts, at)}", base, found)

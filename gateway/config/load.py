@@ -20,7 +20,6 @@ from gateway.config.reading import Keys, read
 from gateway.config.settings import CONTROL_PORT, Settings
 from gateway.config.standing import Entry, Refused, settle
 from gateway.errors import ConfigurationError
-from gateway.files import without_detours
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -94,7 +93,6 @@ def load_what_can_be_served(
 class _Load:
     def __init__(self, path: Path, environ: Mapping[str, str]) -> None:
         self._path = path
-        self._base = without_detours(path.absolute().parent)
         self._environ = environ
         self._found = Findings()
         self._files: list[tuple[Path, str]] = []
@@ -142,7 +140,7 @@ class _Load:
         """Read the main file, unless the environment shall do without one (Tyk's TYK_GW_OMITCONFIGFILE)."""
         if environment.is_omitted(self._environ):
             self._files.append((self._path.absolute(), str(self._path)))
-            return Node({}, "", self._base)
+            return Node({}, "", self._path.absolute().parent)
         return self._read(self._path, str(self._path))
 
     def _read(self, path: Path, shown: str) -> Node | None:
@@ -154,7 +152,7 @@ class _Load:
 
         A file that defines APIs itself stands alone: the directory beside it is then read only if it is named.
         """
-        base = self._base
+        base = self._path.absolute().parent
         beside = base / "apps"
         default = base / DEFAULT_CERTIFICATES
         certificates = settings.gateway.certificates_dir or (default if default.is_dir() else None)
@@ -186,8 +184,7 @@ class _Load:
         if directory is None:
             return
         try:
-            # Hidden ones are what editors and this gateway leave beside a file while they write it.
-            files = paired(one for one in directory.iterdir() if not one.name.startswith(".") and not one.is_dir())
+            files = paired(entry for entry in directory.iterdir() if not entry.is_dir())
         except FileNotFoundError:
             tell = self._found.warning if directory in _TYK_APP_PATHS else self._found.error
             tell(place, f"the directory {directory} does not exist", "create it, correct it, or remove app_path")
@@ -215,8 +212,8 @@ class _Load:
 
     def _shown(self, file: Path) -> str:
         """A file's name as a person would type it who typed that of the main file."""
-        inside = file.is_relative_to(self._base)
-        return str(self._path.parent / file.relative_to(self._base)) if inside else str(file)
+        base = self._path.absolute().parent
+        return str(self._path.parent / file.relative_to(base)) if file.is_relative_to(base) else str(file)
 
     def _definition(self, node: Node, prefix: Keys, file: str, found: Findings) -> Iterator[Entry]:
         """Read a definition, unless it says itself that it is not to be served."""

@@ -26,7 +26,6 @@ from gateway.config.problems import Findings, Place
 from gateway.config.sentences import sentence
 from gateway.config.switches import is_off
 from gateway.config.tyk_names import IGNORED, UNNOTED
-from gateway.files import without_detours
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -208,9 +207,9 @@ class _Walk:
             return self._named(get_args(kind)[1], node, at)
         if isinstance(node.value, str) and node.value:
             if kind is Path:
-                return without_detours(node.base / node.value)
+                return node.base / node.value
             if any(isinstance(mark, PathUnless) and _is_path(node.value, node.base, mark) for mark in marks):
-                return str(without_detours(node.base / node.value))
+                return str(node.base / node.value)
         return settled(node.value, kind) if isinstance(node.value, Word) else _bare(node)
 
     def _items(self, kind: Any, node: Node, at: Keys) -> Any:

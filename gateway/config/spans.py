@@ -8,8 +8,6 @@ from typing import Any, Literal
 
 import yaml
 
-from gateway.config import yaml_text
-
 _SPACE = " \t\r\n"
 
 
@@ -52,7 +50,7 @@ def of_json(text: str) -> Span:
 
 def of_yaml(text: str) -> Span | None:
     """The spans of a YAML text that was parsed without complaint before; None for an empty one."""
-    root = yaml.compose(text, Loader=yaml_text.LOADER)
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
     return None if root is None else _yaml_value(text, root, {})
 
 

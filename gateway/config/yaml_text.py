@@ -23,7 +23,7 @@ _LOOKAHEAD = 1024  # characters that a parser reads ahead of its events at most:
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 # libyaml where PyYAML was built with it: twenty times faster. Its composer overflows the C stack on deep
 # nesting, which is why nodes are made here, from events.
-LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def parse(text: str, locate: Callable[[int], str], base: Path, found: Findings) -> Node:
@@ -37,10 +37,6 @@ def parse(text: str, locate: Callable[[int], str], base: Path, found: Findings) 
         mark = getattr(error, "problem_mark", None)
         if mark and _is_deep(text[: mark.index]):
             raise _too_deep(locate(mark.line)) from error
-        if mark and text[mark.index : mark.index + 1] == "\t":
-            raise MalformedError(
-                locate(mark.line), "this is not YAML: a tab stands where only spaces may", "indent with spaces"
-            ) from error
         # PyYAML quotes what it met, which may be a piece of a secret.
         reason = re.sub(r"'[^'\s]{2,}'", "this", getattr(error, "problem", None) or "the text cannot be read")
         raise MalformedError(locate(mark.line if mark else 0), f"this is not YAML: {reason}", _cure(reason)) from error
@@ -60,7 +56,7 @@ def _too_deep(source: str) -> MalformedError:
 
 
 def _cure(reason: str) -> str:
-    if "tab" in reason:
+    if "tab" in reason or "'\\t'" in reason:
         return "indent with spaces"
     return "check the indentation and the quotes of this line and the one before"
 
@@ -75,7 +71,7 @@ class _Made(NamedTuple):
 
 class _Events:
     def __init__(self, text: str, locate: Callable[[int], str], base: Path, found: Findings) -> None:
-        self._events = yaml.parse(text, Loader=LOADER)
+        self._events = yaml.parse(text, Loader=_LOADER)
         self._locate = locate
         self._base = base
         self._found = found

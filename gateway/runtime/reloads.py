@@ -158,7 +158,7 @@ class Reloads:
             self.current, self.last = current, LastReload(datetime.now(UTC))
             message = before.message if before else _NOTHING
             if generation.number == roster.generation and not opened:
-                short = await roster.confirmed(APPLY_SECONDS)
+                short = roster.shortfalls()
             else:
                 message = ""
                 short = await roster.apply(generation.number, changed, APPLY_SECONDS)

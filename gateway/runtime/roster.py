@@ -124,22 +124,11 @@ class Roster:
         for worker in self._present.values():
             worker.refusal = None
             worker.say(message)
-        await self._settle(seconds)
-        self.generation = generation
-        return self.shortfalls()
-
-    async def confirmed(self, seconds: float) -> tuple[str, ...]:
-        """Return why workers do not serve the current generation, once those that just start have had their time.
-
-        A worker may have been asked for a moment ago, by SIGTTIN or by a death; ``seconds`` bounds the wait.
-        """
-        await self._settle(seconds)
-        return self.shortfalls()
-
-    async def _settle(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds), self._changed:
                 await self._changed.wait_for(self._settled)
+        self.generation = generation
+        return self.shortfalls()
 
     def publish(self, probed: Probed) -> None:
         """Tell every worker, those that come later too, which hosts are down."""

@@ -192,10 +192,6 @@ class _Collection:
         """Add every bundle ``*.pem`` and every ``name.crt`` with its ``name.key``."""
         try:
             names = sorted(name for name in os.listdir(directory) if not name.startswith("."))
-        except FileNotFoundError:
-            self._warn(path, f"the directory {directory} is not there; what is put there later is served", "make it")
-            self._serve_last_good(f"{directory}/", _Rank.DIRECTORY)
-            return
         except OSError as error:
             self._keep_last_good(path, f"{directory}/", error, _Rank.DIRECTORY)
             return
@@ -272,10 +268,9 @@ class _Collection:
         for name in _keys(server_name):
             if self._has(name):
                 return name
-        if self._first is not None:
-            message = f"no certificate covers {server_name}, so the first valid certificate is the default"
-            self._warn("http_server_options.server_name", message, "name a certificate that does")
-        return self._first_valid()
+        message = f"no certificate covers {server_name}, so the first certificate is the default"
+        self._warn("http_server_options.server_name", message, "name a certificate that does")
+        return self._first
 
     def _first_valid(self) -> str | None:
         """The first name that has a certificate which is valid now, else the first."""

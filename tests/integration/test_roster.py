@@ -201,21 +201,6 @@ async def test_apply_waits_for_a_worker_that_is_yet_to_come(tmp_path: Path, log:
         second.leave()
 
 
-async def test_a_worker_that_has_just_been_asked_for_is_waited_for(tmp_path: Path, log: int) -> None:
-    async with office(tmp_path, log, generation=7, wanted=2) as it:
-        await it.enter(1, 7)
-        confirmed = asyncio.create_task(it.roster.confirmed(5))
-        await it.enter(2, 7)
-        assert await confirmed == ()
-        assert await it.roster.confirmed(5) == ()
-
-
-async def test_a_worker_that_never_comes_is_told_of(tmp_path: Path, log: int) -> None:
-    async with office(tmp_path, log, generation=7, wanted=2) as it:
-        await it.enter(1, 7)
-        assert await it.roster.confirmed(0.05) == ("workers that are not there: 1 of 2",)
-
-
 async def test_a_worker_that_dies_while_it_applies_is_waited_for_under_its_number(tmp_path: Path, log: int) -> None:
     async with office(tmp_path, log) as it:
         first = await it.enter(1, 5)

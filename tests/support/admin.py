@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -55,11 +54,10 @@ class Admin:
     now: float = 1000.0
     step: float = 0.0
     slept: list[float] = field(default_factory=list)
-    secret_text: str = SECRET
 
     def __post_init__(self) -> None:
         guard = Guard(
-            lambda: sha256(self.secret_text.encode()).digest(), self.accounts, NO_EVENTS, loopback=self.loopback,
+            lambda: sha256(SECRET.encode()).digest(), self.accounts, NO_EVENTS, loopback=self.loopback,
             clock=self._clock, sleep=self._sleep,
         )  # fmt: skip
         self.app = build(self.patient, self.operations, self.accounts, guard)
@@ -85,4 +83,3 @@ class Admin:
 
     async def _sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
-        await asyncio.sleep(0)  # others come meanwhile

@@ -183,12 +183,3 @@ def blocked(document: object, change: Change) -> bool:
     if change.verb is Verb.APPEND:
         return not isinstance(document, list)
     return isinstance(document, list | dict) != isinstance(change.value, list | dict)
-
-
-@pytest.mark.parametrize("gap", ["\t", " \t", "\t\t "])
-def test_tabs_between_a_key_and_its_value_are_no_hindrance(gap: str) -> None:
-    text = "listen_port: 8443 # high\nhttp_server_options:\n  use_ssl: true\n  ssl_ciphers: [A, B]\n"
-    text = text.replace("  ", "<in>").replace(" ", gap).replace("<in>", "  ")
-    assert edited(text, [put("listen_port", 443)], is_json=False) == text.replace("8443", "443")
-    assert edited(text, [put("http_server_options.use_ssl", False)], is_json=False) == text.replace("true", "false")
-    assert edited(text, [append("http_server_options.ssl_ciphers", "C")], is_json=False) == text.replace("B]", "B, C]")

@@ -31,7 +31,11 @@ def test_the_samples_load_without_a_word(name: str) -> None:
         ("{tenant}.beta.localhost", "http://127.0.0.1:9002/"),
     ]
     assert configuration.settings.gateway.http_redirect is not None
-    assert configuration.settings.gateway.certificates_dir == SAMPLES.parent / "certs" / "demo"
+    certificates = [*configuration.settings.http_server_options.ssl_certificates]
+    for api in configuration.apis:
+        certificates += api.certificates
+    assert [Path(path).name for path in certificates] == ["localhost.pem", "alpha.localhost.pem", "beta.localhost.pem"]
+    assert {Path(path).resolve().parent for path in certificates} == {SAMPLES.parent / "certs" / "demo"}
 
 
 def test_both_samples_say_the_same() -> None:

@@ -160,7 +160,7 @@ def test_paths_start_from_the_file_that_they_stand_in(workshop: Workshop, api: C
     assert configuration.settings.http_server_options.certificates[0].key_file == Path("/b")
     assert configuration.settings.gateway.data_dir == base / "data"
     assert configuration.settings.gateway.access_log.path == f"{base}/log"
-    assert configuration.apis[0].certificates == (f"{base}/c.pem", "/abs/d.pem", pem)
+    assert configuration.apis[0].certificates == (f"{base}/apps/../c.pem", "/abs/d.pem", pem)
 
 
 def test_no_problem_repeats_a_secret(workshop: Workshop) -> None:

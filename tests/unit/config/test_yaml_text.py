@@ -86,9 +86,6 @@ def test_a_key_that_stands_twice_is_an_error_and_reading_goes_on() -> None:
     ("text", "line", "words"),
     [
         ("a: b\n\tc: d\n", "2", "tab"),
-        ("\ta: b\n", "1", "a tab stands where only spaces may"),
-        ("a:\n  b: 1\n\tc: 2\n", "3", "tab"),
-        ("a: 1\nb:\n -\tx\n -\ty: 1\n", "3", "a tab stands"),
         ("a: [1\nb: 2\n", "2", "did not find expected"),
         ("a: 1\n---\nb: 2\n", "2", "second YAML document"),
         ("? [a, b]\n: c\n", "1", "a key must be plain text"),

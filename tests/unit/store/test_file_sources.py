@@ -168,8 +168,8 @@ def test_the_default_site_is_the_configured_one(files: Files) -> None:
     assert result.default == "a.test"
     assert told(result) == [
         (
-            "warning: http_server_options.server_name: no certificate covers c.test, so the first valid "
-            "certificate is the default (name a certificate that does)"
+            "warning: http_server_options.server_name: no certificate covers c.test, so the first certificate is the "
+            "default (name a certificate that does)"
         )
     ]
 
