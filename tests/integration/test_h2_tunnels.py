@@ -12,6 +12,7 @@ from h2.settings import SettingCodes
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.frames import Close, Frame, Opcode
 
+from tests.support.back_pressure import held_back
 from tests.support.front import Front, api, configuration, front, until
 from tests.support.h2_client import H2Client, Headers
 from tests.support.upstream import Connection, ok, upstream
@@ -244,11 +245,8 @@ async def test_a_slow_reader_slows_the_sender_down(tmp_path: Path) -> None:
         client = await H2Client.connect(gate)
         client.reading = False
         stream = await opened(client)
-        previous = -1
-        while sent[0] != previous:  # until nothing moves any more
-            previous = sent[0]
-            await asyncio.sleep(0.2)
-        assert sent[0] < 400
+        previous = await held_back(gate, lambda: sent[0])
+        assert previous < 400
         client.reading = True
         held = len(client.answers[stream].body)
         client.h2.acknowledge_received_data(held, stream)

@@ -9,6 +9,7 @@ import ssl
 from typing import TYPE_CHECKING
 
 import pytest
+from support.back_pressure import held_back, upload
 from support.front import Client, api, client_context, configuration, front, until
 from support.upstream import Connection, ok, silent, upstream
 
@@ -362,12 +363,7 @@ async def test_a_slow_reader_of_a_large_response_holds_little_memory(tmp_path: P
         client.writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         await client.reader.readuntil(b"\r\n\r\n")
         client.writer.transport.pause_reading()
-        previous = -1
-        while poured[0] != previous:  # until nothing moves any more
-            previous = poured[0]
-            for _ in range(20):
-                await asyncio.sleep(0.01)
-        assert poured[0] < 24 << 20  # what the buffers of four sockets hold
+        assert await held_back(gate, lambda: poured[0]) < 24 << 20  # what the buffers of four sockets hold
         client.writer.transport.resume_reading()
         left = size
         while left:
@@ -387,25 +383,15 @@ async def test_a_slow_upstream_slows_the_upload_down(tmp_path: Path) -> None:
             left -= len(await connection.reader.read(1 << 20))
         await connection.send(ok())
 
-    sent = 0
+    sent = [0]
     async with upstream(sipping) as up:
         async with front(tmp_path, configuration(api(up.url), limits={"body_bytes": 0})) as gate:
             client = await gate.connect()
             client.writer.write(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size)
-            try:
-                async with asyncio.timeout(1):
-                    while sent < size:
-                        client.writer.write(bytes(1 << 16))
-                        sent += 1 << 16
-                        await client.writer.drain()
-            except TimeoutError:
-                pass
-            assert sent < 24 << 20
+            uploading = asyncio.create_task(upload(client, size, sent))
+            assert await held_back(gate, lambda: sent[0]) < 24 << 20
             go.set()
-            while sent < size:
-                client.writer.write(bytes(1 << 16))
-                sent += 1 << 16
-                await client.writer.drain()
+            await uploading
             assert (await client.response()).status == 200
             client.close()
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import websockets
+from support.back_pressure import held_back, upload
 from support.front import LOCALHOST, Client, Front, api, client_context, configuration, front, until
 from support.upstream import Connection, upstream
 from websockets.asyncio.client import connect
@@ -125,11 +126,9 @@ async def test_a_slow_reader_slows_the_sender_down(tmp_path: Path) -> None:
 
     async with websocket_front(tmp_path, pouring) as gate:
         async with connected(gate, compression=None, max_queue=1) as socket:
-            previous = -1
-            while sent[0] != previous:  # until nothing moves any more
-                previous = sent[0]
-                await asyncio.sleep(0.2)
-            assert sent[0] < 400  # what the buffers of four sockets hold; the rest waits at the sender
+            assert (
+                await held_back(gate, lambda: sent[0]) < 400
+            )  # what the buffers of four sockets hold; the rest waits at the sender
             for _ in range(1024):
                 assert len(await socket.recv()) == 1 << 16
 
@@ -285,15 +284,10 @@ async def test_an_upstream_may_end_first_and_still_listen(tmp_path: Path) -> Non
 
 
 async def test_bytes_behind_the_request_wait_for_the_101(tmp_path: Path) -> None:
-    early: list[bytes] = []
-
     async def slow(connection: Connection) -> None:
         await connection.head()
-        try:
-            async with asyncio.timeout(0.2):
-                early.append(await connection.reader.readexactly(1))
-        except TimeoutError:
-            pass
+        (waiting,) = gate.server._connections
+        await until(lambda: waiting._buffer == b"early")
         await connection.send(SWITCHED + b"with the 101|")
         await connection.send((await connection.reader.readexactly(5)).upper())
 
@@ -303,7 +297,6 @@ async def test_bytes_behind_the_request_wait_for_the_101(tmp_path: Path) -> None
         await client.reader.readuntil(b"\r\n\r\n")
         assert await client.reader.readexactly(18) == b"with the 101|EARLY"
         client.close()
-    assert early == []
 
 
 async def test_what_is_pipelined_behind_a_refused_upgrade_is_the_next_request(tmp_path: Path) -> None:
@@ -452,20 +445,10 @@ async def test_an_upstream_that_does_not_read_stops_the_client(tmp_path: Path) -
 
     async with upstream(sipping) as up, front(tmp_path, configuration(api(up.url), **PLAIN)) as gate:
         client = await tunnelled(gate)
-        sent = 0
-        try:
-            async with asyncio.timeout(1):
-                while sent < size:
-                    client.writer.write(bytes(1 << 16))
-                    sent += 1 << 16
-                    await client.writer.drain()
-        except TimeoutError:
-            pass
-        assert sent < 24 << 20
+        sent = [0]
+        uploading = asyncio.create_task(upload(client, size, sent))
+        assert await held_back(gate, lambda: sent[0]) < 24 << 20
         go.set()
-        while sent < size:
-            client.writer.write(bytes(1 << 16))
-            sent += 1 << 16
-            await client.writer.drain()
+        await uploading
         assert await client.reader.readexactly(4) == b"done"
         client.close()
