@@ -20,7 +20,6 @@ import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from secrets import token_hex
 from typing import TYPE_CHECKING
 
 from gateway.errors import FileError
@@ -118,7 +117,7 @@ def trial(path: Path, content: bytes) -> Iterator[Path]:
 
 @contextmanager
 def _written(beside: Path, rights: _Rights, content: bytes, suffix: str) -> Iterator[Path]:
-    place = beside.with_name(f".gateway-{token_hex(8)}{suffix}")
+    place = beside.with_name(f".gateway-{os.urandom(8).hex()}{suffix}")
     with explained(beside):
         descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE)
     try:

@@ -4,7 +4,7 @@
 speak with a running gateway: ``admin_client`` finds it and calls its admin API, ``connected`` makes a command of a
 function that does so.
 
-* ``main``     the command itself, and which modules its subcommands are in
+* ``main``     the command itself, and the table of its subcommands; ``help`` writes help, ``options`` shares options
 * ``serve``, ``check`` (``served`` is its table), ``demo``, ``doctor``, ``reload``, ``status``, ``login`` (and logout)
 * ``cert``     with ``cert_import`` (``bundles`` finds what belongs together), ``cert_new`` and ``verify``
 * ``tls``      with ``tls_scan``; ``ca`` and ``upstream``: they change the configuration, by way of ``rewriting``
@@ -16,6 +16,7 @@ function that does so.
 * ``configuration_file`` which one a command reads;
 * ``layout``   how answers look
 
-Modules are light to import; what is heavy (TLS, validation, the roles) is imported by the command that needs
-it, so that ``gateway --version`` and a mistyped option answer at once.
+Modules are light to import. What is heavy (TLS, validation, the roles) is imported where it runs, and a command's
+module when the command is asked for, so that ``--help`` and a mistyped option answer at once;
+``tests/unit/cli/test_help.py`` names what they may not import.
 """

@@ -18,25 +18,25 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from gateway.cli.address import (
+from gateway.cli.failures import AdminError
+from gateway.cli.variables import (
+    CLIENT_CERT_VARIABLE,
+    CLIENT_KEY_VARIABLE,
+    PASSWORD_VARIABLE,
     SECRET_VARIABLE,
+    TRUST_VARIABLE,
     URL_VARIABLE,
     USER_VARIABLE,
-    Address,
-    first_line,
-    is_exposed,
-    locate,
 )
-from gateway.cli.admin_client import AdminClient
-from gateway.cli.failures import AdminError
-from gateway.cli.trust import CLIENT_CERT_VARIABLE, CLIENT_KEY_VARIABLE, TRUST_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PASSWORD_VARIABLE = "GATEWAY_ADMIN_PASSWORD"  # noqa: S105 - the name of a variable, not a password
+    from gateway.cli.address import Address
+    from gateway.cli.admin_client import AdminClient
 
-_Client = TypeVar("_Client", bound=AdminClient)
+
+_Client = TypeVar("_Client", bound="AdminClient")
 _PANEL = "Which gateway, and as whom"
 
 
@@ -134,7 +134,9 @@ def begin(**arguments: Any) -> None:
 
 
 def find(access: Access, *, config: Path | None, found: Path | None) -> Address:
-    """Return the address that is meant; see `admin_client.locate`. Raises AdminError."""
+    """Return the address that is meant; see `address.locate`. Raises AdminError."""
+    from gateway.cli.address import locate
+
     certificate, key = _named(access.client_cert, CLIENT_CERT_VARIABLE), _named(access.client_key, CLIENT_KEY_VARIABLE)
     if key and not certificate:
         raise AdminError("--client-key is of a certificate: name that with --client-cert", exit_code=2)
@@ -177,6 +179,8 @@ def reach(kind: type[_Client], access: Access, *, config: Path | None, found: Pa
 
 def tell(address: Address, *, fresh: bool) -> None:
     """Say on stderr what a careful person would want to know before anything is sent."""
+    from gateway.cli.address import is_exposed
+
     if fresh:
         typer.echo(f"trusting {address.url} with the certificate SHA-256 {address.fingerprint}", err=True)
     if is_exposed(address.url):
@@ -193,6 +197,8 @@ def given_word(word: str | None, file: Path | None, otherwise: str | None = None
     """Return a password that was given in one way or the other. Raises AdminError."""
     if word is not None or file is None:
         return word or otherwise
+    from gateway.cli.address import first_line
+
     return first_line(file) or None
 
 

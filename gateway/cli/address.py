@@ -12,16 +12,14 @@ from urllib.parse import urlsplit
 from gateway import files
 from gateway.cli import sessions
 from gateway.cli.failures import AbsentError, AdminError
-from gateway.cli.trust import TRUST_VARIABLE, Trust, certificate_at, fingerprint
+from gateway.cli.trust import Trust, certificate_at, fingerprint
+from gateway.cli.variables import SECRET_VARIABLE, TRUST_VARIABLE, URL_VARIABLE, USER_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gateway.config.settings import Settings
 
-URL_VARIABLE = "GATEWAY_ADMIN_URL"
-USER_VARIABLE = "GATEWAY_ADMIN_USER"
-SECRET_VARIABLE = "TYK_GW_SECRET"  # noqa: S105 - the name of a variable, not a secret
 SECRET_HEADER = "X-Tyk-Authorization"  # noqa: S105 - the name of a field
 
 _UNSPECIFIED = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what is listened on, asked on loopback

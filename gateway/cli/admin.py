@@ -9,15 +9,17 @@ from urllib.parse import quote
 
 import typer
 
-from gateway.cli.access import PASSWORD_VARIABLE, asked_word, given_word
+from gateway.cli.access import asked_word, given_word
 from gateway.cli.connected import Gateway, connected
 from gateway.cli.failures import AdminError
+from gateway.cli.help import Commands
 from gateway.cli.layout import moment, table
+from gateway.cli.variables import PASSWORD_VARIABLE
 
 NEW_VARIABLE = "GATEWAY_ADMIN_NEW_PASSWORD"
 _SHORTEST = 8  # the admin API's own rule, told without a request
 
-group = typer.Typer(no_args_is_help=True, help="Administrators: who may use the admin API, by name and role.")
+group = Commands("Administrators: who may use the admin API, by name and role.")
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Small letters, digits and . _ @ -")]
 RoleOption = Annotated[str, typer.Option("--role", metavar="ROLE", help="viewer: only reads; operator: everything.")]

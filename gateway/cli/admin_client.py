@@ -7,9 +7,8 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from gateway.cli.address import SECRET_VARIABLE, Address, is_exposed, locate
 from gateway.cli.failures import AbsentError, AdminError
-from gateway.cli.trust import CLIENT_CERT_VARIABLE, TRUST_VARIABLE, alert, is_distrust
+from gateway.cli.variables import CLIENT_CERT_VARIABLE, SECRET_VARIABLE, TRUST_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-__all__ = ["AbsentError", "Address", "AdminClient", "AdminError", "is_exposed", "locate"]
+    from gateway.cli.address import Address
 
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 300.0
@@ -48,6 +47,8 @@ class AdminClient:
         Raises AdminError for every status from 300 on that is not in ``accept``.
         """
         import httpx
+
+        from gateway.cli.trust import alert, is_distrust
 
         try:
             response = self._send(method, path, request)
@@ -110,6 +111,8 @@ class AdminClient:
     def _send(self, method: str, path: str, request: Mapping[str, Any]) -> httpx.Response:
         """Send a request; a certificate that is not trusted may be a new one, so that is looked up once more."""
         import httpx
+
+        from gateway.cli.trust import is_distrust
 
         try:
             return self._client.request(method, path, **request)

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand
-from typing_extensions import override
 
-from gateway.cli.admin_client import AdminError
 from gateway.cli.connected import JsonOption  # noqa: TC001 - typer reads it
+from gateway.cli.failures import AdminError
+from gateway.cli.help import Command, Commands
 from gateway.cli.layout import expiry, moment, table
 from gateway.cli.rewriting import Wanted, rewriting
 from gateway.cli.target import Target, shown_of
@@ -23,9 +22,7 @@ if TYPE_CHECKING:
 
     from cryptography import x509
 
-group = typer.Typer(
-    no_args_is_help=True, help="Authorities that upstreams and other peers may come from, beside the system's."
-)
+group = Commands("Authorities that upstreams and other peers may come from, beside the system's.")
 
 NameOption = Annotated[str, typer.Option("--name", metavar="NAME", help="What it is called here.")]
 CertFileOption = Annotated[
@@ -33,10 +30,9 @@ CertFileOption = Annotated[
 ]
 
 
-class _AsInTableau(TyperCommand):
+class _AsInTableau(Command):
     """Takes ``-c FILE`` for the certificate, as Tableau's page writes it, where nothing else names that."""
 
-    @override
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         named = any(one.partition("=")[0] in {"--cert-file", "-cf"} for one in args)
         return super().parse_args(ctx, args if named else ["--cert-file" if one == "-c" else one for one in args])

@@ -10,14 +10,15 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway.cli.admin_client import AdminError
 from gateway.cli.connected import Gateway, JsonOption, connected, failure, unconnected, warn
 from gateway.cli.domain import certificate_of
+from gateway.cli.failures import AdminError
+from gateway.cli.help import Commands
 from gateway.cli.layout import expiry, facts, listed, moment, table
 from gateway.errors import CertificateError
 from gateway.files import first_line
 
-group = typer.Typer(no_args_is_help=True, help="Certificates: make, swap, roll back, verify, import; and the store.")
+group = Commands("Certificates: make, swap, roll back, verify, import; and the store.")
 
 CertificateArgument = Annotated[
     Path, typer.Argument(metavar="CERT", help="PEM file: the certificate, or a bundle with chain and key; - is stdin.")

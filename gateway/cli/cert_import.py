@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.cli.admin_client import AdminError
 from gateway.cli.cert import ForceOption, PassphraseOption, flags, read
 from gateway.cli.connected import Gateway, connected
+from gateway.cli.failures import AdminError
 from gateway.cli.layout import clean
 from gateway.config.networks import is_address
 from gateway.files import first_line

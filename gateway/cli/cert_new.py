@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gateway import files
-from gateway.cli.admin_client import AdminError
 from gateway.cli.cert import read
-from gateway.cli.connected import JsonOption, failure, unconnected, with_options_of
+from gateway.cli.connected import JsonOption, failure, unconnected
+from gateway.cli.failures import AdminError
 from gateway.cli.layout import clean, expiry, facts, listed
+from gateway.cli.options import with_options_of
 from gateway.errors import FileError
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ import typer
 from gateway.cli import access
 from gateway.cli.access import taken
 from gateway.cli.configuration_file import ConfigOption  # noqa: TC001 - typer reads it
-from gateway.cli.connected import failure, with_options_of
+from gateway.cli.connected import failure
 from gateway.cli.failures import AdminError
+from gateway.cli.options import with_options_of
 from gateway.cli.target import examined
 from gateway.config.problems import Problem, Severity
 

@@ -8,8 +8,9 @@ from urllib.parse import quote
 
 import typer
 
-from gateway.cli.admin_client import AdminError
 from gateway.cli.connected import Gateway, connected
+from gateway.cli.failures import AdminError
+from gateway.cli.help import Commands
 from gateway.cli.layout import expiry, facts, listed, moment, table
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 PAGE = 1000
 
-group = typer.Typer(no_args_is_help=True, help="Domains: what is served for each name.")
+group = Commands("Domains: what is served for each name.")
 
 
 @group.command("list")

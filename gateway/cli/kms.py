@@ -7,12 +7,11 @@ from typing import Annotated, Any
 import typer
 
 from gateway.cli.connected import Gateway, connected
+from gateway.cli.help import Commands
 from gateway.cli.layout import clean, facts, moment
 
-group = typer.Typer(
-    no_args_is_help=True, help="Choose and show the keys that private keys and passwords are sealed with."
-)
-modes = typer.Typer(no_args_is_help=True, help="Choose the customer master key; traffic and workers do not notice.")
+group = Commands("Choose and show the keys that private keys and passwords are sealed with.")
+modes = Commands("Choose the customer master key; traffic and workers do not notice.")
 group.add_typer(modes, name="set-mode")
 
 ArnOption = Annotated[

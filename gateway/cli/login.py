@@ -5,18 +5,18 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import replace
-from ssl import DER_cert_to_PEM_cert
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from gateway.cli import access, sessions
+from gateway.cli import access
 from gateway.cli.access import Access, find, secret_word, taken, tell
-from gateway.cli.address import USER_VARIABLE
 from gateway.cli.configuration_file import ConfigOption, nearby
-from gateway.cli.connected import Gateway, JsonOption, failure, with_options_of
+from gateway.cli.connected import Gateway, JsonOption, failure
 from gateway.cli.failures import AdminError
 from gateway.cli.layout import clean, moment
+from gateway.cli.options import with_options_of
+from gateway.cli.variables import USER_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +40,10 @@ def login(wanted: Access, config: ConfigOption = None, *, json: JsonOption = Fal
 
     It is kept in your configuration directory, for you alone.
     """
+    from ssl import DER_cert_to_PEM_cert
+
+    from gateway.cli import sessions
+
     user = wanted.user or os.environ.get(USER_VARIABLE) or _asked_name()
     address = find(replace(wanted, user=user), config=config, found=nearby())
     tell(address, fresh=wanted.trust_admin_cert)
@@ -55,6 +59,8 @@ def login(wanted: Access, config: ConfigOption = None, *, json: JsonOption = Fal
 @_accessing
 def logout(wanted: Access, config: ConfigOption = None, *, json: JsonOption = False) -> None:
     """End the session at the gateway, and forget it here."""
+    from gateway.cli import sessions
+
     # As somebody, so that neither a secret nor a session that is over stands in the way.
     address = find(replace(wanted, user="nobody"), config=config, found=nearby())
     kept = sessions.find(os.environ, address.url)

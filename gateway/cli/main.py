@@ -1,53 +1,105 @@
-"""The ``gateway`` command: its options and the list of its subcommands."""
+"""The ``gateway`` command: its options, and the table of its subcommands, each imported when it is asked for."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from functools import cache
+from importlib import import_module
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
 from gateway import __version__
-from gateway.cli import access, admin, ca, cert, cert_import, cert_new, domain, kms, secrets, tls, tls_scan, upstream
-from gateway.cli.check import check
-from gateway.cli.connected import with_options_of
-from gateway.cli.demo.command import demo
-from gateway.cli.doctor.command import doctor
-from gateway.cli.login import login, logout
-from gateway.cli.reload import reload
-from gateway.cli.serve import serve
-from gateway.cli.status import status
+from gateway.cli import access
+from gateway.cli.help import Commands, Group, write_section
+from gateway.cli.options import with_options_of
 
-# Plain tracebacks: the pretty ones print local variables, and those may be private keys.
-app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)  # fmt: skip
+
+class Entry(NamedTuple):
+    """A subcommand: the heading it stands under, where the function or group is, and the first words of its help."""
+
+    heading: str
+    name: str
+    place: str
+    summary: str
+
+    more: tuple[tuple[str, str], ...] = ()
+    """Commands of the group that are in modules of their own: name and place."""
+
+
 _START = "Start here"
 _RUNNING = "A gateway that runs"
 _TLS = "Certificates and TLS"
 _BEHIND = "What is behind it"
 _KEYS = "Administrators and keys"
 
-app.command(rich_help_panel=_START)(serve)
-app.command("check", rich_help_panel=_START)(check)
-app.command(rich_help_panel=_START)(demo)
-app.command(rich_help_panel=_RUNNING)(status)
-app.command("doctor", rich_help_panel=_RUNNING)(doctor)
-app.command(rich_help_panel=_RUNNING)(reload)
-app.command(rich_help_panel=_RUNNING)(login)
-app.command(rich_help_panel=_RUNNING)(logout)
-cert.group.command("import")(cert_import.import_)
-cert.group.command("self-signed")(cert_new.self_signed)
-cert.group.command()(cert_new.csr)
-tls.group.command()(tls_scan.scan)
-app.add_typer(cert.group, name="cert", rich_help_panel=_TLS)
-app.add_typer(domain.group, name="domain", rich_help_panel=_TLS)
-app.add_typer(tls.group, name="tls", rich_help_panel=_TLS)
-app.add_typer(upstream.group, name="upstream", rich_help_panel=_BEHIND)
-app.add_typer(ca.group, name="ca", rich_help_panel=_BEHIND)
-app.add_typer(admin.group, name="admin", rich_help_panel=_KEYS)
-app.add_typer(secrets.group, name="secrets", rich_help_panel=_KEYS)
-app.add_typer(kms.group, name="kms", rich_help_panel=_KEYS)
+TABLE = (
+    Entry(_START, "serve", "serve:serve", "Serve what the configuration describes: SIGHUP reads it again, SIGTERM or"
+          " Ctrl-C drains and stops."),
+    Entry(_START, "check", "check:check", "Tell every problem of a configuration or, if it can be served, what it will"
+          " serve."),
+    Entry(_START, "demo", "demo.command:demo", "Start the gateway with two small upstream apps and throw-away"
+          " certificates, and say what to try."),
+    Entry(_RUNNING, "status", "status:status", "Show whether the gateway is ready, its workers and generation, and the"
+          " certificates that end soon."),
+    Entry(_RUNNING, "doctor", "doctor.command:doctor", "Find out what is wrong with TLS here: files, configuration,"
+          " the running gateway, a handshake for each domain."),
+    Entry(_RUNNING, "reload", "reload:reload", "Read configuration and certificates again; return when every worker"
+          " serves them."),
+    Entry(_RUNNING, "login", "login:login", "Log in as an administrator; the commands that follow use the session"
+          " until it ends or `gateway logout`."),
+    Entry(_RUNNING, "logout", "login:logout", "End the session at the gateway, and forget it here."),
+    Entry(_TLS, "cert", "cert:group", "Certificates: make, swap, roll back, verify, import; and the store.",
+          (("import", "cert_import:import_"), ("self-signed", "cert_new:self_signed"), ("csr", "cert_new:csr"))),
+    Entry(_TLS, "domain", "domain:group", "Domains: what is served for each name."),
+    Entry(_TLS, "tls", "tls:group", "TLS towards clients: on, off, certificates, versions, ciphers.",
+          (("scan", "tls_scan:scan"),)),
+    Entry(_BEHIND, "upstream", "upstream:group", "Services behind the gateway, such as TabPy and Rserve."),
+    Entry(_BEHIND, "ca", "ca:group", "Authorities that upstreams and other peers may come from, beside the system's."),
+    Entry(_KEYS, "admin", "admin:group", "Administrators: who may use the admin API, by name and role."),
+    Entry(_KEYS, "secrets", "secrets:group", "Make new keys and secrets."),
+    Entry(_KEYS, "kms", "kms:group", "Choose and show the keys that private keys and passwords are sealed with."),
+)  # fmt: skip
+
+
+@cache
+def load(entry: Entry) -> Any:
+    """Import the command of an entry, and make what typer runs."""
+    found, around = _found(entry.place), Commands()
+    if not isinstance(found, typer.Typer):
+        around.command(entry.name)(found)
+        return typer.main.get_command(around)
+    for name, place in entry.more:
+        found.command(name)(_found(place))
+    around.add_typer(found, name=entry.name)
+    return typer.main.get_group(around).commands[entry.name]
+
+
+def _found(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(import_module(f"gateway.cli.{module}"), name)
+
+
+class _Table(Group):
+    """The commands of the table, whose help is written from it."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.commands: Any = {entry.name: entry for entry in TABLE}
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
+        entry = self.commands.get(cmd_name)
+        return load(entry) if entry else None
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
+        for heading in dict.fromkeys(entry.heading for entry in TABLE):
+            write_section(formatter, heading, ((one.name, one.summary) for one in TABLE if one.heading == heading))
+
+
+app = Commands(
+    "An HTTPS gateway: many domains on one port, their certificates swapped at runtime.",
+    kind=_Table,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 
 
 def show_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it with the flag
@@ -62,12 +114,8 @@ Version = Annotated[
 ]
 
 
-def _gateway(_: None) -> None:
-    """An HTTPS gateway: many domains on one port, their certificates swapped at runtime."""
-
-
 def _before_a_command(*, version: Version = False, **arguments: Any) -> None:  # noqa: ARG001
     access.begin(**arguments)
 
 
-app.callback()(with_options_of(_before_a_command, _gateway, access.options))
+app.callback()(with_options_of(_before_a_command, access.options, given=0))

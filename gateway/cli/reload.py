@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from gateway.cli.admin_client import AdminError
 from gateway.cli.check import Strict  # noqa: TC001 - typer reads it
 from gateway.cli.connected import Gateway, connected, line
+from gateway.cli.failures import AdminError
 from gateway.config.problems import Severity
 
 if TYPE_CHECKING:

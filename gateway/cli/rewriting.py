@@ -15,9 +15,10 @@ import typer
 
 from gateway.cli import access
 from gateway.cli.configuration_file import ConfigOption  # noqa: TC001 - typer reads it
-from gateway.cli.connected import failure, line, with_options_of
+from gateway.cli.connected import failure, line
 from gateway.cli.failures import AdminError
 from gateway.cli.layout import clean
+from gateway.cli.options import with_options_of
 from gateway.cli.target import Target, changing
 
 if TYPE_CHECKING:

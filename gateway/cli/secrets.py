@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.cli.admin_client import AdminError
 from gateway.cli.connected import Gateway, connected
+from gateway.cli.failures import AdminError
+from gateway.cli.help import Commands
 from gateway.cli.layout import clean
 
 if TYPE_CHECKING:
     from typing import NoReturn
 
-group = typer.Typer(no_args_is_help=True, help="Make new keys and secrets.")
+group = Commands("Make new keys and secrets.")
 
 _LOOK_SECONDS = 0.2
 _POLL_SECONDS = 5.0

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from gateway.cli import access, configuration_file
-from gateway.cli.address import answered_at
 from gateway.cli.configuration_file import ConfigOption  # noqa: TC001 - typer reads it
-from gateway.cli.connected import Gateway, failure, with_options_of
+from gateway.cli.connected import Gateway, failure
 from gateway.cli.failures import AbsentError, AdminError
 from gateway.cli.layout import clean, expiry_of, listed
+from gateway.cli.options import with_options_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -208,6 +208,8 @@ def _found(wanted: Access, config: Path | None, *, changing: bool) -> Iterator[T
             if named:
                 raise
             assert file is not None
+            from gateway.cli.address import answered_at
+
             if url := answered_at(file, os.environ):
                 raise AdminError(f"a gateway answers at {url}, and it cannot be asked: {error}") from error
             yield Target(file)

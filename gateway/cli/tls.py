@@ -11,14 +11,15 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway.cli.admin_client import AdminError
 from gateway.cli.connected import JsonOption  # noqa: TC001 - typer reads it
+from gateway.cli.failures import AdminError
+from gateway.cli.help import Commands
 from gateway.cli.layout import facts, listed
 from gateway.cli.rewriting import Wanted, rewriting
 from gateway.cli.target import Target, shown_of
 from gateway.tls.versions import TlsVersion
 
-group = typer.Typer(no_args_is_help=True, help="TLS towards clients: on, off, certificates, versions, ciphers.")
+group = Commands("TLS towards clients: on, off, certificates, versions, ciphers.")
 
 _PROTOCOLS = {f"tlsv1{minor}": version for minor, version in zip(("", ".1", ".2", ".3"), TlsVersion, strict=True)}
 _DEAD = ("sslv2", "sslv3")

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 
 import typer
 
-from gateway.cli.admin_client import AdminError
 from gateway.cli.connected import JsonOption, failure, unconnected
+from gateway.cli.failures import AdminError
 
 if TYPE_CHECKING:
     from gateway.tls.probe import Answer, Question

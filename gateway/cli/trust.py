@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from gateway.config.settings import ControlTls
 
-TRUST_VARIABLE = "GATEWAY_ADMIN_TRUST"
-CLIENT_CERT_VARIABLE, CLIENT_KEY_VARIABLE = "GATEWAY_ADMIN_CLIENT_CERT", "GATEWAY_ADMIN_CLIENT_KEY"
 
 _NO_CHECK_TIME = 0x200000
 """X509_V_FLAG_NO_CHECK_TIME, which the standard library does not name."""

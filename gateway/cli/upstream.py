@@ -12,17 +12,16 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
-from typing_extensions import override
 
 from gateway.cli import ca
 from gateway.cli.connected import JsonOption  # noqa: TC001 - typer reads it
+from gateway.cli.help import Command, Commands
 from gateway.cli.layout import table
 from gateway.cli.rewriting import Wanted, rewriting
 from gateway.cli.target import Target, shown_of
 from gateway.config.connection_types import KINDS
 
-group = typer.Typer(no_args_is_help=True, help="Services behind the gateway, such as TabPy and Rserve.")
+group = Commands("Services behind the gateway, such as TabPy and Rserve.")
 
 TypeOption = Annotated[
     str,
@@ -100,10 +99,9 @@ ListenPortOption = Annotated[
 ]
 
 
-class _AsInTableau(TyperCommand):
+class _AsInTableau(Command):
     """Takes ``-cfFILE`` in one word, as Tableau's page writes it."""
 
-    @override
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         split = [[one[:3], one[3:]] if re.match("-cf.", one) else [one] for one in args]
         return super().parse_args(ctx, [part for parts in split for part in parts])

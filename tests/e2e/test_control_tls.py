@@ -17,7 +17,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from support.roles import PATIENCE, Gateway, Upstream, until
 
 from gateway.certs.self_signed import Authority, self_signed
-from gateway.cli.admin_client import AdminClient, AdminError, locate
+from gateway.cli.address import locate
+from gateway.cli.admin_client import AdminClient
+from gateway.cli.failures import AdminError
 from tests.support.clients import identity
 
 if TYPE_CHECKING:

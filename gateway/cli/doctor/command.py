@@ -9,9 +9,10 @@ import typer
 
 from gateway.cli import access
 from gateway.cli.configuration_file import ConfigOption, find
-from gateway.cli.connected import JsonOption, failure, with_options_of
+from gateway.cli.connected import JsonOption, failure
 from gateway.cli.failures import AdminError
 from gateway.cli.layout import clean
+from gateway.cli.options import with_options_of
 
 if TYPE_CHECKING:
     from gateway.cli.doctor.finding import Finding

@@ -16,8 +16,8 @@ from gateway import __version__
 from gateway.certs import describe, loading
 from gateway.certs.dates import check_dates
 from gateway.certs.pem import check_names, oddities
-from gateway.cli.admin_client import AdminError
 from gateway.cli.doctor.finding import Finding, ok, problem, warning
+from gateway.cli.failures import AdminError
 from gateway.config.problems import Severity
 from gateway.errors import CertificateError
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 from OpenSSL import SSL
 
 from gateway.cli import access
-from gateway.cli.admin_client import AdminClient, AdminError
+from gateway.cli.admin_client import AdminClient
 from gateway.cli.doctor import files, live
 from gateway.cli.doctor.finding import State, ok, problem, warning
+from gateway.cli.failures import AdminError
 from gateway.cli.layout import SOON_DAYS, days_left, moment
 from gateway.cli.target import Target
 from gateway.config.networks import is_address

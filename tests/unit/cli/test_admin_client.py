@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from gateway.cli.admin_client import Address, AdminClient, AdminError, is_exposed, locate
+from gateway.cli.address import Address, is_exposed, locate
+from gateway.cli.admin_client import AdminClient
+from gateway.cli.failures import AdminError
 
 if TYPE_CHECKING:
     from pathlib import Path

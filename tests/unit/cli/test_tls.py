@@ -10,7 +10,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from gateway.certs.self_signed import Authority
-from gateway.cli.admin_client import AdminError
+from gateway.cli.failures import AdminError
 from gateway.cli.main import app
 from gateway.cli.tls import versions
 from gateway.tls.versions import TlsVersion

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from typer.testing import CliRunner, Result
 
 from gateway.cli import rewriting
-from gateway.cli.admin_client import AdminError
+from gateway.cli.failures import AdminError
 from gateway.cli.main import app
 from gateway.config.load import load
 
