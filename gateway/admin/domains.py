@@ -42,6 +42,11 @@ FORCE = Parameter(
     {"type": "boolean", "default": False},
 )
 _AFTER = Parameter("after", "query", "list the names behind this one: `next` of the page before")
+_MATCH = Parameter(
+    "match", "query",
+    "a name, in which one `*` may stand for any characters, dots too, such as `*.example.com`; an IDN in its xn-- form",
+    {"type": "string", "pattern": r"^[A-Za-z0-9_.:-]*(\*[A-Za-z0-9_.:-]*)?$", "maxLength": 253, "default": "*"},
+)  # fmt: skip
 _LIMIT = Parameter(
     "limit", "query", "how many to list at most", {"type": "integer", "minimum": 1, "maximum": 10_000, "default": 1000}
 )
@@ -102,7 +107,7 @@ class Swapped(Model):
 
 async def _list(asked: Asked) -> Reply:
     limit = asked.number("limit")
-    states = await asked.operations.domains(asked.text("after"), limit)
+    states = await asked.operations.domains(asked.text("after"), limit, asked.text("match").lower() or "*")
     more = states[-1].domain if len(states) == limit else None
     return Reply(DomainList(domains=tuple(map(_domain, states)), next=more))
 
@@ -137,7 +142,9 @@ _CERTIFICATE = "/tyk/domains/{domain}/certificate"
 _MOVED = "The domain serves another certificate than If-Match says, or has one against If-None-Match."
 
 CALLS = (
-    Call("GET", "/tyk/domains", "List the domains that have a certificate", _list, DomainList, (_AFTER, _LIMIT)),
+    Call(
+        "GET", "/tyk/domains", "List the domains that have a certificate", _list, DomainList, (_AFTER, _MATCH, _LIMIT),
+    ),
     Call(
         "GET", _CERTIFICATE, "Show what a domain serves", _get, Domain, (_DOMAIN,),
         refusals={404: "No certificate is kept for exactly this name."},

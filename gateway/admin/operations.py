@@ -299,8 +299,11 @@ class Operations(Protocol):
         Raises ConflictError, which says what uses it, unless ``force``; and StoreError.
         """
 
-    async def domains(self, after: str, limit: int) -> Sequence[DomainState]:
-        """Return every name with a certificate, whatever its source, sorted, beginning behind ``after``."""
+    async def domains(self, after: str, limit: int, match: str = "*") -> Sequence[DomainState]:
+        """Return every name with a certificate, whatever its source, sorted, beginning behind ``after``.
+
+        ``match`` is a name, in which one ``*`` stands for any characters, dots too.
+        """
 
     async def domain(self, name: str) -> DomainState | None:
         """What is served for exactly that name (canonical, or ``*.parent``)."""

@@ -59,7 +59,7 @@ def add(
 @connected
 def list_(gateway: Gateway) -> None:
     """List the administrators with their roles."""
-    gateway.show(gateway.call("GET", "/tyk/admins"), _overview)
+    gateway.show(gateway.call("GET", "/tyk/admins")["administrators"], _overview)
 
 
 @group.command()
@@ -103,5 +103,5 @@ def _of(name: str) -> str:
 
 
 def _overview(answer: Any) -> str:
-    rows = [(one["name"], one["role"], f"{moment(one['created']):%Y-%m-%d}") for one in answer["administrators"]]
+    rows = [(one["name"], one["role"], f"{moment(one['created']):%Y-%m-%d}") for one in answer]
     return "\n".join(table([("name", "role", "since"), *rows])) if rows else "none: only the secret opens the admin API"

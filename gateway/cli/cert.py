@@ -66,7 +66,7 @@ def add(
 def list_(gateway: Gateway, org_id: OrganisationOption = "") -> None:
     """List the certificates in the store. `gateway domain list` shows what is served for each domain."""
     parameters = {"mode": "detailed"} | ({"org_id": org_id} if org_id else {})
-    gateway.show(gateway.call("GET", "/tyk/certs", params=parameters), lambda answer: stored(answer["certs"] or ()))
+    gateway.show(gateway.call("GET", "/tyk/certs", params=parameters)["certs"] or [], stored)
 
 
 @group.command()

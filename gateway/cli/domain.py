@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
@@ -21,12 +23,19 @@ PAGE = 1000
 group = Commands("Domains: what is served for each name.")
 
 
+MatchOption = Annotated[
+    str, typer.Option("--match", metavar="PATTERN", help="Only these names: * stands for any characters, dots too.")
+]
+LimitOption = Annotated[
+    int | None, typer.Option("--limit", min=1, metavar="N", help="So many names at most. Default: all.")
+]
+
+
 @group.command("list")
 @connected
-def list_(gateway: Gateway) -> None:
-    """List every name that has a certificate, with what is served for it."""
-    domains = list(every(gateway))
-    gateway.show({"domains": domains}, lambda answer: overview(answer["domains"]))
+def list_(gateway: Gateway, match: MatchOption = "*", limit: LimitOption = None) -> None:
+    """List the names that have a certificate, with what is served for each."""
+    gateway.show(list(islice(every(gateway, pattern(match), limit), limit)), overview)
 
 
 @group.command()
@@ -52,11 +61,28 @@ def certificate_of(domain: str) -> str:
         raise AdminError(str(error), exit_code=2) from error
 
 
-def every(gateway: Gateway) -> Iterator[Any]:
-    """Every domain, page by page."""
+def pattern(match: str) -> str:
+    """Return a pattern as the API takes it: lower case, an IDN in its xn-- form. Raises AdminError."""
+    from gateway.tls.names import canonical
+
+    if re.fullmatch(r"[a-z0-9_.:-]*(\*[a-z0-9_.:-]*)?", match.lower()) and match:
+        return match.lower()
+    try:
+        return canonical(match)
+    except ValueError as error:
+        raise AdminError(
+            f"--match cannot be {match!r}: write a name, in which one * may stand for any characters, such as"
+            " '*.example.com'",
+            exit_code=2,
+        ) from error
+
+
+def every(gateway: Gateway, match: str = "*", limit: int | None = None) -> Iterator[Any]:
+    """Yield every domain that matches, page by page; ask for no more than the first ``limit``."""
     after: str | None = ""
     while after is not None:
-        parameters = {"limit": PAGE} | ({"after": after} if after else {})
+        parameters: dict[str, Any] = {"limit": min(limit or PAGE, PAGE)} | ({"after": after} if after else {})
+        parameters |= {} if match == "*" else {"match": match}
         answer = gateway.call("GET", "/tyk/domains", params=parameters)
         yield from answer["domains"]
         after = answer.get("next")

@@ -138,9 +138,11 @@ class LiveOperations:
 
     # Domains
 
-    async def domains(self, after: str, limit: int) -> Sequence[DomainState]:
-        """Return every name with a certificate, sorted, beginning behind ``after``."""
-        found = await self._read(lambda store: [(name, store.served(name)) for name in store.names(after, limit)])
+    async def domains(self, after: str, limit: int, match: str = "*") -> Sequence[DomainState]:
+        """Return every name with a certificate that matches, sorted, beginning behind ``after``."""
+        found = await self._read(
+            lambda store: [(name, store.served(name)) for name in store.names(after, limit, match)]
+        )
         return [self._state(name, served) for name, served in found if served]
 
     async def domain(self, name: str) -> DomainState | None:

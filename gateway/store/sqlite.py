@@ -115,10 +115,10 @@ class Store(DatabaseUser):
         with self._database.reading():
             return sites.served(self._database, name)
 
-    def names(self, after: str, limit: int) -> Sequence[str]:
-        """Return at most ``limit`` names that are served, in order, beginning behind ``after``."""
+    def names(self, after: str, limit: int, match: str = "*") -> Sequence[str]:
+        """Return at most ``limit`` names that are served, in order, beginning behind ``after``; see `sites.names`."""
         with self._database.reading():
-            return sites.names(self._database, after, limit)
+            return sites.names(self._database, after, limit, match)
 
     def expired(self, now: datetime) -> tuple[str, ...]:
         """Return the names, in order, that are served with a certificate past its end."""

@@ -225,6 +225,9 @@ def test_names_are_told_in_order_and_in_parts(store: Store, authority: Authority
         put(store, pair, name)
     assert store.names("", 10) == ["a", "b", "c", "d"]
     assert store.names("a", 2) == ["b", "c"]
+    assert store.names("", 10, "c*") == ["c"]
+    assert store.names("c", 10, "c*") == []
+    assert store.names("", 1, "*") == ["a"]
 
 
 def test_the_audit_log_says_who_did_what_and_cannot_be_rewritten(store: Store, authority: Authority) -> None:

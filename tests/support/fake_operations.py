@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -151,8 +152,9 @@ class FakeOperations(Operations):
             raise ConflictError(f"{certificate_id} is in use by http_server_options.ssl_certificates")
         self.stored.pop(certificate_id, None)
 
-    async def domains(self, after: str, limit: int) -> Sequence[DomainState]:
-        return [DomainState(name, (pair,), ()) for name, pair in sorted(self.served.items()) if name > after][:limit]
+    async def domains(self, after: str, limit: int, match: str = "*") -> Sequence[DomainState]:
+        found = [name for name in sorted(self.served) if name > after and fnmatchcase(name, match)]
+        return [DomainState(name, (self.served[name],), ()) for name in found[:limit]]
 
     async def domain(self, name: str) -> DomainState | None:
         return DomainState(name, (self.served[name],), ()) if name in self.served else None

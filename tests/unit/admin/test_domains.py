@@ -162,6 +162,32 @@ async def test_domains_are_listed_page_by_page() -> None:
     assert ([one["domain"] for one in second["domains"]], second["next"]) == (["www.example.com"], None)
 
 
+@pytest.mark.parametrize(
+    ("match", "found"),
+    [
+        ("*.example.com", ["*.example.com", "www.example.com"]),
+        ("WWW.*", ["www.example.com"]),
+        ("a.example", ["a.example"]),
+        ("w*.com", ["www.example.com"]),
+        ("*", ["*.example.com", "a.example", "www.example.com"]),
+        ("example.com", []),
+    ],
+)
+async def test_domains_are_listed_by_a_pattern(match: str, found: list[str]) -> None:
+    admin = await serving()
+    pair = admin.operations.served["www.example.com"]
+    admin.operations.served |= {"*.example.com": pair, "a.example": pair}
+    listed = (await admin.ask("GET", "/tyk/domains", params={"match": match})).json()
+    assert [one["domain"] for one in listed["domains"]] == found
+
+
+@pytest.mark.parametrize("match", ["*.*", "a?c", "[a-z].test", "a b", "%", "*.example.com;", "x" * 254, "/etc/*"])
+async def test_a_pattern_has_one_star_and_letters_of_names(match: str) -> None:
+    answer = await Admin().ask("GET", "/tyk/domains", params={"match": match})
+    assert answer.status_code == 400
+    assert "match cannot be" in answer.json()["message"]
+
+
 @pytest.mark.parametrize("limit", ["0", "10001", "-1", "x", "1e3", "٣", ""])
 async def test_a_limit_is_a_number_within_bounds(limit: str) -> None:
     assert (await Admin().ask("GET", "/tyk/domains", params={"limit": limit})).status_code == 400

@@ -6,6 +6,8 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 if TYPE_CHECKING:
     from support.admin_api import FakeApi
 
@@ -52,7 +54,21 @@ def test_all_pages_are_one_list(api: FakeApi, run: Any, monkeypatch: Any) -> Non
     pages = {None: {"domains": [first], "next": "a.test"}, "a.test": {"domains": [last], "next": None}}
     monkeypatch.setattr(module.Gateway, "call", lambda *_, params, **__: pages[params.get("after")])
     shown = json.loads(run("domain", "list", "--json").stdout)
-    assert [one["domain"] for one in shown["domains"]] == ["a.test", "b.test"]
+    assert [one["domain"] for one in shown] == ["a.test", "b.test"]
+    assert [one["domain"] for one in json.loads(run("domain", "list", "--json", "--limit", "1").stdout)] == ["a.test"]
+
+
+def test_a_pattern_is_sent_as_the_api_takes_it(api: FakeApi, run: Any) -> None:
+    answer(api, domain("a.test", pair()))
+    for given, sent in [("*.Example.com", "*.example.com"), ("*.bücher.test", "*.xn--bcher-kva.test"), ("a*", "a*")]:
+        assert run("domain", "list", "--match", given, "--limit", "5").exit_code == 0
+        assert api.asked[-1].query == {"limit": "5", "match": sent}
+
+
+@pytest.mark.parametrize("match", ["*.*.test", "a?", "", "a b", "*ü*"])
+def test_an_odd_pattern_is_refused_before_anything_is_asked(api: FakeApi, run: Any, match: str) -> None:
+    done = run("domain", "list", "--match", match)
+    assert (done.exit_code, "--match cannot be" in done.stderr) == (2, True), done.stderr
 
 
 def test_one_domain_is_shown_with_what_a_rollback_would_bring(api: FakeApi, run: Any) -> None:
