@@ -11,6 +11,7 @@ from cryptography.x509.oid import NameOID
 from gateway.certs.choice import Validity
 from gateway.certs.pem import CertificatePair
 from gateway.cli.layout import expiry, table
+from gateway.config.networks import bracketed
 from gateway.config.own_ports import own_port, spoken
 from gateway.routing.domains import domain_of, service_domain
 from gateway.routing.policies import HostPolicies, towards_clients
@@ -42,9 +43,11 @@ def describe(configuration: Configuration, collected: Collected, now: datetime) 
     for domain, pairs, apis in domains(own_port, collected, now):
         shown = pairs if policy else []
         floor = [policies.of_host(domain).tls.minimum.label] if policy else []
-        expiries = [expiry(pair.not_after, now) for pair in shown]
+        expiries = [_end(pair, collected, now) for pair in shown]
         upstreams = [upstream(api) for api in apis] or ["none: 404"]
-        rows += zip_longest([domain], map(certificate, shown), expiries, floor, upstreams, fillvalue="")
+        rows += zip_longest(
+            [domain], [_named(pair, collected) for pair in shown], expiries, floor, upstreams, fillvalue=""
+        )
     ports = services(configuration, collected, now)
     return "\n".join([listeners(settings), *([tls(policy)] if policy else []), "", *table(rows), *ports, ""])
 
@@ -60,14 +63,14 @@ def services(configuration: Configuration, collected: Collected, now: datetime) 
         ends_tls = api.terminates_tls or protocol == "https"
         pairs = _shown(found, candidates(domain), now) or found.get(collected.default or "") if ends_tls else ()
         pair = pairs[-1] if pairs else None
-        shown = certificate(pair) if pair else "none" if ends_tls else "the target's"
+        shown = _named(pair, collected) if pair else "none" if ends_tls else "the target's"
         rows.append(
             (
                 str(api.listen_port),
                 f"{protocol}, {api.gateway.negotiate}".removesuffix(", "),
                 domain or ANY_NAME,
                 shown if protocol in {"tls", "https"} else "no TLS",
-                expiry(pair.not_after, now) if pair else "",
+                _end(pair, collected, now) if pair else "",
                 ", ".join(targets(api)) if api.is_service else upstream(api),
             )
         )
@@ -108,6 +111,14 @@ def _shown(
     return min(found, key=lambda some: not Validity.of(some[0].leaf).holds(now.timestamp()), default=())
 
 
+def _named(pair: CertificatePair, collected: Collected) -> str:
+    return "self-signed, made at the start" if pair is collected.made else certificate(pair)
+
+
+def _end(pair: CertificatePair, collected: Collected, now: datetime) -> str:
+    return "" if pair is collected.made else expiry(pair.not_after, now)
+
+
 def certificate(pair: CertificatePair) -> str:
     """Name a certificate: key type, the beginning of its fingerprint, who issued it."""
     issuer = pair.leaf.issuer
@@ -135,9 +146,9 @@ def listeners(settings: Settings) -> str:
     redirect = settings.gateway.http_redirect
     control = "control in TLS" if settings.gateway.control_tls else "control"
     ports = [
-        f"{scheme} on {settings.listen_address or '*'}:{settings.listen_port}",
+        f"{scheme} on {bracketed(settings.listen_address) or '*'}:{settings.listen_port}",
         *([f"redirect to it on port {redirect.port}"] if redirect else []),
-        f"{control} on {settings.gateway.control_address}:{settings.control_api_port}",
+        f"{control} on {bracketed(settings.gateway.control_address)}:{settings.control_api_port}",
     ]
     return ", ".join(ports)
 

@@ -47,7 +47,8 @@ def stand_in(collected: Collected, settings: Settings, host: str, now: datetime,
         message = "there is no certificate, so every TLS handshake will be refused"
         return replace(collected, problems=(*collected.problems, Problem(Severity.WARNING, _PATH, "", message, _CURE)))
     names = _names(host)
-    pair = (_kept(store, names, now) if store else None) or self_signed(*names, days=_DAYS, now=now)
+    kept = _kept(store, names, now) if store else None
+    pair = kept or self_signed(*names, days=_DAYS, now=now)
     message = (
         f"no certificate is configured, so a self-signed one for {', '.join(names)} serves, which clients do not trust"
     )
@@ -56,6 +57,7 @@ def stand_in(collected: Collected, settings: Settings, host: str, now: datetime,
         collected,
         entries=tuple(SiteEntry(name, pair, SELF_SIGNED) for name in names),
         default=names[0],
+        made=None if kept else pair,
         problems=(*collected.problems, Problem(Severity.WARNING, _PATH, "", message, cure)),
     )
 

@@ -72,6 +72,8 @@ class Collected:
     postponed: int = 0
     readings: Readings | None = None
     later: tuple[SiteEntry, ...] = ()
+    made: CertificatePair | None = None
+    """What was made for this and is in no store: nobody may be told that it serves unless this is published."""
 
 
 class _Rank(IntEnum):

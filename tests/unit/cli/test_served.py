@@ -8,6 +8,7 @@ import pytest
 from gateway.certs.self_signed import Authority
 from gateway.cli.served import describe
 from gateway.config.load import load
+from gateway.store.default_certificate import stand_in
 from gateway.store.file_sources import collect
 
 if TYPE_CHECKING:
@@ -90,3 +91,21 @@ def test_without_tls_no_certificate_is_shown(shown) -> None:
     text = "\n".join(shown("http_server_options: {ssl_certificates: [ec.pem]}\napis:\n" + api("a", "a.test")))
     assert "plain HTTP" in text
     assert "Test CA" not in text
+
+
+def test_a_certificate_that_is_yet_to_be_made_is_not_announced_as_if_it_served(tmp_path: Path) -> None:
+    (tmp_path / "gateway.yaml").write_text(f"http_server_options: {{use_ssl: true}}\napis:\n{api('a', 'a.test')}")
+    configuration = load(tmp_path / "gateway.yaml", {})
+    collected = stand_in(collect(configuration, NOW), configuration.settings, "node-7", NOW, None)
+    text = describe(configuration, collected, NOW)
+    assert text.count("self-signed, made at the start") == 5
+    assert collected.made
+    assert collected.made.fingerprint[:12] not in text
+
+
+def test_ports_of_ipv6_addresses_are_shown_with_brackets(shown) -> None:
+    text = MAIN.replace("listen_port", "listen_address: '[::1]'\nlisten_port").replace(
+        "{http_", "{control_address: '::1', http_"
+    )
+    assert shown(text + api("a", "a.test"))[0].startswith("HTTPS on [::1]:8443, ")
+    assert "control on [::1]:" in shown(text + api("a", "a.test"))[0]

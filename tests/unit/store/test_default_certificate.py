@@ -48,6 +48,7 @@ def test_it_is_for_this_host_with_a_warning_that_says_what_to_do() -> None:
     (pair,) = {entry.pair for entry in made.entries}
     assert isinstance(pair, CertificatePair)
     assert pair.names == NAMES
+    assert made.made is pair
     assert {entry.source for entry in made.entries} == {SELF_SIGNED}
     assert made.default == "node-7.lan"
     (problem,) = made.problems
