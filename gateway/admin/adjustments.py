@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from gateway.admin.declarations import Model
 from gateway.config.connection_types import KINDS, Kind
 from gateway.config.kinds import is_inline_pem
+from gateway.config.networks import unbracketed
 from gateway.tls.ciphers import select
 from gateway.tls.names import canonical
 from gateway.tls.versions import TlsVersion
@@ -43,6 +44,7 @@ def _named(name: str) -> str:
 
 
 def _host(text: str) -> str:
+    text = unbracketed(text)
     canonical(text)  # a URL or a path would lead somewhere else
     return text
 

@@ -14,6 +14,7 @@ from gateway.cli import sessions
 from gateway.cli.failures import AbsentError, AdminError
 from gateway.cli.trust import Trust, certificate_at, fingerprint
 from gateway.cli.variables import SECRET_VARIABLE, TRUST_VARIABLE, URL_VARIABLE, USER_VARIABLE
+from gateway.config.networks import bracketed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -143,7 +144,7 @@ def _own_url(settings: Settings) -> str:
     """Where the gateway of a configuration is, seen from its own host."""
     host = settings.gateway.control_address
     scheme = "https" if settings.gateway.control_tls else "http"
-    return f"{scheme}://{_bracketed(_UNSPECIFIED.get(host, host))}:{settings.control_api_port}"
+    return f"{scheme}://{bracketed(_UNSPECIFIED.get(host, host))}:{settings.control_api_port}"
 
 
 def _settings(file: Path, environ: Mapping[str, str]) -> Settings | None:
@@ -232,7 +233,3 @@ def is_exposed(url: str) -> bool:
     except ValueError:
         local = host == "localhost" or host.endswith(".localhost")
     return parts.scheme == "http" and not local
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

@@ -17,6 +17,7 @@ import typer
 
 from gateway.cli.connected import JsonOption, failure, unconnected
 from gateway.cli.failures import AdminError
+from gateway.config.networks import bracketed
 
 if TYPE_CHECKING:
     from gateway.tls.probe import Answer, Question
@@ -48,6 +49,9 @@ class Server:
     alert: int | None = None
     _silences: int = field(default=0)
 
+    def __str__(self) -> str:
+        return f"{bracketed(self.host)}:{self.port}"
+
     def ask(self, question: Question) -> Answer | None:
         """Put a question on a new connection; None for a refusal. Raises AdminError when that is pointless."""
         from gateway.tls import probe
@@ -72,9 +76,9 @@ class Server:
         except ConnectionResetError:
             return None
         except OSError as error:
-            raise AdminError(f"{self.host}:{self.port} cannot be reached: {error.strerror or error}") from error
+            raise AdminError(f"{self} cannot be reached: {error.strerror or error}") from error
         except probe.AnswerError as error:
-            raise AdminError(f"{self.host}:{self.port} does not speak TLS: it answered {error}") from error
+            raise AdminError(f"{self} does not speak TLS: it answered {error}") from error
         if isinstance(answer, probe.Refusal):
             self.alert = answer.alert
             return None
@@ -84,13 +88,13 @@ class Server:
         """Raise AdminError when nothing was found, with the reason if the server gave one."""
         if not found:
             because = f" (alert {_ALERTS.get(self.alert, self.alert)})" if self.alert is not None else ""
-            raise AdminError(f"{self.host}:{self.port} refuses every version of TLS{because}")
+            raise AdminError(f"{self} refuses every version of TLS{because}")
 
     def _suffer_silence(self, data: bytearray) -> None:
         self._silences += 1
         if self._silences >= _SILENCES:
             said = "stopped in the middle of an answer" if data else "did not answer"
-            raise AdminError(f"{self.host}:{self.port} {said} within {self.timeout:g} s, {self._silences} times")
+            raise AdminError(f"{self} {said} within {self.timeout:g} s, {self._silences} times")
 
 
 @unconnected

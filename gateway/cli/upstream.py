@@ -125,7 +125,7 @@ def enable(  # noqa: PLR0913, PLR0917 - typer's options are parameters
 ) -> Wanted:
     """Put a service behind the gateway, or change the one of that name. TLS and credentials are the gateway's part."""
     kind = KINDS.get(connection_type.lower().removeprefix("maestro-"))
-    name = name or (kind.name if kind else "") or host
+    name = name or (kind.name if kind else "") or re.sub(r"[\[\]:]+", "-", host).strip("-")
     given = {
         "connection_type": connection_type,
         "host": host,

@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, SecretStr
 from pydantic_core import PydanticCustomError
 
-from gateway.config.networks import is_address
+from gateway.config.networks import is_address, unbracketed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,6 +112,7 @@ def host_pattern(text: str) -> str:
 
 
 def _bind_address(text: str) -> str:
+    text = unbracketed(text)
     if text and not is_address(text) and not _HOST.fullmatch(text):
         refuse(
             "is not an address to listen on",

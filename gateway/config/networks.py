@@ -29,6 +29,17 @@ def is_address(text: str) -> bool:
     return True
 
 
+def bracketed(host: str) -> str:
+    """Write a host as URLs have it: an IPv6 address in brackets (RFC 3986 section 3.2.2)."""
+    return f"[{host}]" if ":" in host else host
+
+
+def unbracketed(host: str) -> str:
+    """Take the brackets from an IPv6 address that is written as in a URL."""
+    inside = host[1:-1] if host.startswith("[") and host.endswith("]") else ""
+    return inside if ":" in inside and is_address(inside) else host
+
+
 def networks(texts: Iterable[str]) -> tuple[Network, ...]:
     """Read addresses and networks that the configuration has checked."""
     return tuple(map(ip_network, texts))

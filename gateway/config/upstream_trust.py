@@ -17,6 +17,7 @@ from gateway.config.kinds import (
     host_pattern,
     refuse,
 )
+from gateway.config.networks import bracketed
 from gateway.config.tyk_names import DEFINITION, MAIN_FILE, names
 
 if TYPE_CHECKING:
@@ -49,10 +50,10 @@ def best_match(named: Mapping[str, _T], host: str, port: int) -> str | None:
     Tyk's order, the later wins: ``*``, ``*.rest``, ``*.rest:port``, ``host``, ``host:port``; names in any case.
     """
     rest = host.partition(".")[2]
-    wanted = [f"{host}:{port}", host, *([f"*.{rest}:{port}", f"*.{rest}"] if rest else []), "*"]
+    wanted = [f"{one}:{port}" for one in (bracketed(host), host)] + [bracketed(host), host]
+    wanted += [f"*.{rest}:{port}", f"*.{rest}"] if rest else []
     known = {pattern.lower(): pattern for pattern in named}
-    bracketed = f"[{host}]:{port}" if ":" in host else ""
-    return next((known[pattern] for pattern in (bracketed, *wanted) if pattern in known), None)
+    return next((known[pattern] for pattern in (*wanted, "*") if pattern in known), None)
 
 
 def _one_host(text: str) -> str:

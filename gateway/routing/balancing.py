@@ -8,6 +8,7 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote, urlsplit
 
+from gateway.config.networks import bracketed
 from gateway.config.problems import Problem, Severity
 from gateway.errors import ConfigurationError
 from gateway.tls.names import canonical
@@ -59,7 +60,7 @@ class Target:
         if parts.username is not None or parts.fragment or not (port or (usual_port and port is None)):
             raise ValueError("a target URL has no user information, no fragment and no port 0; tcp and tls have a port")
         port = port or usual_port
-        authority = f"[{host}]" if ":" in host else host
+        authority = bracketed(host)
         if port != usual_port:
             authority += f":{port}"
         base_path = quote(parts.path or "/", safe=_SAFE).encode()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.config.edit import Change, Verb, append, put
 from gateway.config.kinds import is_inline_pem
+from gateway.config.networks import bracketed
 from gateway.errors import ConflictError, NotFoundError
 from gateway.runtime.secret_files import SecretFile
 from gateway.tls.versions import TlsVersion
@@ -104,8 +105,7 @@ def _password(upstream: Upstream | None) -> str | None:
 
 def _definition(file: MainFile, name: str, upstream: Upstream, password_file: str) -> dict[str, Any]:
     kind, port = upstream.kind, upstream.port or upstream.kind.port
-    host = f"[{upstream.host}]" if ":" in upstream.host else upstream.host
-    target = f"{kind.scheme}://{host}:{port}"
+    target = f"{kind.scheme}://{bracketed(upstream.host)}:{port}"
     definition: dict[str, Any] = {"api_id": f"{PREFIX}{name}", "name": name, "use_keyless": True}
     if kind.is_http:
         if upstream.domain:

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, TypeVar
 from gateway import files
 from gateway.certs.held import held
 from gateway.config.load import load_what_can_be_served
+from gateway.config.networks import bracketed
 from gateway.config.problems import Severity
 from gateway.errors import ConfigurationError, GatewayError, StoreError
 from gateway.observe.events import EventLog
@@ -446,4 +447,4 @@ def _raise_open_files(connections: int, events: EventLog) -> None:
 
 def _address(sock: socket) -> str:
     host, port = sock.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return f"{bracketed(host)}:{port}"

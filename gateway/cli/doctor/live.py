@@ -18,6 +18,7 @@ from gateway.certs.dates import check_dates
 from gateway.certs.pem import check_names, oddities
 from gateway.cli.doctor.finding import Finding, ok, problem, warning
 from gateway.cli.failures import AdminError
+from gateway.config.networks import bracketed
 from gateway.config.problems import Severity
 from gateway.errors import CertificateError
 
@@ -88,7 +89,7 @@ class Place:
         return cls(_UNSPECIFIED.get(address, address), port)
 
     def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return f"{bracketed(self.host)}:{self.port}"
 
     def connect(self) -> socket.socket:
         """Connect. Raises OSError."""

@@ -174,6 +174,11 @@ def test_addresses_and_networks_are_networks(text: str) -> None:
     assert check(kinds.Network, text) == text
 
 
-@pytest.mark.parametrize("text", ["127.0.0.1:8080", "[::1]", "http://a", "a b"])
+@pytest.mark.parametrize("text", ["127.0.0.1:8080", "[::1]:80", "[127.0.0.1]", "[a]", "http://a", "a b"])
 def test_an_address_to_listen_on_has_no_port(text: str) -> None:
     assert "is not an address to listen on" in refusal(kinds.BindAddress, text)
+
+
+@pytest.mark.parametrize(("text", "means"), [("[::1]", "::1"), ("::1", "::1"), ("", ""), ("localhost", "localhost")])
+def test_an_address_to_listen_on_may_have_the_brackets_of_a_url(text: str, means: str) -> None:
+    assert TypeAdapter(kinds.BindAddress).validate_python(text) == means
