@@ -13,7 +13,7 @@ function that does so.
 * ``domain``, ``admin``, ``kms``, ``secrets``
 * ``access``   the options that say which gateway, and as whom; ``address`` finds it, ``trust`` says whom to believe,
   ``sessions`` keeps who is logged in, ``failures`` is what can go wrong on the way
-* ``configuration_file`` which one a command reads;
+* ``configuration_file`` which one a command reads; ``variables`` names what is read from the environment
 * ``layout``   how answers look
 
 Modules are light to import. What is heavy (TLS, validation, the roles) is imported where it runs, and a command's

@@ -88,7 +88,10 @@ NameOption = Annotated[
     str, typer.Option("--name", metavar="NAME", help="What it is called here. Default: by its type, or its host.")
 ]
 ListenPathOption = Annotated[
-    str, typer.Option("--listen-path", metavar="PATH", help="HTTP: where clients find it. Default: /NAME/.")
+    str,
+    typer.Option(
+        "--listen-path", metavar="PATH", help="HTTP: where clients find it. Default: /NAME/; / with --domain."
+    ),
 ]
 DomainOption = Annotated[
     str, typer.Option("--domain", metavar="HOST", help="HTTP: the host by which clients ask for it. Default: any.")

@@ -1,6 +1,7 @@
 """Which API a request belongs to and which of its targets gets it: pure decisions, on the bytes of the wire.
 
 * ``router``     host and path to a route, by Tyk's order
+* ``shadowed``  APIs that nobody can reach
 * ``paths``      cleaning a request's path, and turning it into the upstream's
 * ``domains``    which domain an API answers for
 * ``admission``  who may ask an API; ``clients`` who may by certificate

@@ -24,6 +24,7 @@ OPTIONS = "http_server_options"
 _AUTHORITIES = ("gateway", "ca_certificates")
 _OPEN = "its clients need no credentials now; say who may come, as with gateway.allowed_networks of the definition"
 _PASSES = "its clients log in themselves, in a protocol that passes through: the credentials are not kept"
+_AT_ROOT = "TabPy's own client asks at the root of a host, for /evaluate and /query/: for it give --domain HOST"
 
 
 @dataclass(slots=True)
@@ -91,12 +92,19 @@ def _upstream(file: MainFile, name: str, upstream: Upstream | None, found: Edits
     definition = _definition(file, name, upstream, file.named(secret.path))
     if upstream.username or upstream.password:
         found.notes.append(_OPEN if upstream.kind.is_http else _PASSES)
+    if upstream.kind.name == "tabpy" and _path(name, upstream).strip("/"):
+        found.notes.append(_AT_ROOT)
     if place is not None:
         found.changes.append(Change(Verb.SET, ("apis", place), definition))
         return
     found.changes.append(append("apis", definition))
     if not file.definitions and file.settings.app_path is None and (file.path.absolute().parent / "apps").is_dir():
         found.changes.append(put("app_path", "apps"))  # which would not be read any more beside definitions in the file
+
+
+def _path(name: str, upstream: Upstream) -> str:
+    """Return where clients find it: on a host of its own at the root."""
+    return upstream.listen_path or ("/" if upstream.domain else name)
 
 
 def _password(upstream: Upstream | None) -> str | None:
@@ -110,7 +118,7 @@ def _definition(file: MainFile, name: str, upstream: Upstream, password_file: st
     if kind.is_http:
         if upstream.domain:
             definition["domain"] = upstream.domain
-        path = f"/{stripped}/" if (stripped := (upstream.listen_path or name).strip("/")) else "/"
+        path = f"/{stripped}/" if (stripped := _path(name, upstream).strip("/")) else "/"
         definition["proxy"] = {"listen_path": path, "target_url": f"{target}/", "strip_listen_path": True}
         if upstream.password:
             basic = {"enabled": True, "username": upstream.username, "password_file": password_file}

@@ -17,7 +17,7 @@ from gateway.config.standing import put_out
 from gateway.config.tyk_names import IGNORED
 from gateway.errors import ConfigurationError, GatewayError, StoreError
 from gateway.observe import access_log
-from gateway.routing import policies, snapshot
+from gateway.routing import policies, shadowed, snapshot
 from gateway.store import (
     client_sources,
     control_certificate,
@@ -59,7 +59,8 @@ class Candidate:
         """What should be looked at, and does not stand in the way."""
         found = self.collected.problems + self.control.problems + self.towards.problems + self.clients.problems
         found += tuple(exposure.problems(self.configuration.files))
-        return self.configuration.warnings + found + policies.problems(self.configuration)
+        found += policies.problems(self.configuration) + tuple(shadowed.problems(self.configuration))
+        return self.configuration.warnings + found
 
     @property
     def problems(self) -> tuple[Problem, ...]:

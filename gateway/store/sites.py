@@ -156,8 +156,8 @@ def _contenders(database: Database, name: str, now: float) -> list[Contender[_Ro
 def names(database: Database, after: str, limit: int, match: str = "*") -> Sequence[str]:
     """Return at most ``limit`` names that are served, in order, beginning behind ``after``.
 
-    ``match`` is a name, in which ``*`` stands for any characters. Of 100,000 names those that begin with what stands
-    before the ``*`` are looked at, which takes 15 ms for all.
+    ``match`` is a name, in which ``*`` stands for any characters. Those names are looked at that begin with what
+    stands before the ``*``; all of 100,000 take a tenth of a second.
     """
     first = match.partition("*")[0]
     asked = {

@@ -124,6 +124,28 @@ def test_tabpy_gets_its_credentials_its_authority_and_its_patience() -> None:
     assert "tabpy.internal" in run("upstream", "list").output
 
 
+@pytest.mark.parametrize(
+    ("words", "place", "told"),
+    [
+        ((), ("", "/tabpy/"), True),
+        (("--domain", "tabpy.test"), ("tabpy.test", "/"), False),
+        (("--domain", "app.test", "--listen-path", "/tabpy"), ("app.test", "/tabpy/"), True),
+        (("--listen-path", "/"), ("", "/"), False),
+    ],
+)
+def test_tabpy_has_a_host_for_its_own_client(words: tuple[str, ...], place: tuple[str, str], told: bool) -> None:
+    output = run("upstream", "enable", "--connection-type", "maestro-tabpy", "--host", "localhost", *words).output
+    (api,) = load(Path("gateway.yaml"), {}).apis
+    assert (api.domain, api.proxy.listen_path) == place
+    assert ("TabPy's own client asks at the root" in output) is told
+
+
+def test_an_ipv6_host_may_have_brackets() -> None:
+    run("upstream", "enable", "--connection-type", "http", "--host", "[2001:db8::5]", "--port", "8080")
+    (api,) = load(Path("gateway.yaml"), {}).apis
+    assert (api.name, api.proxy.target_url) == ("2001-db8-5", "http://[2001:db8::5]:8080/")
+
+
 def test_the_certificate_may_be_glued_to_its_option() -> None:
     run("upstream", "enable", *TABPY[:-2], "-cfca.pem")
     (api,) = load(Path("gateway.yaml"), {}).apis

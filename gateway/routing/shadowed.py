@@ -1,0 +1,56 @@
+"""APIs that nobody can reach, because others have every request that would be theirs."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from gateway.config.own_ports import own_port
+from gateway.config.problems import Problem, Severity
+from gateway.routing.domains import host_of
+from gateway.routing.router import Router
+from gateway.routing.templates import is_template
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gateway.config.definitions import ApiDefinition
+    from gateway.config.load import Configuration
+
+_MOST = 1000
+"""So many APIs, and hosts for each without a domain, are looked at: this is a help, and must not slow a reload."""
+_CURE = "give it a domain of its own, or change the listen_path of one of them"
+
+
+def problems(configuration: Configuration) -> Iterator[Problem]:
+    """Yield a warning for each API whose listen path leads to another one on every host that it is for."""
+    settings = configuration.settings
+    for port in sorted({own_port(api, settings) for api in configuration.apis if not api.is_service}):
+        here = configuration.of_port(port)
+        router = Router(
+            here.apis, here.closed, custom_domains=settings.enable_custom_domains, hostname=settings.hostname,
+            strict=settings.http_server_options.enable_strict_routes,
+        )  # fmt: skip
+        apis = [api for api in islice(here.apis, _MOST) if api.active and not api.internal and not api.is_service]
+        domains = {id(api): host_of(api, settings) for api in apis}
+        named = [host for host in dict.fromkeys(domains.values()) if host and not is_template(host)]
+        for api in apis:
+            path, domain = api.proxy.listen_path, domains[id(api)]
+            # What serves / for any host is what is left over: it is meant to stand behind the others.
+            if is_template(path) or is_template(domain) or (not domain and path == "/"):
+                continue
+            if takers := _takers(router, api, [domain] if domain else named):
+                where = f"{domain or ', '.join(named[:3]) + (' and others' if len(named) > 3 else '')}{path}"
+                message = f"nobody reaches it: requests for {where} go to {', '.join(takers)}"
+                yield Problem(Severity.WARNING, f"apis[{api.api_id}].proxy.listen_path", "", message, _CURE)
+
+
+def _takers(router: Router, api: ApiDefinition, hosts: list[str]) -> list[str]:
+    """Return who has the requests of an API on the hosts; nobody, if it has those of one of them."""
+    found = []
+    for host in hosts:
+        route = router.match(host.replace("*", "any").encode(), api.proxy.listen_path.encode())
+        if route is None or route.definition is api:
+            return []
+        found.append(repr(route.api_id))
+    return [*dict.fromkeys(found)][:3]
