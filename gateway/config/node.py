@@ -16,6 +16,7 @@ Scalar: TypeAlias = str | int | float | bool | None
 # Never meant, and dangerous on a terminal, in a path or in UTF-8: controls but TAB, LF, CR; lone surrogates.
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _FALSE_WORDS = frozenset({"", "~", "null", "0", "false", "no", "off"})
+_TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
 # The keys by which Tyk switches a section on: false turns all of it off.
 _ON = (
     "enable enable_cache enable_coprocess enable_health_checks enable_trigger_monitors enabled is_enabled"
@@ -57,26 +58,34 @@ def forbidden_character(text: str) -> re.Match[str] | None:
     return _FORBIDDEN.search(text)
 
 
-def asks_for_nothing(node: Node) -> bool:
+def asks_for_nothing(node: Node, switches: frozenset[str] = _SWITCHES) -> bool:
     """Whether a value is what Tyk's exports write for "not set": null, false, 0, "", or only such in it.
 
-    Nor does a section ask for anything that is ``disabled``, or whose switch says that it is off.
+    Nor does a section ask for anything that is ``disabled``, or whose switch, one of ``switches``, says that it is off.
     """
     value = node.value
     if isinstance(value, dict):
-        return _is_off(value) or all(map(asks_for_nothing, value.values()))
+        return _is_off(value, switches) or all(asks_for_nothing(child, switches) for child in value.values())
     if isinstance(value, list):
-        return all(map(asks_for_nothing, value))
+        return all(asks_for_nothing(child, switches) for child in value)
     if isinstance(value, Word):
         return value.lower() in _FALSE_WORDS
     return not value
 
 
-def _is_off(members: dict[str, Node]) -> bool:
+def switch(node: Node | None) -> bool | None:
+    """What a switch says; None for one that is not written, or is no switch: Tyk reads no text as true or false."""
+    value = node.value if node is not None else None
+    if isinstance(value, Word):
+        return False if value.lower() in _FALSE_WORDS else True if value.lower() in _TRUE_WORDS else None
+    return value if isinstance(value, bool) else None
+
+
+def _is_off(members: dict[str, Node], switches: frozenset[str]) -> bool:
     for key, child in members.items():
         name = key.lower()
-        if (name == "disabled" and child.value is not None) or name in _SWITCHES:
-            asks = not asks_for_nothing(child)
-            if asks == (name == "disabled"):
-                return True
+        if name == "disabled" and switch(child):
+            return True
+        if name in switches and (child.value is None or switch(child) is False):
+            return True
     return False

@@ -182,6 +182,11 @@ _NOTED = """
 _SILENT = "info.dbId middleware.global.skipRateLimit middleware.global.skipQuota middleware.global.skipQuotaReset"
 
 
+def _off_or(idle: Callable[[Node], bool]) -> Callable[[Node], bool]:
+    """The classic question about a key, which has a switch of its own here."""
+    return lambda node: asks_for_nothing(node) or idle(node)
+
+
 def _rows() -> tuple[Row, ...]:
     reasons = {row.path: row for row in tyk_names.REFUSED}
     endpoints = "version_data.versions.*.extended_paths"
@@ -189,7 +194,7 @@ def _rows() -> tuple[Row, ...]:
     for line in _REFUSED.split():
         path, _, classic = line.partition("=")
         row = reasons[classic.replace("EP", endpoints)]
-        idle = asks_for_nothing if "operations" in path else row.idle
+        idle = asks_for_nothing if "operations" in path else _off_or(row.idle)
         refused.append(Row(path, Fate.REFUSED, row.message, "remove it only if the API is right without it", idle))
     noted = [Row(path, Fate.NOTED, IGNORED) for path in _NOTED.split()]
     return (*refused, *noted, *(Row(path, Fate.SILENT, "") for path in _SILENT.split()))

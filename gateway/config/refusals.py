@@ -18,7 +18,7 @@ from gateway.config.tyk_names import Fate, Row
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-_REFUSED = tyk_names.tree(tyk_names.DEFINITION, Fate.REFUSED)
+_REFUSED = tyk_names.refusals()
 _WARNED = tyk_names.tree(tyk_names.MAIN_FILE, Fate.WARNED)
 
 
@@ -38,7 +38,8 @@ def check_definition(node: Node, prefix: Keys, off: Collection[tuple[str, ...]],
             "write use_keyless: true if everybody may use the API; otherwise it cannot be served here",
         )
     for row, keys_of_it, asking in _asking(_REFUSED, node, (), off):
-        found.refusal(Place(dotted((*prefix, *keys_of_it)), asking.source), row.message, row.cure)
+        if row.fate is Fate.REFUSED:
+            found.refusal(Place(dotted((*prefix, *keys_of_it)), asking.source), row.message, row.cure)
 
 
 def check_main_file(node: Node, found: Findings) -> None:
@@ -56,6 +57,6 @@ def _asking(tree: Any, node: Node, at: Keys, off: Collection[tuple[str, ...]]) -
         for key, child in node.value.items():
             if branch := tree.get(key.lower()) or tree.get("*"):
                 yield from _asking(branch, child, (*at, key), off)
-    elif isinstance(node.value, list) and "*" in tree:
-        for index, child in enumerate(node.value):
-            yield from _asking(tree["*"], child, (*at, index), off)
+    elif isinstance(node.value, list):
+        for index, child in enumerate(node.value):  # a list where a section belongs hides nothing either
+            yield from _asking(tree.get("*", tree), child, (*at, index), off)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from gateway.config.node import asks_for_nothing
+from gateway.config.node import switch as said
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -62,7 +62,8 @@ def switched_off(definition: Node) -> frozenset[Keys]:
         for names in _expanded(definition, path):
             found = _at(definition, names)
             written = found is not None and found.value is not None
-            on = (asks_for_nothing(found) == switch.startswith("!")) if found and written else otherwise
+            value = said(found)
+            on = otherwise if not written else value is None or value != switch.startswith("!")
             if not on:
                 stars = iter(name for name, part in zip(names, path, strict=True) if part == "*")
                 star = next(stars, "*")

@@ -48,12 +48,25 @@ IGNORED = "exists in Tyk and means nothing here, so it is ignored"
 _SINCE = "which this gateway does not do, and nothing is served without it"
 
 
+ENDPOINTS = "version_data.versions.*.extended_paths"
+
+
 def _rows(paths: str, fate: Fate, message: str = IGNORED, cure: str = "") -> Iterator[Row]:
-    return (Row(path, fate, message, cure) for path in paths.split())
+    return (Row(path, fate, message, cure, _idle(path)) for path in paths.replace("PATHS", ENDPOINTS).split())
 
 
 def _refused(paths: str, message: str, cure: str) -> Iterator[Row]:
-    return _rows(paths.replace("PATHS", "version_data.versions.*.extended_paths"), Fate.REFUSED, message, cure)
+    return _rows(paths, Fate.REFUSED, message, cure)
+
+
+def _idle(path: str) -> Callable[[Node], bool]:
+    """How a key says that it asks for nothing: in endpoints and code, Tyk knows ``disabled`` only."""
+    in_them = path.startswith((f"{ENDPOINTS}.", "custom_middleware."))
+    return _empty_or_disabled if in_them and not path.endswith(".validate_request") else asks_for_nothing
+
+
+def _empty_or_disabled(node: Node) -> bool:
+    return asks_for_nothing(node, frozenset())
 
 
 def _never_ends(node: Node) -> bool:
@@ -65,7 +78,8 @@ def _limits_nothing(node: Node) -> bool:
     """Whether a rate limit is switched off, which it is without a rate or without a time (``RateLimitMeta.Valid``)."""
     members = _members(node)
     numbers = [members[key] for key in ("rate", "per") if key in members]
-    return asks_for_nothing(node) or any(asks_for_nothing(one) or str(one.value).startswith("-") for one in numbers)
+    idle = (asks_for_nothing(one) or str(one.value).startswith("-") for one in numbers)
+    return _empty_or_disabled(node) or any(idle)
 
 
 def _each(idle: Callable[[Node], bool]) -> Callable[[Node], bool]:
@@ -74,7 +88,7 @@ def _each(idle: Callable[[Node], bool]) -> Callable[[Node], bool]:
     def all_idle(node: Node) -> bool:
         items = node.value if isinstance(node.value, list) else [node]
         listed = isinstance(node.value, list)
-        return all(idle(one) if listed and isinstance(one.value, dict) else asks_for_nothing(one) for one in items)
+        return all(idle(one) if listed and isinstance(one.value, dict) else _empty_or_disabled(one) for one in items)
 
     return all_idle
 
@@ -87,7 +101,7 @@ def _ignores_only(node: Node) -> bool:
     """Whether an ignored endpoint only does without a key: one with the action ``reply`` is answered by Tyk itself."""
     actions = _members(node).get("method_actions")
     replies = [_members(one).get("action") for one in _members(actions).values()] if actions else []
-    return asks_for_nothing(node) or not any(action and action.value == "reply" for action in replies)
+    return _empty_or_disabled(node) or not any(action and action.value == "reply" for action in replies)
 
 
 def _processes_nothing(node: Node) -> bool:
@@ -132,7 +146,7 @@ REFUSED: tuple[Row, ...] = (
     ),
     Row("global_rate_limit", Fate.REFUSED, _RATE, _RATE_CURE, _limits_nothing),
     Row(
-        "version_data.versions.*.extended_paths.rate_limit",
+        f"{ENDPOINTS}.rate_limit",
         Fate.REFUSED, _RATE, _RATE_CURE, _each(_limits_nothing),
     ),
     Row("expiration", Fate.REFUSED, _END, _END_CURE, _never_ends),
@@ -170,13 +184,18 @@ REFUSED: tuple[Row, ...] = (
         "write version_data.not_versioned: true, and make an API of each version",
     ),
     Row(
-        "version_data.versions.*.extended_paths.ignored", Fate.REFUSED,
+        f"{ENDPOINTS}.ignored", Fate.REFUSED,
         f"answers requests itself, {_SINCE}", "remove its method_actions", _each(_ignores_only),
     ),
     *_refused(
         "is_oas",
         "says that the whole of this API is in an OAS document beside this file, and there is none",
         "put it there, under the name of this file with -oas before .json; or set this to false if this file says all",
+    ),
+    *_refused(
+        "PATHS.*",
+        "is not known here, and what Tyk keeps in this place decides about requests",
+        "correct it, or remove it if the API is right without it",
     ),
     *_refused("PATHS.mock_response", f"answers requests itself, {_SINCE}", "remove it, and let the upstream answer"),
     *_refused(
@@ -225,6 +244,9 @@ _NOTED = """
     version_data.versions.*.extended_paths version_data.versions.*.ignore_endpoint_case
     version_data.versions.*.paths
 """
+_NOTED_ENDPOINTS = tuple(
+    _rows("PATHS.advance_cache_config PATHS.cache PATHS.do_not_track_endpoints PATHS.track_endpoints", Fate.NOTED)
+)
 # What tells one definition from another, when and by whom it was written; and what only switches other keys off.
 _SILENT = """
     _id config_data_disabled created_at custom_middleware_bundle_disabled disable_quota disable_rate_limit
@@ -313,6 +335,11 @@ def names(table: Sequence[Row], place: str = "") -> frozenset[str]:
     start = place.split(".") if place else []
     paths = (row.path.split(".") for row in table)
     return frozenset(path[len(start)] for path in paths if path[: len(start)] == start and len(path) > len(start))
+
+
+def refusals() -> dict[str, Any]:
+    """The keys of definitions that are refused, and those beside them that are not, section in section."""
+    return tree((*REFUSED, *_NOTED_ENDPOINTS), Fate.REFUSED, Fate.NOTED)
 
 
 def tree(table: Sequence[Row], *fates: Fate) -> dict[str, Any]:

@@ -113,6 +113,20 @@ DISCOVERY = {"use_discovery_service": True, "query_endpoint": "http://consul"}
         ({"error_overrides": {"500": [{"response": {"code": 503}}]}}, "error_overrides"),
         ({"global_enforce_timeout": "5s"}, "global_enforce_timeout"),
         ({"application_protocol": "mcp"}, "application_protocol"),
+        # No word of another kind switches a protection off, nor does a switch that Tyk does not have there.
+        ({"global_rate_limit": {"rate": 5, "per": 1, "disabled": "false"}}, "global_rate_limit"),
+        ({"global_rate_limit": {"rate": 5, "per": 1, "disabled": "true"}}, "global_rate_limit"),
+        ({"global_rate_limit": {"rate": 5, "per": 1, "enabled": False}}, "global_rate_limit"),
+        ({"global_rate_limit": {"rate": 5, "per": 1}, "disable_rate_limit": "false"}, "global_rate_limit"),
+        ({"CORS": {"enable": 0, "allowed_origins": ["https://a"]}}, "CORS"),
+        (extended(white_list=[{**ENDPOINT, "enabled": False}]), "extended_paths.white_list"),
+        (extended(size_limits=[{**ENDPOINT, "disabled": 1}]), "extended_paths.size_limits"),
+        ({"custom_middleware": {"pre": [{"name": "check", "enabled": False}]}}, "custom_middleware.pre"),
+        # A list where a section belongs is looked into.
+        ({"auth": [{"use_certificate": True}]}, "auth[0].use_certificate"),
+        (version(extended_paths=[{"black_list": [ENDPOINT]}]), "extended_paths[0]"),
+        # What a later Tyk may keep among the endpoints.
+        (extended(deny_all=[ENDPOINT]), "extended_paths.deny_all"),
     ],
 )
 def test_what_restricts_or_redirects_is_refused_by_its_name(
