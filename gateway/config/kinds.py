@@ -25,6 +25,9 @@ _YEAR = 365 * 24 * 3600
 _STORE_ID = re.compile(r"[A-Za-z0-9_-]*[0-9a-fA-F]{64}", re.ASCII)
 _PRIVATE_BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]*PRIVATE KEY)-----.*?(?:-----END \1-----|\Z)", re.DOTALL)
 _COPIED = "(inline PEM, "
+_ANYTHING = "any:.*"
+_FLAGS = re.compile(r"\(\?([ims]+)\)")
+_CLASS = re.compile(r"\[[^\]]*\[:\^?\w+:\]")
 _HOST = re.compile(r"(\*\.)?[\w-]+(\.[\w-]+)*\.?")
 
 
@@ -65,34 +68,79 @@ def _or(default: int) -> BeforeValidator:
 
 def skeleton(pattern: str) -> str:
     """Replace each ``{name}`` or ``{name:regex}`` of a pattern by an x, and refuse those that cannot work."""
-    literal: list[str] = []
-    start = depth = 0
-    for at, character in enumerate(pattern):
-        if character == "{":
-            depth += 1
-            start = at if depth == 1 else start
-        elif character == "}":
-            depth -= 1
-            if depth == 0:
-                _check_template(pattern[start + 1 : at])
-                literal.append("x")
-        elif depth == 0:
-            literal.append(character)
-        if depth < 0:
-            break
-    if depth:
+    parts, left = _parts(pattern)
+    if left is not None:
         refuse("has a brace without its partner", "write {name} or {name:regular expression}")
-    return "".join(literal)
-
-
-def _check_template(inside: str) -> None:
-    name, colon, expression = inside.partition(":")
-    if not name or (colon and not expression):
-        refuse("has an incomplete {}", "write {name} or {name:regular expression}")
-    try:
-        re.compile(expression)
-    except (re.error, OverflowError, RecursionError):
+    variables = [text for text, variable in parts if variable]
+    for name, colon, expression in (text.partition(":") for text in variables):
+        if not name or (colon and not expression):
+            refuse("has an incomplete {}", "write {name} or {name:regular expression}")
+        if _CLASS.search(expression):
+            refuse("has a class such as [:alpha:], which Python does not know", "write [A-Za-z], \\d, \\w or \\s")
+    if not (all(map(_compiles, variables)) and _compiles(*variables)):
         refuse("has a regular expression that does not compile", "correct what stands after the colon in {}")
+    return "".join("x" if variable else text for text, variable in parts)
+
+
+def loosened(pattern: str) -> str:
+    """Return a pattern that covers whatever one that `skeleton` refuses can have meant; "" if that is anything."""
+    parts, left = _parts(pattern)
+    if not any(re.search(r"\w", text) for text, variable in parts if not variable):
+        return ""
+    shown = (f"{{{text if _works(text) else _ANYTHING}}}" if variable else text for text, variable in parts)
+    return "".join(shown) + (f"{{{_ANYTHING}}}" if left is not None else "")
+
+
+def expression(template: str, default: str) -> str:
+    """Return the regular expression that a template comes to. A name alone stands for ``default``.
+
+    Flags at the start of an expression, which Go lets count to its end, count in it alone. Raises ValueError for a
+    brace without its partner.
+    """
+    parts, left = _parts(template)
+    if left is not None:
+        raise ValueError(f"{template!r} has a brace without its partner")
+    return "".join(_grouped(text, default) if variable else re.escape(text) for text, variable in parts)
+
+
+def _grouped(variable: str, default: str) -> str:
+    written = variable.partition(":")[2] or default
+    flags = _FLAGS.match(written)
+    return f"(?{flags[1]}:{written[flags.end() :]})" if flags else f"(?:{written})"
+
+
+def _works(variable: str) -> bool:
+    name, colon, written = variable.partition(":")
+    return bool(name and (written or not colon)) and not _CLASS.search(written) and _compiles(variable)
+
+
+def _compiles(*variables: str) -> bool:
+    """Whether the insides of variables are regular expressions together: of text, as in hosts, and of bytes."""
+    written = "".join(_grouped(one, "x") for one in variables)
+    try:
+        re.compile(written)
+        re.compile(written.encode())
+    except (re.error, ValueError, OverflowError, RecursionError):
+        return False
+    return True
+
+
+def _parts(template: str) -> tuple[list[tuple[str, bool]], str | None]:
+    """Cut a template into literal and variable parts, the latter without their outer braces.
+
+    Beside them stands what is left from a brace on that has no partner.
+    """
+    found: list[tuple[str, bool]] = []
+    start = depth = 0
+    for position, character in enumerate(template):
+        step = {"{": 1, "}": -1}.get(character, 0)
+        if (depth, step) in ((0, 1), (1, -1)):
+            found.append((template[start:position], step < 0))
+            start = position + 1
+        depth += step
+        if depth < 0:
+            return [*found, (template[start:position], False)], template[position:]
+    return ([*found, (template[start:], False)], None) if depth == 0 else (found, template[start:])
 
 
 def host_pattern(text: str) -> str:

@@ -12,6 +12,7 @@ Of definitions that do not fit together, those that are as they were go before t
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -23,10 +24,11 @@ from pydantic import BaseModel, ConfigDict
 from gateway.config import rules
 from gateway.config.definition_rules import Served, host
 from gateway.config.definitions import ApiDefinition
+from gateway.config.kinds import host_pattern, loosened
 from gateway.config.node import Node
 from gateway.config.own_ports import own_port, spoken
 from gateway.config.problems import Findings, Problem, Severity
-from gateway.config.reading import Origin, read
+from gateway.config.reading import Origin, Reading, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -38,7 +40,8 @@ _TRIED_ALONE = 100
 """Definitions that do not fit are each tried with all others, as the one that they did not fit may be out itself."""
 
 _WHERE = frozenset({"api_id", "name", "domain", "domain_disabled", "listen_port", "protocol", "certificates"})
-_PLACES = ("domain",), ("domain_disabled",), ("listen_port",), ("protocol",), ("proxy", "listen_path")
+_PLACES = ("domain_disabled",), ("listen_port",), ("protocol",)
+_PATTERNS = ("domain",), ("proxy", "listen_path")
 _NOWHERE = "http://out-of-service.invalid/"
 
 
@@ -279,12 +282,43 @@ def stand_in_of(node: Node | None, api_id: str) -> ApiDefinition | None:
     if tls is not None:
         kept["gateway"] = made({"tls": tls})
     found = read(ApiDefinition, made(kept), Findings())
+    if not all(found.origin.sound(*keys) for keys in _PATTERNS) and (
+        around := _around(found, kept.get("domain"), path)
+    ):
+        kept["domain"] = made(around[0])
+        kept["proxy"] = made({"target_url": made(_NOWHERE), "listen_path": made(around[1])})
+        found = read(ApiDefinition, made(kept), Findings())
     api = found.model
-    if api is None or not all(found.origin.sound(*keys) for keys in _PLACES):
+    if api is None or not all(found.origin.sound(*keys) for keys in (*_PLACES, *_PATTERNS)):
         return None
     service = api.is_service
     known = api.listen_port > 0 if service else path is not None and api.protocol in {"", "http", "https"}
     return api if known else None
+
+
+def _around(found: Reading[ApiDefinition], domain: Node | None, path: Node | None) -> tuple[str, str] | None:
+    """Return a domain and a path around those that are written and cannot be read; None if that is every place."""
+    if found.model is None:
+        return None
+    around, listen_path = found.model.domain, found.model.proxy.listen_path
+    if not found.origin.sound("domain"):
+        around = _host_around(_text(domain))
+    if not found.origin.sound("proxy", "listen_path"):
+        listen_path = loosened(_text(path)) or "/"
+    return (around, listen_path) if around or listen_path != "/" else None
+
+
+def _host_around(text: str) -> str:
+    if "{" not in text:
+        text = re.split("[/:]", text.partition("://")[2] or text)[0]  # a scheme, a port or a path too many
+    try:
+        return host_pattern(loosened(text))
+    except ValueError:
+        return ""
+
+
+def _text(node: Node | None) -> str:
+    return node.value if node is not None and isinstance(node.value, str) else ""
 
 
 def _closed(api: ApiDefinition, served: Iterable[ApiDefinition], settings: Settings) -> ApiDefinition:

@@ -7,10 +7,9 @@ configuration and are trusted: whoever writes one decides what matching it costs
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, AnyStr
+from typing import AnyStr
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from gateway.config.kinds import expression
 
 
 def is_template(text: str) -> bool:
@@ -24,12 +23,12 @@ def host_pattern(domain: str) -> re.Pattern[str]:
     Raises ValueError for a brace without its partner, or an expression that does not compile.
     """
     labels, domain = ("[^.]+", domain[1:]) if domain.startswith("*.") else ("", domain)
-    return _compile(labels + _expression(domain, "[^.]+"), re.IGNORECASE)
+    return _compile(labels + expression(domain, "[^.]+"), re.IGNORECASE)
 
 
 def path_pattern(listen_path: str) -> re.Pattern[bytes]:
     """What the decoded paths that ``listen_path`` means begin with. Raises ValueError like `host_pattern`."""
-    return _compile(_expression(listen_path, "[^/]+").encode(), 0)
+    return _compile(expression(listen_path, "[^/]+").encode(), 0)
 
 
 def effective_length(listen_path: str) -> int:
@@ -39,31 +38,8 @@ def effective_length(listen_path: str) -> int:
     return sum(map(len, literal)) + len(segments) - 1
 
 
-def _compile(expression: AnyStr, flags: int) -> re.Pattern[AnyStr]:
+def _compile(text: AnyStr, flags: int) -> re.Pattern[AnyStr]:
     try:
-        return re.compile(expression, flags)
+        return re.compile(text, flags)
     except (re.error, OverflowError, RecursionError) as error:
-        raise ValueError(f"{expression!r} does not compile as a regular expression: {error}") from error
-
-
-def _expression(template: str, default: str) -> str:
-    return "".join(
-        f"(?:{text.partition(':')[2] or default})" if variable else re.escape(text)
-        for text, variable in _parts(template)
-    )
-
-
-def _parts(template: str) -> Iterator[tuple[str, bool]]:
-    """Cut a template into literal and variable parts, the latter without their outer braces."""
-    start = depth = 0
-    for position, character in enumerate(template):
-        step = {"{": 1, "}": -1}.get(character, 0)
-        if (depth, step) in ((0, 1), (1, -1)):
-            yield template[start:position], step < 0
-            start = position + 1
-        depth += step
-        if depth < 0:
-            break
-    if depth:
-        raise ValueError(f"{template!r} has a brace without its partner")
-    yield template[start:], False
+        raise ValueError(f"{text!r} does not compile as a regular expression: {error}") from error

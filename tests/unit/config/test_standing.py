@@ -111,10 +111,35 @@ def test_at_a_first_start_the_others_serve_and_a_place_is_held_where_it_is_known
     apps.write("six", proxy={"target_url": "http://127.0.0.1:1/"})
     unknown, out = Standing.UNKNOWN, Standing.OUT_OF_SERVICE
     assert apps.reload() == {
-        "one.json": out, "three.json": out, "four.json": unknown, "five.json": unknown, "six.json": unknown,
+        "one.json": out, "three.json": out, "four.json": unknown, "five.json": out, "six.json": unknown,
     }  # fmt: skip
     assert apps.paths() == ["/two/"]
-    assert apps.closed() == [("a.test", "/one/"), ("", "/three/")]
+    assert apps.closed() == [("", "/five/"), ("a.test", "/one/"), ("", "/three/")]
+
+
+@pytest.mark.parametrize(
+    ("domain", "path", "held"),
+    [
+        ("{x:(}.a.test", "/", ("{any:.*}.a.test", "/")),
+        ("{x:www|(?i)api}.a.test", "/x/", ("{any:.*}.a.test", "/x/")),
+        ("{x:[[:alpha:]]+}.{y}.test", "/", ("{any:.*}.{y}.test", "/")),
+        ("a.test{x", "/", ("a.test{any:.*}", "/")),
+        ("{x:(www|api}", "/x/", ("", "/x/")),
+        ("http://a.test:80/x", "/", ("a.test", "/")),
+        ("a.test", "/x/{id:(}/y", ("a.test", "/x/{any:.*}/y")),
+        ("a.test", "/x/{id", ("a.test", "/x/{any:.*}")),
+        ("a.test", "{id:(}", ("a.test", "/")),
+        ("a.test", "/{id:\\N{BULLET}}/", ("a.test", "/")),
+        ("{x:(www|api}", "/", None),
+        ("", "/{id:(}", None),
+    ],
+)
+def test_a_place_that_cannot_be_read_is_held_with_what_is_around_it(
+    apps: Apps, domain: str, path: str, held: tuple[str, str] | None
+) -> None:
+    apps.write("one", domain=domain, proxy={"listen_path": path, "target_url": "http://127.0.0.1:1/"})
+    assert apps.reload() == {"one.json": Standing.OUT_OF_SERVICE if held else Standing.UNKNOWN}
+    assert apps.closed() == ([held] if held else [])
 
 
 def test_of_two_that_claim_one_place_the_one_that_was_there_keeps_it(apps: Apps) -> None:

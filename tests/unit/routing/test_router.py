@@ -77,6 +77,7 @@ def test_strictness_is_for_literal_paths_without_a_final_slash_alone(define):
         ("/u/{id:[0-9]{2}}/", ["/u/12/", "/u/12/x"], ["/u/1/", "/u/123/", "/u/ab/"]),
         ("/{a}-{b:x|y}.json", ["/1-x.json", "/1-2-y.json"], ["/1-z.json", "/-x.json", "/1-xxjson"]),
         ("/{all:.*}", ["/", "/x/y"], []),
+        ("/{x:(?i)ab}/{y:c}", ["/AB/c", "/ab/c"], ["/AB/C"]),
         ("/é/{id}", ["/%C3%A9/1"], ["/e/1"]),
     ],
 )
@@ -176,6 +177,7 @@ def test_addresses_and_internationalised_names_are_domains_too(define):
         ("{?:one.test|two.test}", ["one.test", "two.test:8443"], ["three.test", "one.test.x"]),
         ("*.{x}.test", ["a.b.test"], ["b.test", "a.b.c.test"]),
         ("{x:.*}", ["a", "a.b.c"], []),
+        ("{x:(?i)www|api}.{y:(?s)b+}.test", ["www.b.test", "API.bb.test"], ["w.b.test", "www.test"]),
     ],
 )
 def test_wildcards_and_templates_match_whole_hosts(define, domain, matches, fails):
@@ -252,15 +254,17 @@ def test_clients_cannot_make_it_remember_without_end(define, monkeypatch):
 
 
 def test_patterns_that_cannot_be_read_are_all_reported_with_their_api(define):
+    def at_path(name, path):
+        one = define(name, "/")
+        return one.model_copy(update={"proxy": one.proxy.model_copy(update={"listen_path": path})})
+
     apis = [
         define("fine", "/"),
         define("brace", "/").model_copy(update={"domain": "{x.test"}),
-        define("expression", "/").model_copy(
-            update={"proxy": define("x", "/").proxy.model_copy(update={"listen_path": "/{x:(}"})}
-        ),
+        at_path("expression", "/{x:(}"),
         define("order", "/").model_copy(update={"domain": "}{x}.test"}),
         define("name", "/").model_copy(update={"domain": "a b"}),
-        define("escape", "/{x:\\N{BULLET}}"),
+        at_path("escape", "/{x:\\N{BULLET}}"),
     ]
     with pytest.raises(ConfigurationError) as caught:
         route(apis)
