@@ -198,6 +198,7 @@ def _demand_fit(node: Node, directory: Path, current: Configuration) -> None:
         return  # it says that it is not to be served
     made = Served(reading.model, reading.origin, found)
     rules.check_alone(made, current.settings)
+    _demand_known_password_file(made, next((api for api in current.apis if api.api_id == named), None))
     if found.refused:
         raise ConfigurationError(found.problems)
     served = {api.api_id: api for api in current.apis if api.api_id != named}
@@ -208,6 +209,20 @@ def _demand_fit(node: Node, directory: Path, current: Configuration) -> None:
     readings = (read_definition(one, (), Findings()) for _, one in _files(directory) if api_id(one) != named)
     if conflicts := _conflicts(made, [*inline, *(one.model for one in readings if one and one.model)], current):
         raise ConfigurationError(conflicts)
+
+
+def _demand_known_password_file(made: Served, before: ApiDefinition | None) -> None:
+    """Refuse a file whose first line would go to an upstream, unless the definition named it before.
+
+    Who may write definitions here may name any upstream, and need not be who may read files on this host.
+    """
+    basic, known = made.definition.upstream_auth.basic_auth, before and before.upstream_auth.basic_auth.password_file
+    if basic.password_file is not None and basic.password_file != known:
+        made.found.error(
+            made.origin.place("upstream_auth", "basic_auth", "password_file"),
+            "names a file on the gateway's host, whose content an upstream would get",
+            "write password, or name the file in the definition's file on that host",
+        )
 
 
 def _conflicts(made: Served, others: Iterable[ApiDefinition], current: Configuration) -> list[Problem]:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gateway.errors import StoreError
+from gateway.config.load import load
+from gateway.errors import ConfigurationError, StoreError
 from gateway.runtime import definition_files
 
 if TYPE_CHECKING:
@@ -60,3 +61,22 @@ def test_a_linked_definition_is_changed_where_it_is(tmp_path: Path) -> None:
 def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"missing: .*check that it is there"):
         definition_files.create(tmp_path / "missing", definition("http://one.test"), ())
+
+
+def test_no_file_of_the_host_is_sent_to_an_upstream_that_the_admin_api_named(tmp_path: Path) -> None:
+    def sending(file: str) -> dict[str, Any]:
+        basic = {"enabled": True, "username": "u", "password_file": file}
+        return {**definition("http://one.test"), "upstream_auth": {"enabled": True, "basic_auth": basic}}
+
+    apps, main = tmp_path / "apps", tmp_path / "gateway.json"
+    apps.mkdir()
+    main.write_text("{}")
+    for file in ("/etc/shadow", "relative"):
+        with pytest.raises(ConfigurationError, match="password_file @ request: names a file on the gateway"):
+            definition_files.create(apps, sending(file), (), load(main, {}))
+    (apps / "a.json").write_text(json.dumps(sending("/run/password")))
+    definition_files.update(apps, "a", sending("/run/password"), ("a",), load(main, {}))
+    with pytest.raises(ConfigurationError):
+        definition_files.update(apps, "a", sending("/etc/shadow"), ("a",), load(main, {}))
+    with pytest.raises(ConfigurationError):
+        definition_files.create(apps, {**sending("/run/password"), "api_id": "b"}, (), load(main, {}))
