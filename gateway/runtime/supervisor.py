@@ -34,7 +34,7 @@ from gateway.config.networks import bracketed
 from gateway.config.problems import Severity
 from gateway.errors import ConfigurationError, GatewayError, StoreError
 from gateway.observe.events import EventLog
-from gateway.runtime import control, listeners, renewal, role, worker
+from gateway.runtime import listeners, renewal, role, worker
 from gateway.runtime.children import Role, SharedCount, Slot, how_it_ended
 from gateway.runtime.inspection import inspect
 from gateway.runtime.service import Service
@@ -50,6 +50,7 @@ from gateway.tls.context import base_context
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from socket import socket
+    from types import ModuleType
 
     from gateway.config.settings import Settings
     from gateway.runtime.upgrade import Command, Successor
@@ -125,6 +126,17 @@ def _prepare(config_path: Path, environ: Mapping[str, str], command: Command | N
     succession = Succession(control, lock, command, inherited, events)
     service = Service(environ, settings.pid_file_location, events)
     return _Supervisor(inherited, end, control, before, succession, service, events)
+
+
+def _control() -> ModuleType:
+    """Import control and what it alone needs, a third of all that is imported.
+
+    The supervisor does it, and not the child: the next control must fit the workers, whatever lies on the disk by then.
+    """
+    from gateway.runtime import control  # noqa: PLC0415 - see above
+
+    gc.freeze()
+    return control
 
 
 def _publish(data_dir: Path, candidate: renewal.Candidate, deed: Deed, events: EventLog) -> tuple[int, bool]:
@@ -323,12 +335,16 @@ class _Supervisor:
             os.kill(pid, signal.SIGHUP)
 
     def _fill_slots(self) -> None:
+        """Fork whatever is missing; workers first, so that they serve while control is imported."""
         now = time.monotonic()
-        for slot in self._slots:
+        control, *workers = self._slots
+        for slot in (*workers, control):
             if not (slot.pid or slot.held) and slot.due <= now:
                 self._fork(slot)
 
     def _fork(self, slot: Slot) -> None:
+        if slot.role is Role.CONTROL:
+            _control()
         now = time.monotonic()
         try:
             pid = os.fork()
@@ -356,7 +372,7 @@ class _Supervisor:
         events = EventLog(role=slot.role, worker=slot.number or None, pid=os.getpid())
         try:
             if slot.role is Role.CONTROL:
-                control.run(self._inherited, events)
+                _control().run(self._inherited, events)
             else:
                 slot.cut.set(worker.run(slot.number, self._inherited, events))
         except Exception as error:
