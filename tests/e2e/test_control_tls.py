@@ -123,7 +123,7 @@ def test_a_self_signed_file_is_trusted_as_it_is_swapped_and_a_bad_one_leaves_the
         gateway.hear("reload.applied")
         assert shown(gateway) == der(second)
         assert "gateway.control_tls" in client.call("GET", "/hello")["details"]["certificates"]["output"]
-        os.kill(gateway.children()[0], signal.SIGKILL)
+        os.kill(gateway.children()[-1], signal.SIGKILL)  # control is forked last
         gateway.hear("control.started")
         assert shown(gateway) == der(second)
         # Its connection is gone, and the one to come shows another certificate than this client has begun with.

@@ -237,7 +237,7 @@ def test_a_delayed_stop_serves_on_and_is_not_ready_until_a_second_signal_ends_th
             prepared.hear("gateway.leaving", seconds="600")
             until(lambda: prepared.ask_control("/ready")[0] == 503)
             load.goes_on()
-            os.kill(prepared.children()[-1], signal.SIGKILL)
+            os.kill(prepared.children()[0], signal.SIGKILL)  # workers are forked first
             prepared.hear("child.died")
             prepared.hear("worker.started")
         assert prepared.get() == "first"
