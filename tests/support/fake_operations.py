@@ -6,9 +6,9 @@ import hashlib
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
-
-from cryptography.hazmat.primitives.serialization import Encoding
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 from gateway.admin.configuration import Adjusted, MainFileOperations, Running, Served
 from gateway.admin.key_operations import KeyOperations, KeyStatus, MasterKey, Regenerated, Regeneration
@@ -30,8 +30,7 @@ from gateway.admin.operations import (
     TargetReport,
     UpstreamReport,
 )
-from gateway.certs.pem import check_names, parse_pair
-from gateway.certs.revocation import read_crl
+from gateway.config.load import Configuration
 from gateway.config.oas import EXTENSION
 from gateway.config.problems import Problem, Severity
 from gateway.config.settings import Settings as Configured
@@ -43,7 +42,10 @@ from gateway.errors import (
     NotFoundError,
     PreconditionError,
 )
-from gateway.runtime import in_force
+from gateway.routing import snapshot
+from gateway.runtime import definition_files, in_force, revocations
+from gateway.runtime.examination import examine
+from gateway.store import uploads
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -53,6 +55,12 @@ if TYPE_CHECKING:
     from gateway.certs.keyring import CloudKey
 
 MOMENT = datetime(2026, 11, 22, 2, 15, 48, tzinfo=UTC)
+SETTINGS = Configured.model_validate({"http_server_options": {"use_ssl": True}})
+CONFIGURATION = Configuration(settings=SETTINGS, apis=(), warnings=(), files=())
+CURRENT: Any = SimpleNamespace(
+    settings=SETTINGS, hosts=snapshot.build(CONFIGURATION, 1).hosts, naming=SimpleNamespace(apis=lambda _: ())
+)
+"""What a pair is judged by: no API names anything."""
 
 
 @dataclass
@@ -125,6 +133,7 @@ class FakeOperations(Operations):
     log: list[GenerationEntry] = field(default_factory=list)
     reload_result: ReloadResult = field(default_factory=lambda: ReloadResult(ok=True, generation=7))
     lists: dict[str, CrlState] = field(default_factory=dict)
+    pems: dict[str, str] = field(default_factory=dict)
     reloads: list[bool] = field(default_factory=list)
     passphrases: list[str | None] = field(default_factory=list)
     keys: FakeKeys = field(default_factory=FakeKeys)
@@ -132,11 +141,14 @@ class FakeOperations(Operations):
 
     async def add_certificate(self, org_id: str, pem: bytes, passphrase: str | None, actor: Actor) -> str:
         self.passphrases.append(passphrase)
-        der = pem if self.any_pem else _leaf(pem, passphrase)
-        made = org_id + hashlib.sha256(der).hexdigest()
-        if made in self.stored and not self.any_pem:
-            raise ConflictError(f"Certificate with {made} id already exists")
-        kind = Kind.PUBLIC_KEY if self.any_pem else Kind.PAIR
+        if self.any_pem:
+            made = org_id + hashlib.sha256(pem).hexdigest()
+            kind, der = Kind.PUBLIC_KEY, pem
+        else:
+            one, _ = uploads.examine(org_id, pem, passphrase, datetime.now(UTC))
+            made, kind, der = one.id, Kind(one.kind), one.der
+            if made in self.stored:
+                raise CertificateError(f"Certificate with {made} id already exists")
         self.stored[made] = StoredCertificate(made, org_id, kind, der)
         self._record(actor, "certificate added", made)
         return made
@@ -149,7 +161,7 @@ class FakeOperations(Operations):
 
     async def delete_certificate(self, certificate_id: str, *, force: bool, actor: Actor) -> None:
         if certificate_id in self.in_use and not force:
-            raise ConflictError(f"{certificate_id} is in use by http_server_options.ssl_certificates")
+            raise ConflictError(f"{certificate_id} is used by API two; to remove it anyway, force it")
         self.stored.pop(certificate_id, None)
 
     async def domains(self, after: str, limit: int, match: str = "*") -> Sequence[DomainState]:
@@ -163,15 +175,12 @@ class FakeOperations(Operations):
         self, domain: str, upload: Upload, expectation: Expectation, *, dry_run: bool, actor: Actor, force: bool = False
     ) -> SwapResult:
         old = self.served.get(domain)
-        new = self._parsed(domain, upload)
-        if not self.any_pem and not force and not new.not_before <= datetime.now(UTC) < new.not_after:
-            raise CertificateError("the certificate is not valid now; or force it")
+        new, warnings = self._parsed(domain, upload, force=force)
         if not self.any_pem:
             expectation.check([old.fingerprint] if old else [])
         if not dry_run:
             self.served[domain] = replace(new, previous_fingerprint=old.fingerprint if old else None)
             self._record(actor, "certificate put", domain)
-        warnings = (f"no API names {domain} yet",)
         result = self._result(domain, old, new)
         return replace(result, warnings=warnings, dry_run=dry_run, generation=None if dry_run else result.generation)
 
@@ -193,20 +202,18 @@ class FakeOperations(Operations):
         return BulkResult(None if dry_run else 7, tuple(outcomes))
 
     async def delete_domain(self, domain: str, expectation: Expectation, actor: Actor) -> SwapResult:
-        old = self._served(domain)
-        if not self.any_pem:
-            expectation.check([old.fingerprint])
+        old = self._served(domain, expectation)
         if old.source != "admin":
-            raise ConflictError(f"the certificate of {domain} comes from the configuration")
+            raise ConflictError(f"the certificate of {domain} comes from the configuration ({old.source})")
         del self.served[domain]
         return self._result(domain, old, None)
 
     async def rollback(self, domain: str, expectation: Expectation, actor: Actor, *, force: bool = False) -> SwapResult:
-        old = self._served(domain)
-        if not self.any_pem:
-            expectation.check([old.fingerprint])
+        old = self._served(domain, expectation)
+        if old.source != "admin":
+            raise ConflictError(f"{domain} has the certificate of the configuration, and none was put before it")
         if old.previous_fingerprint is None:
-            raise ConflictError(f"there is nothing to go back to for {domain}")
+            raise ConflictError(f"{domain} had no certificate before this one; to stop serving it, delete it")
         new = replace(old, fingerprint=old.previous_fingerprint, previous_fingerprint=old.fingerprint)
         self.served[domain] = new
         return self._result(domain, old, new)
@@ -231,9 +238,11 @@ class FakeOperations(Operations):
         return self.lists.get(name)
 
     async def put_crl(self, name: str, data: bytes, actor: Actor) -> CrlState:
+        state = CrlState(name, "admin", "CN=CA", MOMENT, None, 1)
         if not self.any_pem:
-            read_crl(data)
-        state = self.lists[name] = CrlState(name, "admin", "CN=CA", MOMENT, None, 1)
+            before = self.pems.get(name)
+            self.pems[name], state = revocations.examine(CONFIGURATION, name, data, before, datetime.now(UTC))
+        self.lists[name] = state
         return state
 
     async def delete_crl(self, name: str, actor: Actor) -> None:
@@ -262,38 +271,44 @@ class FakeOperations(Operations):
             self.definitions[made] = {"api_id": made, "is_oas": True}
             self.written[made] = dict(definition)
             return made
-        if not isinstance(definition.get("proxy"), dict):
-            problem = Problem(Severity.ERROR, "proxy", "", "is missing", "say where the API is")
-            raise ConfigurationError([problem])
+        if self.any_pem:
+            if not isinstance(definition.get("proxy"), dict):
+                raise ConfigurationError([Problem(Severity.ERROR, "proxy", "", "is missing", "say where the API is")])
+        else:
+            definition, _ = definition_files._identified(definition, Path("/"))
+            definition_files._checked(definition, Path("/"))
         made = str(definition.get("api_id") or f"{len(self.definitions):032x}")
         self.definitions[made] = {**definition, "api_id": made}
         return made
 
     async def update_api(self, api_id: str, definition: Mapping[str, object], actor: Actor) -> None:
         if api_id not in self.definitions:
-            raise NotFoundError(f"there is no API {api_id}")
+            raise NotFoundError("API not found")
         await self.create_api(definition, actor)
 
     async def delete_api(self, api_id: str, actor: Actor) -> None:
         if self.definitions.pop(api_id, None) is None:
-            raise NotFoundError(f"there is no API {api_id}")
+            raise NotFoundError("API not found")
 
-    def _parsed(self, domain: str, upload: Upload) -> ServedPair:
+    def _parsed(self, domain: str, upload: Upload, *, force: bool) -> tuple[ServedPair, tuple[str, ...]]:
         if self.any_pem:
             fingerprint = hashlib.sha256(upload.certificate).hexdigest()
-            return ServedPair(fingerprint, "ec", (domain,), MOMENT, MOMENT, "admin")
-        passphrase = upload.passphrase.encode() if upload.passphrase else None
-        pair, _ = parse_pair(
-            upload.certificate, upload.private_key, chain_pem=upload.chain or b"", passphrase=passphrase
-        )
-        if problems := check_names(pair.names, domain):
-            raise CertificateError(problems[0].message)
-        return ServedPair(pair.fingerprint, pair.key_type, pair.names, pair.not_before, pair.not_after, "admin")
+            return ServedPair(fingerprint, "ec", (domain,), MOMENT, MOMENT, "admin"), ()
+        (verdict,) = examine(upload, [domain], CURRENT, datetime.now(UTC), force=force)
+        if (pair := verdict.pair) is None:
+            raise CertificateError(verdict.refusal)
+        served = ServedPair(pair.fingerprint, pair.key_type, pair.names, pair.not_before, pair.not_after, "admin")
+        return served, verdict.warnings
 
-    def _served(self, domain: str) -> ServedPair:
-        if domain not in self.served:
-            raise NotFoundError(f"there is no certificate for {domain}")
-        return self.served[domain]
+    def _served(self, domain: str, expectation: Expectation) -> ServedPair:
+        old = self.served.get(domain)
+        if not self.any_pem:
+            expectation.check([old.fingerprint] if old else [])
+        if old is None:
+            raise NotFoundError(
+                f"there is no certificate for {domain}; the list of domains has the names that have one"
+            )
+        return old
 
     def _result(self, domain: str, old: ServedPair | None, new: ServedPair | None) -> SwapResult:
         names, not_after = (new.names, new.not_after) if new else ((), None)
@@ -303,8 +318,3 @@ class FakeOperations(Operations):
     def _record(self, actor: Actor, what: str, subject: str) -> None:
         number = len(self.log) + 1
         self.log.append(GenerationEntry(number, MOMENT, actor.who, what, subject, "ok", actor.address))
-
-
-def _leaf(pem: bytes, passphrase: str | None) -> bytes:
-    pair, _ = parse_pair(pem, passphrase=passphrase.encode() if passphrase else None)
-    return pair.leaf.public_bytes(Encoding.DER)

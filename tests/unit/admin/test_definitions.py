@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from support.admin import Admin
 
-API = {"api_id": "shop", "proxy": {"listen_path": "/"}}
+API = {
+    "api_id": "shop", "use_keyless": True, "proxy": {"listen_path": "/", "target_url": "http://127.0.0.1/"},
+}  # fmt: skip
 MISMATCH = "Request APIID does not match that in Definition! For Update operations these must match."
 
 
@@ -23,7 +25,7 @@ async def test_a_definition_is_added_shown_changed_and_removed() -> None:
 
 
 async def test_a_definition_without_an_id_gets_one() -> None:
-    answer = (await Admin().ask("POST", "/tyk/apis", json={"proxy": {}})).json()
+    answer = (await Admin().ask("POST", "/tyk/apis", json={**API, "api_id": ""})).json()
     assert len(answer["key"]) == 32
 
 
@@ -46,9 +48,9 @@ async def test_what_is_no_json_object_is_refused(body: bytes) -> None:
 
 
 async def test_a_refused_definition_says_why() -> None:
-    response = await Admin().ask("POST", "/tyk/apis", json={"api_id": "shop"})
+    response = await Admin().ask("POST", "/tyk/apis", json={"api_id": "shop", "use_keyless": True})
     assert response.status_code == 400
-    assert response.json()["message"] == "Validation of API Definition failed. Reason: proxy: is missing."
+    assert response.json()["message"] == "Validation of API Definition failed. Reason: proxy: is required and missing."
 
 
 @pytest.mark.parametrize("api_id", ["../etc", ".", ".hidden", "a b", "-a", "x" * 129, 5, None, "a\n"])

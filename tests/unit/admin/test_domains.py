@@ -38,7 +38,7 @@ async def test_a_bundle_is_put_as_it_is(media: str | None) -> None:
         "names": ["www.example.com"],
         "not_after": f"{NEW.not_after:%Y-%m-%dT%H:%M:%SZ}",
         "generation": 7,
-        "warnings": ["no API names www.example.com yet"],
+        "warnings": ["no API definition names www.example.com yet"],
         "dry_run": False,
     }
 
