@@ -65,14 +65,14 @@ class Contest:
         if loser.what.pair == winner.what.pair:
             return
         if winner.validity.holds(self._now) and self._now < loser.validity.begins:
-            reason = f"which is valid: this one begins on {_day(loser.validity.begins)}"
+            reason = f"because it is valid: this one begins on {_day(loser.validity.begins)}"
         elif winner.validity.holds(self._now) and not loser.validity.holds(self._now):
-            reason = f"which is valid: this one expired on {_day(loser.validity.ends)}"
+            reason = f"because it is valid: this one expired on {_day(loser.validity.ends)}"
         elif loser.what.rank != winner.what.rank:
-            reason = "whose place goes before this one's"
+            reason = "because its place in the order comes first"
         else:
-            reason = f"which lasts as long or longer, until {_day(winner.validity.ends)}"
-        when = "for good" if moment == NEVER else f"until {_day(moment)}"
+            reason = f"because it lasts as long or longer, until {_day(winner.validity.ends)}"
+        when = "it stays so" if moment == NEVER else f"until {_day(moment)}"
         self._hidden.setdefault((loser.what.source, winner.what.source, f"{reason}; {when}"), []).append(name)
 
 

@@ -134,6 +134,7 @@ class _Collection:
         self._first: str | None = None
         self._sites: dict[str, list[SiteEntry]] = {}
         self._read: dict[str, Held | None] = {}
+        self._told_of: set[tuple[str, str]] = set()
 
     def collected(self, default: str | None, *, needed: bool) -> Collected:
         """Return everything. That nothing could be read turns the reasons into errors, where one is ``needed``."""
@@ -402,8 +403,12 @@ class _Collection:
         return wrong[0].message if wrong else ""
 
     def _report(self, path: str, source: str, problems: Iterable[Problem]) -> None:
+        """Warn of what is wrong with a file, once, however many places name the file."""
         for problem in problems:
             place = problem.source or source
+            if (place, problem.message) in self._told_of:
+                continue
+            self._told_of.add((place, problem.message))
             self._problems.append(replace(problem, severity=Severity.WARNING, path=path, source=place))
 
     def _warn(self, path: str, message: str, cure: str) -> None:

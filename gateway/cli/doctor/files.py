@@ -105,7 +105,10 @@ def permissions(configuration: Configuration) -> Iterator[Finding]:
     data_dir = configuration.settings.gateway.data_dir
     user = User.of(data_dir.stat().st_uid if data_dir.is_dir() else os.getuid())
     looked_at, faults = 0, 0
+    wanted: dict[Path, bool] = {}  # a file that is named twice is looked at once
     for path, is_secret in _files(configuration):
+        wanted[path] = is_secret or wanted.get(path, False)
+    for path, is_secret in wanted.items():
         looked_at += 1
         try:
             found = _judge(path, user, is_secret=is_secret)

@@ -158,8 +158,8 @@ def test_who_hides_whom_is_told_and_for_how_long(place: Place) -> None:
     notes = {one.source: one.message for one in place.look().problems if one.severity == "note"}
     begin, end = f"{EARLY.not_before:%Y-%m-%d %H:%M} UTC", f"{OVER.not_after:%Y-%m-%d %H:%M} UTC"
     assert notes == {
-        early: f"{good} serves a.test instead, which is valid: this one begins on {begin}; until {begin}",
-        over: f"{good} serves a.test instead, which is valid: this one expired on {end}; for good",
+        early: f"{good} serves a.test instead, because it is valid: this one begins on {begin}; until {begin}",
+        over: f"{good} serves a.test instead, because it is valid: this one expired on {end}; it stays so",
     }
 
 

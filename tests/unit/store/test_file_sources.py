@@ -351,9 +351,19 @@ def test_a_directory_is_filled_with_bundles_and_pairs(files: Files, store: Store
     assert served(result, "b.test") == [split.fingerprint]
     assert served(result, "c.test") == [listed.fingerprint]
     assert served(result, "hidden.test") == []
-    hidden = "serves c.test instead, whose place goes before this one's; for good"
+    hidden = "serves c.test instead, because its place in the order comes first; it stays so"
     assert told(result) == [f"note: certificates @ {inside.directory}/c.pem: {path} {hidden}"]
     assert result.default == "c.test"
+
+
+def test_what_is_wrong_with_a_file_that_is_named_twice_is_told_once(files: Files, store: Store) -> None:
+    (files.directory / "certs").mkdir()
+    inside = Files(files.directory / "certs", files._authority)
+    path = Path(inside.bundle("a.pem", files.issue("a.test")))
+    path.chmod(0o644)
+    result = kept(store, directory=inside.directory, ssl_certificates=(str(path),))
+    cure = f"every user of this host can read the private key (chmod o= {path})"
+    assert told(result) == [f"warning: http_server_options.ssl_certificates[0] @ {path}: {cure}"]
 
 
 def test_a_file_that_left_the_directory_is_no_longer_served_and_a_broken_one_still_is(
