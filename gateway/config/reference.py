@@ -40,7 +40,8 @@ that is wrong with a file at once, and what it would serve.
   list of objects. An empty variable is not set. Paths in variables start from the directory that the gateway is
   started in.
 * **APIs** are defined inline, in the list `apis` of the main file, and in the files `*.json`, `*.yaml` and
-  `*.yml` of `app_path`, one each. Tyk's companions `*-oas.*` and `*-mcp.*` are skipped.
+  `*.yml` of `app_path`, one each, in Tyk's classic format or as OAS documents with `x-tyk-api-gateway`. As Tyk writes
+  them, `ID.json` and `ID-oas.json` are one API. Files `*-mcp.*` are skipped.
 * **Times** are in seconds, fractions allowed. Sizes are in bytes.
 
 TLS versions are 769 (1.0), 770 (1.1), 771 (1.2) and 772 (1.3), or `'1.0'` to `'1.3'`. A bound that is not written

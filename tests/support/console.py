@@ -40,6 +40,7 @@ _VARIES = (
     (re.compile(r"(?:ok|warning) (logs TLS handshakes: N, failed: N).*"), r"\1"),  # counts come every few seconds
     (re.compile(r"(problems?, )(?:no|\d+) warnings?$"), r"\1some warnings"),
     (re.compile(r"user \(\S+\)"), "user (NAME)"),
+    (re.compile(r"could read (.+) if they could enter \S+;"), r"can read \1;"),  # a test's directory is closed
 )
 
 
