@@ -71,7 +71,7 @@ class HealthRules(Section):
 
     failures: Count = Field(5, description="failures in a row, within `window`, that put a target out; 0: never")
     window: SomeSeconds = Field(10, description="time within which `failures` count")
-    ejection_time: SomeSeconds = Field(10, description="time out at first; doubled each time until it works again")
+    ejection_time: SomeSeconds = Field(10, description="time out at first; doubled each time, see `max_ejection_time`")
     max_ejection_time: SomeSeconds = Field(300, description="longest time out")
     max_ejected: Share = Field(0.5, description="share of the targets that may be out at once")
     slow_start: Seconds = Field(0, description="time over which a target that is back gets its full share again")
