@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from gateway.certs.pem import CertificatePair
 
-PATIENCE = 30.0
+PATIENCE = 90.0
 AUTHORITY = Authority.create("Throw-away CA")
 
 

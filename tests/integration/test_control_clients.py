@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from tests.support.clients import Identity
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 GOOD, OTHER, OLD = identity("good"), identity("other"), identity("old", days=(-2, -1))
 AUTHORITY = identity("ca", ca=True)
 SIGNED = identity("signed", AUTHORITY)

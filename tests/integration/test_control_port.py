@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 LIMITS = Limits(request_head_timeout=0.2, tls_handshake_timeout=0.2)
 
 

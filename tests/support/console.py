@@ -13,7 +13,7 @@ from pathlib import Path
 
 from gateway.cli.main import app
 
-PATIENCE = 30.0
+PATIENCE = 90.0
 ETC = "/etc/gateway"
 """Where the document says that everything happens."""
 

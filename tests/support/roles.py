@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from gateway.certs.self_signed import Authority
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds until a test gives up on something that takes far less."""
 
 
