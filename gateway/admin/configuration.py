@@ -106,7 +106,8 @@ class Running(Model):
     """The running gateway. ``identity`` is the same for who sees the same file on the same machine.
 
     ``digest`` is the SHA-256 of the file as it is now; both are "" when it is not there. ``hosts`` are the domains with
-    rules of TLS of their own; ``shortfalls`` says which workers do not serve ``generation``.
+    rules of TLS of their own; ``shortfalls`` says which workers do not serve ``generation``. ``refused`` are the ids of
+    the API definitions that are not served as they are written.
     """
 
     pid: int
@@ -121,6 +122,7 @@ class Running(Model):
     hosts: tuple[str, ...]
     authorities: tuple[Authority, ...]
     upstreams: tuple[Service, ...]
+    refused: tuple[str, ...] = ()
 
 
 class Served(Model):

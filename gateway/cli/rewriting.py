@@ -15,7 +15,7 @@ import typer
 
 from gateway.cli import access
 from gateway.cli.configuration_file import ConfigOption  # noqa: TC001 - typer reads it
-from gateway.cli.connected import failure, line
+from gateway.cli.connected import Gateway, failure, line
 from gateway.cli.failures import AdminError
 from gateway.cli.layout import clean
 from gateway.cli.options import with_options_of
@@ -167,13 +167,21 @@ def _reload(target: Target, file: MainFile, text: str) -> None:
     if target.gateway is None:
         typer.echo("no gateway answers at the control port, so none was told: it takes effect at the next start")
         return
-    answer = target.gateway.call("GET", "/tyk/reload", params={"block": "true"}, accept=(409,))
-    if answer.get("status") != "ok":
+    answer = _reloaded(target.gateway)
+    reason = "" if answer.get("status") == "ok" else str(answer.get("message"))
+    known = set(target.running["refused"])
+    new = [f"{one['api_id']}: {one['reason']}" for one in answer.get("refused", ()) if one["api_id"] not in known]
+    if reason or new:
         file.restore(text)
-        raise AdminError(
-            f"the gateway refused it, and {file.path} is what it was: {answer.get('message')}", body=answer
-        )
+        if new:  # the rest of the file is served already
+            _reloaded(target.gateway)
+        said = reason or "; ".join(new)
+        raise AdminError(f"the gateway refused it, and {file.path} is what it was: {said}", body=answer)
     typer.echo(f"generation {answer.get('generation')} serves it")
+
+
+def _reloaded(gateway: Gateway) -> Any:
+    return gateway.call("GET", "/tyk/reload", params={"block": "true"}, accept=(409,))
 
 
 def _change_elsewhere(target: Target, wanted: Wanted, *, dry_run: bool) -> None:

@@ -92,6 +92,7 @@ class LiveMainFile:
             hosts=tuple(sorted(current.hosts.differing)),
             authorities=in_force.authorities(current.configuration),
             upstreams=in_force.services(current.configuration),
+            refused=tuple(one.api_id for one in self._reloads.refused),
         )
 
     async def served(self, name: str) -> Served:
@@ -139,9 +140,14 @@ class LiveMainFile:
             file, text = prepared.file, prepared.text
             if dry_run or (text == file.text and not prepared.found.secrets):
                 return _adjusted(prepared, None, None, dry_run=dry_run)
+            known = {one.api_id for one in self._reloads.refused}
             backup = await asyncio.to_thread(_save, prepared)
             result = await self._reloads.run(deed)
             self._changed()
+            if new := [one for one in result.refused if one.api_id not in known]:
+                await asyncio.to_thread(_take_back, prepared)
+                await self._reloads.run(deed)
+                raise ConflictError("; ".join(f"{one.api_id}: {one.reason}" for one in new))
             if not result.ok:
                 await asyncio.to_thread(_take_back, prepared)
                 raise ConfigurationError(result.problems) if result.problems else ConflictError(result.message)
