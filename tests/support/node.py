@@ -44,6 +44,9 @@ class PlayedRoster:
         self.applied.append((generation, frozenset(names)))
         return self.missing
 
+    async def confirmed(self, seconds: float) -> tuple[str, ...]:
+        return self.missing
+
     def shortfalls(self) -> tuple[str, ...]:
         return self.missing
 
