@@ -41,7 +41,8 @@ def problems(configuration: Configuration) -> Iterator[Problem]:
                 continue
             if takers := _takers(router, api, [domain] if domain else named):
                 where = f"{domain or ', '.join(named[:3]) + (' and others' if len(named) > 3 else '')}{path}"
-                message = f"nobody reaches it: requests for {where} go to {', '.join(takers)}"
+                reached = "nobody reaches it" if domain else "only hosts that no API names reach it"
+                message = f"{reached}: requests for {where} go to {', '.join(takers)}"
                 yield Problem(Severity.WARNING, f"apis[{api.api_id}].proxy.listen_path", "", message, _CURE)
 
 
