@@ -191,7 +191,7 @@ def _target(path: Path) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class _Rights:
-    """Who may do what with a file; -1 is the user, or the group, who writes it."""
+    """The mode and owner of a file; -1 stands for the user, or the group, that writes it."""
 
     mode: int
     owner: int = -1

@@ -1,6 +1,6 @@
-"""What an administrator may change in the main file by name: settings of TLS, authorities, services behind the gateway.
+"""The settings of the main file that an administrator may change: TLS, authorities, services behind the gateway.
 
-A closed list, so that nobody who may call this reaches other keys, or files that are not meant for it.
+The list is closed, so that a caller cannot reach other keys, or files that are not meant for the gateway.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class Upstream(Model):
 
 
 class Adjustment(Model):
-    """What is to be otherwise; what is not named stays. In a map null takes away what has that name."""
+    """The changes to make. Settings that are not named stay as they are. In a map, null removes an entry."""
 
     use_ssl: bool | None = None
     min_version: Version | None = Field(None, description="1.0, 1.1, 1.2 or 1.3")

@@ -40,7 +40,7 @@ class Override(Model):
 
 
 class Negotiation(Model):
-    """What is negotiated with clients unless a host has rules of its own."""
+    """The TLS settings negotiated with clients, unless a host has rules of its own."""
 
     enabled: bool
     minimum: str
@@ -82,7 +82,7 @@ class AuthorityCertificate(Model):
 
 
 class Authority(Model):
-    """What is trusted beside the system's authorities, or why it cannot be."""
+    """An authority trusted in addition to the system's, or the reason why it cannot be."""
 
     name: str
     file: str
@@ -126,7 +126,7 @@ class Running(Model):
 
 
 class Served(Model):
-    """What a client meets that asks for ``domain``, at every worker that answered.
+    """The answer that a client gets when it asks for ``domain``, from every worker that replied.
 
     ``site`` is the name that has the certificates: the domain, its wildcard, or "" for the default; null where nothing
     answers. ``fingerprints`` are what the workers said, ``certificates`` what is known of them. ``shortfalls`` are the

@@ -185,7 +185,7 @@ async def _definition(asked: Asked) -> Definition:
 
 
 def _api_id(definition: Definition) -> object:
-    """What a definition of either format calls itself; "" when it says nothing of that."""
+    """Return the id that a definition of either format gives itself; "" when it gives none."""
     extension = _member(definition, EXTENSION)
     holder, key = (definition, "api_id") if extension is None else (_member(extension, "info") or {}, "id")
     found = _member(holder, key)

@@ -55,7 +55,7 @@ class Block:
 
     @property
     def has_trust(self) -> bool:
-        """Whether it holds a certificate with OpenSSL's words on what it is trusted for."""
+        """True when the block is a certificate with OpenSSL's record of the purposes that it is trusted for."""
         return self.label == "TRUSTED CERTIFICATE"
 
 

@@ -1,9 +1,9 @@
-"""Which of several certificates for one name serves now, and until when that is so.
+"""The choice among several certificates for one name: the one that serves now, and the time until which it does.
 
-One that is valid now goes before one that is not, whatever else. Then counts where it comes from: only the highest
-place has a say, with one certificate of each key type. Of several in one place the one that lasts longest serves, and
-of those that last equally long the last that was named. A certificate is taken to be over at the second of its
-notAfter, as OpenSSL takes it.
+A certificate that is valid now always goes before one that is not. The source counts next: only the highest place that
+has a certificate serves, with one certificate of each key type. Of several in one place the one that lasts longest
+serves; of those that last equally long, the one named last. A certificate ends at the second of its notAfter, as in
+OpenSSL.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Contender(NamedTuple, Generic[_What]):
 
 
 class Choice(NamedTuple, Generic[_What]):
-    """What serves a name: at most one of each key type. ``current`` is whether it is valid now.
+    """The certificates that serve a name, at most one of each key type. ``current`` is true when they are valid now.
 
     It may be another choice from the moment ``until`` on (seconds since 1970).
     """

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 SCRYPT = bytes.fromhex("06092b06010401da47040b")
 """The object identifier 1.3.6.1.4.1.11591.4.11 (RFC 7914 section 7)."""
 _CURVE_FIELD = bytes.fromhex("2a8648ce3d01")
-"""How the identifiers of fields begin, 1.2.840.10045.1 (RFC 3279 section 2.3.5): only curves written out have one."""
+"""The prefix of field identifiers, 1.2.840.10045.1 (RFC 3279 section 2.3.5): only curves written out contain one."""
 
 _INTEGER, _SEQUENCE = 0x02, 0x30
 _CONSTRUCTED = 0x20

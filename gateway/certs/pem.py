@@ -300,12 +300,12 @@ def refuse_foreign_use(leaf: x509.Certificate) -> None:
 
 
 def has_explicit_curve(certificate: x509.Certificate) -> bool:
-    """Whether its key has the parameters of the curve written out instead of the curve's name."""
+    """Return whether the key has the parameters of its curve written out instead of the curve's name."""
     return der.has_explicit_curve(certificate.public_bytes(serialization.Encoding.DER))
 
 
 def is_must_staple(certificate: x509.Certificate) -> bool:
-    """Whether clients are to refuse it without a stapled OCSP response (RFC 7633)."""
+    """Return whether clients must refuse the certificate without a stapled OCSP response (RFC 7633)."""
     features = describe.extension(certificate, x509.TLSFeature)
     return features is not None and x509.TLSFeatureType.status_request in features
 

@@ -124,7 +124,7 @@ def taken(arguments: dict[str, Any]) -> Access:
 
 
 def is_named(wanted: Access) -> bool:
-    """Whether somebody said where the gateway is, instead of leaving it to a configuration file."""
+    """Return whether an option or a variable says where the gateway is, instead of a configuration file."""
     return bool(wanted.server or os.environ.get(URL_VARIABLE))
 
 

@@ -1,4 +1,4 @@
-"""What a file comes to where no gateway runs it, in the shape in which a running one tells it."""
+"""The effective settings of a file that no gateway runs, in the form in which a running gateway reports them."""
 
 from __future__ import annotations
 

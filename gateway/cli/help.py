@@ -1,4 +1,4 @@
-"""How help is written: plainly, with options under their headings.
+"""The layout of help texts: plain text, with options under their headings.
 
 What `--help` needs is imported by every command, so it is little: no rich, which is typer's own way, and no
 typing_extensions (for ``override``), each of which takes longer to import than this package.

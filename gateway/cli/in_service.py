@@ -1,4 +1,4 @@
-"""What the running gateway serves after a change: asked of its workers, name by name, and never inferred."""
+"""The certificates that the running gateway serves after a change: its workers are asked, name by name."""
 
 from __future__ import annotations
 

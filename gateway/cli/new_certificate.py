@@ -95,7 +95,7 @@ class NewCertificate:
 
     @property
     def is_stored(self) -> bool:
-        """Whether it goes into the store instead of being read from its files."""
+        """True when the certificate goes into the store instead of being read from its files."""
         return self.passphrase is not None
 
     def body(self) -> dict[str, str]:
@@ -182,7 +182,7 @@ class _Place:
         return [(self._file.path.parent / one.cert_file).absolute() for one in self._options.certificates]
 
     def _take_over_entries(self) -> None:
-        """What `domain_name` gives to a name stands before an id of the store."""
+        """Give up the entries whose `domain_name` is one of the names: they would go before an id of the store."""
         names = set(self._new.names)
         for at, (one, path) in enumerate(zip(self._options.certificates, self._certificates(), strict=True)):
             if one.domain_name.strip("*") and canonical(one.domain_name) in names:
@@ -231,7 +231,7 @@ class _Place:
         return {name: sources.get(name, "") for name in new.names if name not in ours}
 
     def _refuse_swapped(self, candidate: Candidate) -> None:
-        """What was put at runtime can only be taken back by the gateway."""
+        """Raise AdminError if a name has a certificate put at runtime, which only the gateway can take back."""
         from gateway.errors import StoreError
         from gateway.store.sqlite import Store
 

@@ -35,7 +35,7 @@ def with_options_of(
 
 
 def _words(parameter: inspect.Parameter) -> Iterable[str]:
-    """What a parameter is called on the command line, where it says so."""
+    """Return the names that a parameter has on the command line, if it declares any."""
     return (word for mark in getattr(parameter.annotation, "__metadata__", ()) for word in _words_of(mark))
 
 

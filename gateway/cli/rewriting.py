@@ -33,7 +33,7 @@ DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show and check th
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a command wants: ``settings`` as `admin.adjustments.Adjustment` has them, and a certificate to serve."""
+    """A command's request: ``settings`` as in `admin.adjustments.Adjustment`, and a certificate to serve."""
 
     settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
     certificate: NewCertificate | None = None

@@ -1,7 +1,7 @@
-"""Which gateway a command about settings means: the one that serves this file, one elsewhere, or none.
+"""The gateway that a command about settings means: the one that serves this file, one elsewhere, or none.
 
-The file is this host's business where the gateway says that it serves this very file; else the gateway that was named
-is asked to make the change in its own. A file that no gateway runs is changed alone, and that is said.
+The command changes the file itself when the gateway says that it serves this very file. Otherwise the gateway that was
+named is asked to change its own file. When no gateway runs with a file, the command changes the file and says so.
 """
 
 from __future__ import annotations

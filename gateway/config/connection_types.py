@@ -16,7 +16,7 @@ class Kind:
 
     @property
     def is_secure(self) -> bool:
-        """Whether the upstream is spoken to in TLS."""
+        """True when the gateway speaks TLS to the upstream."""
         return self.scheme in {"https", "tls"}
 
 

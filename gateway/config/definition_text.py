@@ -38,7 +38,7 @@ def paired(files: Iterable[Path]) -> list[tuple[Path, Path | None]]:
 
 
 def is_half(node: Node) -> bool:
-    """Whether a classic definition says that the whole of it is the OAS document beside it."""
+    """Return whether a classic definition says that the OAS document beside it is the complete one."""
     said = member(node, "is_oas")
     return said is not None and not asks_for_nothing(said)
 

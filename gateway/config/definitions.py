@@ -244,7 +244,7 @@ class ApiDefinition(Section):
 
     @property
     def terminates_tls(self) -> bool:
-        """Whether it needs a certificate wherever it is served: a service, or an API with a port of its own."""
+        """True when a service, or an API with a port of its own, needs a certificate on every port that serves it."""
         if self.protocol == "https":
             return self.listen_port != 0
         return self.protocol == "tls" and not self.gateway.passthrough

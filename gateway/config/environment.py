@@ -45,7 +45,7 @@ def overlay(root: Node, environ: Mapping[str, str], found: Findings) -> Node:
 
 
 def is_omitted(environ: Mapping[str, str]) -> bool:
-    """Whether the environment says that there is no main file, or that the one that there is does not count."""
+    """Return whether the environment tells the gateway to do without the main file, even if there is one."""
     return environ.get(OMIT, "").lower() == "true"
 
 

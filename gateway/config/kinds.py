@@ -115,7 +115,7 @@ def _works(variable: str) -> bool:
 
 
 def _compiles(*variables: str) -> bool:
-    """Whether the insides of variables are regular expressions together: of text, as in hosts, and of bytes."""
+    """Return whether the patterns of variables compile together, both as text (as in hosts) and as bytes."""
     written = "".join(_grouped(one, "x") for one in variables)
     try:
         re.compile(written)
@@ -241,7 +241,7 @@ def as_copied(reference: str) -> str:
 
 
 def is_copied_pem(reference: str) -> bool:
-    """Whether it is what `as_copied` makes of inline PEM."""
+    """Return whether a reference is one that `as_copied` made of inline PEM."""
     return reference.startswith(_COPIED)
 
 

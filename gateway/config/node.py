@@ -59,9 +59,9 @@ def forbidden_character(text: str) -> re.Match[str] | None:
 
 
 def asks_for_nothing(node: Node, switches: frozenset[str] = _SWITCHES) -> bool:
-    """Whether a value is what Tyk's exports write for "not set": null, false, 0, "", or only such in it.
+    """Return whether a value is what Tyk's exports write for "not set": null, false, 0, "", or a container of these.
 
-    Nor does a section ask for anything that is ``disabled``, or whose switch, one of ``switches``, says that it is off.
+    A section also asks for nothing when it is ``disabled``, or when its switch, one of ``switches``, is off.
     """
     value = node.value
     if isinstance(value, dict):
@@ -74,7 +74,7 @@ def asks_for_nothing(node: Node, switches: frozenset[str] = _SWITCHES) -> bool:
 
 
 def switch(node: Node | None) -> bool | None:
-    """What a switch says; None for one that is not written, or is no switch: Tyk reads no text as true or false."""
+    """Return the state of a switch; None if it is absent or is not a switch. Tyk reads no text as true or false."""
     value = node.value if node is not None else None
     if isinstance(value, Word):
         return False if value.lower() in _FALSE_WORDS else True if value.lower() in _TRUE_WORDS else None

@@ -208,7 +208,7 @@ NAMES: Mapping[Keys, str] = {counterpart.keys: path for path, counterpart in _CO
 
 
 def is_oas(node: Node) -> bool:
-    """Whether a definition is an OpenAPI document."""
+    """Return whether a definition is an OpenAPI document."""
     return bool({"openapi", EXTENSION} & _members(node).keys())
 
 

@@ -48,7 +48,7 @@ class Findings:
 
     problems: list[Problem] = field(default_factory=list)
     unprotected: bool = False
-    """Whether an error is that a protection is asked for that would not be there."""
+    """True when an error means that a requested protection would be missing."""
 
     def error(self, place: Place, message: str, cure: str = "") -> None:
         self._add(Severity.ERROR, place, message, cure)

@@ -1,6 +1,6 @@
-"""What may not be asked for: promises that cannot be kept are errors, never quietly dropped.
+"""The settings that are refused: a promise that the gateway cannot keep is an error, and is never quietly dropped.
 
-Looked up in the nodes, not in the models, so that a definition is refused whatever else is wrong with it. The keys
+They are looked up in the nodes, not in the models, so other errors never hide a refusal. The keys
 and the reasons are those of `tyk_names`.
 """
 

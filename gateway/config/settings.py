@@ -273,7 +273,7 @@ class AllowedPorts(Section):
     )
 
     def allow(self, port: int) -> bool:
-        """Whether a port is among them."""
+        """Return whether a port is in the list or in one of the ranges."""
         return port in self.ports or any(one.get("from", 0) <= port <= one.get("to", 0) for one in self.ranges)
 
 
@@ -333,7 +333,7 @@ class Settings(Section):
     gateway: GatewaySection = Field(GatewaySection(), description="what Tyk has no key for")
 
     def allows_port(self, protocol: str, port: int) -> bool:
-        """Whether a definition of that protocol may open a port of its own."""
+        """Return whether a definition of that protocol may open this port for itself."""
         if self.disable_ports_whitelist or not self.ports_whitelist:
             return True
         allowed = self.ports_whitelist.get(protocol)

@@ -1,4 +1,4 @@
-"""Which API definitions are served, and what becomes of those that cannot be: one that is wrong harms itself alone.
+"""The API definitions that are served, and the fate of those that cannot be: a wrong one harms itself alone.
 
     served         nothing is wrong with it, or nothing but what deserves a warning
     last good      it cannot be read or is not valid, and what it said before is served on
@@ -46,7 +46,7 @@ _NOWHERE = "http://out-of-service.invalid/"
 
 
 class Standing(StrEnum):
-    """What becomes of a definition that has errors."""
+    """The fate of a definition that has errors."""
 
     LAST_GOOD = "last good"
     OUT_OF_SERVICE = "out of service"
@@ -55,7 +55,7 @@ class Standing(StrEnum):
 
     @property
     def consequence(self) -> str:
-        """What that means for its clients, in words."""
+        """The consequence for the definition's clients, in words."""
         return {
             Standing.LAST_GOOD: "what it said before is served on",
             Standing.CLOSED: "its port is not open",
@@ -105,7 +105,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What becomes of all definitions. ``closed`` are out of service; ``homes`` are the files of both, by api_id.
+    """The outcome for all definitions. ``closed`` are out of service; ``homes`` are the files of both, by api_id.
 
     ``problems`` are those of definitions that have no errors.
     """
@@ -207,7 +207,7 @@ class _Settling:
         return found
 
     def _novelty(self, candidate: tuple[int, Served]) -> int:
-        """How much of a definition is new: the less, the sooner it may claim its place."""
+        """Return how much of a definition is new: the less that is new, the sooner it may claim its place."""
         at, (definition, _, _) = candidate
         before = self._by_id.get(definition.api_id)
         if before is None or self._home(definition.api_id) != self._entries[at].file:
@@ -229,7 +229,7 @@ class _Settling:
         return self._last.homes.get(api_id, "") if self._last else ""
 
     def _before(self, entry: Entry) -> ApiDefinition | None:
-        """What is served of a definition that has errors: found by its file, its id, or its place."""
+        """Return the definition served before one that has errors: it is found by file, id, or place."""
         if entry.file and (found := self._by_file.get(entry.file)):
             return found if found.api_id in self._by_id else None
         if found := self._by_id.get(entry.api_id):
@@ -244,7 +244,7 @@ class _Settling:
     def _stand_in(
         self, entry: Entry, apis: Sequence[ApiDefinition], closed: Sequence[ApiDefinition]
     ) -> ApiDefinition | None:
-        """What holds the place of a definition that is out of service; None when that is not known."""
+        """Return what holds the place of a definition that is out of service; None when its place is not known."""
         taken = {api.api_id for api in (*apis, *closed)}
         before = (self._by_file.get(entry.file) if entry.file else None) or self._by_id.get(entry.api_id)
         name = entry.api_id

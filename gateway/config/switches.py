@@ -1,6 +1,6 @@
-"""Which parts of an API definition are switched off by a key that stands elsewhere in it.
+"""The parts of an API definition that a key elsewhere in it switches off.
 
-What is off asks for nothing: nothing in it is refused, and no value in it is an error.
+A part that is off asks for nothing: nothing in it is refused, and no value in it is an error.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def switched_off(definition: Node) -> frozenset[Keys]:
 
 
 def is_off(keys: Iterable[str | int], off: Collection[Keys]) -> bool:
-    """Whether something is switched off, or is within something that is."""
+    """Return whether a key is switched off, or lies within a part that is."""
     path = tuple(key.lower() for key in keys if isinstance(key, str))
     return any(_within(path, one) for one in off)
 

@@ -1,4 +1,4 @@
-"""What becomes of each key that Tyk has and this gateway does not obey: one table for all of them.
+"""The fate of each key that Tyk has and this gateway does not obey, in one table.
 
 A key that restricts who may ask, how often, how much, until when, in what shape or from where, and one that decides
 where a request goes, is refused when it asks for something. A note is only for what can change nothing about a
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Fate(StrEnum):
-    """What happens when the key asks for something."""
+    """The fate of a key that asks for something."""
 
     REFUSED = "refused"
     WARNED = "warned of"
@@ -60,7 +60,7 @@ def _refused(paths: str, message: str, cure: str) -> Iterator[Row]:
 
 
 def _idle(path: str) -> Callable[[Node], bool]:
-    """How a key says that it asks for nothing: in endpoints and code, Tyk knows ``disabled`` only."""
+    """Return the test of whether a key asks for nothing: in endpoints and code, Tyk knows only ``disabled``."""
     in_them = path.startswith((f"{ENDPOINTS}.", "custom_middleware."))
     return _empty_or_disabled if in_them and not path.endswith(".validate_request") else asks_for_nothing
 
@@ -70,12 +70,12 @@ def _empty_or_disabled(node: Node) -> bool:
 
 
 def _never_ends(node: Node) -> bool:
-    """Whether a date of expiry is none, or centuries away, as in Tyk's samples: 3000-01-02 15:04."""
+    """Return whether an expiry date is absent, or centuries away as in Tyk's samples: 3000-01-02 15:04."""
     return asks_for_nothing(node) or bool(re.fullmatch(r"-1|(2[2-9]|[3-9]\d)\d\d-.*", str(node.value)))
 
 
 def _limits_nothing(node: Node) -> bool:
-    """Whether a rate limit is switched off, which it is without a rate or without a time (``RateLimitMeta.Valid``)."""
+    """Return whether a rate limit is off, as it is without a rate or without a time (``RateLimitMeta.Valid``)."""
     members = _members(node)
     numbers = [members[key] for key in ("rate", "per") if key in members]
     idle = (asks_for_nothing(one) or str(one.value).startswith("-") for one in numbers)
@@ -98,14 +98,14 @@ def _members(node: Node) -> dict[str, Node]:
 
 
 def _ignores_only(node: Node) -> bool:
-    """Whether an ignored endpoint only does without a key: one with the action ``reply`` is answered by Tyk itself."""
+    """Return whether an ignored endpoint only skips the key. Tyk itself answers one with the action ``reply``."""
     actions = _members(node).get("method_actions")
     replies = [_members(one).get("action") for one in _members(actions).values()] if actions else []
     return _empty_or_disabled(node) or not any(action and action.value == "reply" for action in replies)
 
 
 def _processes_nothing(node: Node) -> bool:
-    """Whether a response processor is one of those that do what other keys say, and say nothing themselves."""
+    """Return whether a response processor only does what other keys say, and has no settings of its own."""
     members = _members(node)
     name, options = members.get("name"), members.get("options")
     known = name is None or str(name.value) in {"", "header_injector", "response_body_transform"}

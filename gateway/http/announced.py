@@ -10,7 +10,7 @@ from __future__ import annotations
 from gateway.errors import MessageError
 
 OPEN = -1
-"""What is still to come of a body that tells its own end, or of a tunnel."""
+"""The remaining length of a body that marks its own end, or of a tunnel: it is not known."""
 
 _BODILESS = (b"204", b"304")
 

@@ -84,7 +84,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.served = 0
         self.idle_until = 0.0
         self.fault: UpstreamError | None = None
-        """What the upstream did beside its responses, for the pool to tell."""
+        """An upstream's fault outside its responses, for the pool to report."""
 
     def __repr__(self) -> str:
         """Show what the connection is doing."""
@@ -127,9 +127,9 @@ class UpstreamConnection(asyncio.Protocol):
 
     @property
     def is_usable(self) -> bool:
-        """Whether the connection is open, and the upstream has said nothing since its last response.
+        """True when the connection is open, and the upstream has sent nothing since its last response.
 
-        The kernel is asked, because what has come in this very moment was not read yet: it would be taken for the next
+        The kernel is asked, because bytes that have just arrived are not read yet: they would be taken for the next
         response.
         """
         if self.closed or self.transport.is_closing():

@@ -110,7 +110,7 @@ class H2UpstreamConnection(asyncio.Protocol):
         self.credit: float = CREDIT
         self.end = ""
         self.fault: UpstreamError | None = None
-        """What the upstream broke of the connection, for the pool to tell."""
+        """The upstream's breach of the protocol that ended the connection, for the pool to report."""
 
     def __repr__(self) -> str:
         """Show what the connection is doing."""

@@ -325,7 +325,7 @@ class H2Stream:
 
     @property
     def is_answered(self) -> bool:
-        """Whether the whole response is on its way."""
+        """True when the whole response is on its way."""
         return self._response_ended and not self.waits
 
     def _end_response(self) -> None:

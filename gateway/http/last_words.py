@@ -1,7 +1,8 @@
-"""What an upstream said just before its connection broke.
+"""The last bytes that an upstream sent before its connection broke.
 
-Who answers a request early and closes over the rest of it resets the connection, and writing may be the first to
-notice. The answer is in the socket then, unread, and the loop closes that when the protocol has heard of the loss.
+An upstream that answers early, and closes before it has read the whole request, resets the connection. A write may be
+the first to notice. The answer is then still unread in the socket, and the loop closes the socket once the protocol
+knows of the loss.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a client still sends of a request that has its answer already: it is read for a while, and thrown away.
+"""The rest of a request that is already answered: it is read for a while, and thrown away.
 
 A client that is cut off while it sends may lose the answer: TCP's reset overtakes what its own kernel holds for it, and
 many clients of HTTP/2 take RST_STREAM for the failure of a request that was answered in full. Most clients read nothing

@@ -35,7 +35,7 @@ class Peeking:
     running = 0
 
     GLANCE: int
-    """How many bytes are looked at, at the least."""
+    """The least number of bytes to look at."""
 
     BROKE_OFF: str
 

@@ -1,4 +1,4 @@
-"""What a client meets that connects and asks for a name: as one worker would answer it at this moment."""
+"""The answer to a client that connects and asks for a name, as one worker would give it at this moment."""
 
 from __future__ import annotations
 

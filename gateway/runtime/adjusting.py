@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gateway.runtime.main_file import MainFile
 
 PREFIX = "upstream-"
-"""What the ids of definitions begin with that are made here."""
+"""The prefix of the ids of definitions made here."""
 
 OPTIONS = "http_server_options"
 _AUTHORITIES = ("gateway", "ca_certificates")

@@ -52,7 +52,7 @@ class Gate:
 
     @property
     def is_open(self) -> bool:
-        """Whether it was opened."""
+        """True once it was opened."""
         poll = select.poll()
         poll.register(self.fd, select.POLLIN)
         return bool(poll.poll(0))

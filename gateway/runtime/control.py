@@ -313,7 +313,7 @@ async def _first(*waits: Coroutine[object, object, object]) -> None:
 
 
 def _certificates(data_dir: Path, configuration: Configuration, reloaded: datetime) -> tuple[str, bool]:
-    """What is wrong with certificates of ours or of clients ("" for nothing); whether to make or choose one anew."""
+    """Return the trouble with our or clients' certificates ("" for none), and whether to make or choose one anew."""
     now = datetime.now(UTC)
     with contextlib.closing(Store.open(data_dir, writable=False)) as store:
         expired, unresolved, end = store.expired(now), store.unresolved(), store.end_of_self_signed()

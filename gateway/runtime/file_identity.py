@@ -1,4 +1,4 @@
-"""Which file it is: how a command knows that the gateway that answers serves the file that it has before it."""
+"""The identity of a file, by which a command knows whether the gateway that answers serves the same file."""
 
 from __future__ import annotations
 

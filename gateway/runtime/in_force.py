@@ -1,4 +1,4 @@
-"""What settings come to, as commands show it: of the configuration that a gateway serves, or of a file."""
+"""The effective settings, as commands show them: of the configuration that a gateway serves, or of a file."""
 
 from __future__ import annotations
 

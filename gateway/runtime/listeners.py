@@ -252,7 +252,7 @@ def _sign(fd: int, holder: bytes) -> None:
 
 
 def was_killed(data_dir: Path) -> bool:
-    """Whether the gateway that used the directory last was killed, so that its children may still be ending."""
+    """Return whether the last gateway to use the directory was killed, so that its children may still be ending."""
     try:
         pid = int((data_dir / _LOCK).read_bytes())
     except (OSError, ValueError):

@@ -64,7 +64,7 @@ class MainFile:
 
     @property
     def is_json(self) -> bool:
-        """Whether it is JSON."""
+        """True when the file is JSON."""
         return document.is_json(self.path, self.text)
 
     @property

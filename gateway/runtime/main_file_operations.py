@@ -1,7 +1,7 @@
-"""What is served and from which file, and changes of that file: ``admin.configuration.MainFileOperations``.
+"""The configuration in service, its file, and changes of that file: ``admin.configuration.MainFileOperations``.
 
-A change is made as `gateway tls` makes it on this host: shown, checked where the file stands, saved with a backup,
-served by every worker. What cannot be served is taken back.
+A change is made as `gateway tls` makes it on this host: it is shown, checked in the file's place, saved with a backup,
+and served by every worker. A change that cannot be served is taken back.
 """
 
 from __future__ import annotations

@@ -436,7 +436,7 @@ def _same_kind(served: Sequence[Served], pair: CertificatePair) -> str | None:
 
 
 def _in_place_of(fingerprint: str | None, domain: str, store: Store) -> CertificatePair | None:
-    """What serves a domain in the place of the pair that was put for it; None if that serves itself."""
+    """Return the pair that serves a domain in place of the one that was put for it; None if that one serves."""
     chosen = best(map(store.choose, candidates(domain))).chosen
     return None if any(one.fingerprint == fingerprint for one in chosen) else chosen[0]
 

@@ -1,8 +1,8 @@
-"""What a supervisor that was killed leaves behind, and how soon it is gone.
+"""The processes that a killed supervisor leaves behind, and how they end.
 
-Workers and control see it at the end of their lifeline (``role``). A process that has no event loop to watch one is
-bound to its parent by the kernel instead. Whoever starts next finds the dead one's process id in the lock file, and
-knows by it that a lock or a port which is taken will be free in a moment.
+Workers and control learn of its death when their lifeline ends (``role``). A process without an event loop to watch a
+lifeline is bound to its parent by the kernel instead. The next supervisor finds the dead one's process id in the lock
+file, so it knows that a lock or a port still in use will be free in a moment.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def unbind() -> None:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether there is such a process, and not only what its parent has not collected yet."""
+    """Return whether the process runs, and is not merely a zombie that its parent has not collected yet."""
     try:
         state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2][:1]
     except OSError:

@@ -95,7 +95,7 @@ class Roster:
         return sum(not worker.shortfall(self.generation) for worker in self._present.values())
 
     def present(self) -> int:
-        """How many workers are connected."""
+        """Return the number of connected workers."""
         return len(self._present)
 
     def shortfalls(self) -> tuple[str, ...]:

@@ -37,9 +37,9 @@ class Files:
 
 
 class Held(NamedTuple):
-    """What files hold. ``problems`` are warnings about it, those without a source about all of it.
+    """The contents of files. ``problems`` are warnings; those without a source are about all of the contents.
 
-    ``early`` is whether it is not valid yet.
+    ``early`` is true when the certificate is not valid yet.
     """
 
     pair: CertificatePair | Kept

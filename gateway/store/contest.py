@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from gateway.store.sites import SiteEntry
 
 TOLD = 10
-"""How many sources are told of that others hide."""
+"""The most hidden sources to report."""
 _NAMES = 3
 _MOST = 32
-"""How many certificates for one name are looked at: the first and the last that were named."""
+"""The most certificates to consider for one name: the first and the last that were named."""
 _LATER = 8
 
 

@@ -138,7 +138,7 @@ def _connect(path: Path, how: str) -> sqlite3.Connection:
 
 
 def _state(path: Path) -> tuple[int, ...]:
-    """What differs as soon as somebody writes to a database again."""
+    """Return values that change as soon as somebody writes to the database again."""
     status, log = path.stat(), path.with_name(f"{path.name}-wal")
     return status.st_ino, status.st_size, status.st_mtime_ns, log.stat().st_size if log.exists() else 0
 

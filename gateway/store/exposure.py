@@ -1,4 +1,4 @@
-"""Who can read a file with a secret in it besides its owner, and which configuration files have one."""
+"""The users besides the owner who can read a file with a secret, and the search for secrets in configuration files."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def exposed(path: Path, what: str) -> str:
 
 
 def holds_secret(path: Path) -> bool:
-    """Whether there is a private key or a password in a file; False when it cannot be read."""
+    """Return whether a file holds a private key or a password; False when it cannot be read."""
     try:
         status = path.stat()
         return _holds_secret(str(path), status.st_ino, status.st_size, status.st_mtime_ns)

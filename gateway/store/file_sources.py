@@ -50,7 +50,7 @@ _NEIGHBOURS = 500
 """How many files of a directory are looked up at once."""
 
 _FIRST = 1000
-"""How many names are looked at for one that is fit to be the default."""
+"""The most names to search for one that is fit to be the default."""
 
 _KEY = b"PRIVATE KEY-----"
 
@@ -73,7 +73,7 @@ class Collected:
     readings: Readings | None = None
     later: tuple[SiteEntry, ...] = ()
     made: CertificatePair | None = None
-    """What was made for this and is in no store: nobody may be told that it serves unless this is published."""
+    """A pair made for these sites that is in no store yet: it may be announced only once they are published."""
 
 
 class _Rank(IntEnum):

@@ -1,4 +1,4 @@
-"""Whether the database is what it was when it was left, and the way back where it is not."""
+"""The check that the database is as the last gateway left it, and the way back when it is not."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def make(data_dir: Path) -> None:
 
 
 def exists(data_dir: Path) -> bool:
-    """Whether there is a copy."""
+    """Return whether there is a copy."""
     return (data_dir / NAME).exists()
 
 

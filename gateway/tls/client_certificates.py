@@ -222,7 +222,7 @@ class ClientCertificate:
 
 
 def is_for_clients(certificate: x509.Certificate) -> bool:
-    """Whether it may prove who a client is (RFC 5280 sections 4.2.1.3 and 4.2.1.12)."""
+    """Return whether a certificate may authenticate a client (RFC 5280 sections 4.2.1.3 and 4.2.1.12)."""
     bits = extension(certificate, x509.KeyUsage)
     if bits is not None and not (bits.digital_signature or bits.key_agreement):
         return False

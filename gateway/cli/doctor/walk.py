@@ -71,7 +71,7 @@ def _ask(
 
 
 def _target(path: Path, client: AdminClient, findings: list[Finding]) -> Target:
-    """Whether the gateway that answers serves this file, and what it was started with that wins over it."""
+    """Return the target: whether the gateway that answers serves this file, and what overrides the file there."""
     running = client.call("GET", "/tyk/configuration")
     if identity(path) != running["identity"]:
         said = f"the gateway that answers serves another file, {running['file']} (pid {running['pid']})"
