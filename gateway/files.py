@@ -1,13 +1,13 @@
 """The one way in which the gateway writes a file, and the one way in which it reads a secret's first line.
 
-A file is written whole into a draft beside it, synced, and then given its name in one step: whoever reads it sees the
-old content or the new, whenever the machine stops.
+A file is written whole into a draft beside it, synced, and then given its name in one step: a reader sees the old
+content or the new, whenever the machine stops.
 
 * What is there keeps its mode and, as far as this user may, its owner and group. What is new is this user's alone.
 * A symbolic link stays one, and the file that it leads to is replaced; one that leads nowhere yet gets its file.
 * A file that is mounted by itself, as containers mount one, cannot be replaced. It is overwritten where it is, after
   its room on the disk has been secured; the draft stays until that is done, so that a kill in between loses nothing.
-* Whatever fails leaves the old file as it was, and no draft. A kill leaves a draft, which `sweep` removes.
+* A failure leaves the old file as it was, and no draft. A kill leaves a draft, which `sweep` removes.
 """
 
 from __future__ import annotations
@@ -182,7 +182,7 @@ def explained(path: Path, done: str = "written") -> Iterator[None]:
 
 
 def _target(path: Path) -> Path:
-    """The file at the end of all links. Raises OSError when there can be none."""
+    """Return the file at the end of all links. Raises OSError when there can be none."""
     target = Path(os.path.realpath(path))
     if target.is_symlink():
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
@@ -198,7 +198,7 @@ class _Rights:
     group: int = -1
 
     def give(self, descriptor: int) -> None:
-        """Give them to a file, as far as this user may.
+        """Give these rights to a file, as far as this user may.
 
         A group that it cannot be given shall not pass its rights on to the one that it has.
         """
@@ -214,7 +214,7 @@ class _Rights:
 
 
 def _rights(path: Path, mode: int) -> _Rights:
-    """Those of a file, or ``mode`` where there is none. Raises OSError when it is something else."""
+    """Return the rights of a file, or ``mode`` if there is none. Raises OSError when it is not a file."""
     try:
         status = path.stat()
     except FileNotFoundError:

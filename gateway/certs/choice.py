@@ -21,7 +21,7 @@ NEVER = float("inf")
 
 
 class Validity(NamedTuple):
-    """From when to when a certificate is valid, in seconds since 1970; the end is no longer part of it."""
+    """The time in which a certificate is valid, in seconds since 1970; the end is exclusive."""
 
     begins: float
     ends: float

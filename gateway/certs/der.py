@@ -1,4 +1,4 @@
-"""The few things that are read from DER (X.690) itself, because the library does not tell them."""
+"""The few facts that are read from DER (X.690) itself, because the library does not offer them."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ CertFileOption = Annotated[
 
 
 class _AsInTableau(Command):
-    """Takes ``-c FILE`` for the certificate, as Tableau's page writes it, where nothing else names that."""
+    """A command that takes ``-c FILE`` for the certificate, as on Tableau's page, if nothing else names one."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         named = any(one.partition("=")[0] in {"--cert-file", "-cf"} for one in args)

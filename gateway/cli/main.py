@@ -23,7 +23,7 @@ class Entry(NamedTuple):
     summary: str
 
     more: tuple[tuple[str, str], ...] = ()
-    """Commands of the group that are in modules of their own: name and place."""
+    """The commands of the group that have modules of their own: name and place."""
 
 
 _START = "Start here"

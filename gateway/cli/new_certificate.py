@@ -1,4 +1,4 @@
-"""A certificate that a command is to have served: what its files hold, and how it takes the place of others."""
+"""A certificate that a command puts into service: the contents of its files, and how it replaces others."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def changes(file: MainFile, target: Target, new: NewCertificate, others: Sequenc
 
 
 class _Place:
-    """Where a certificate goes in the file, and what makes way for it."""
+    """The place of a certificate in the file, and the entries that make way for it."""
 
     def __init__(self, file: MainFile, target: Target, new: NewCertificate, others: Sequence[Change]) -> None:
         self._file, self._target, self._new, self._others = file, target, new, others

@@ -1,4 +1,4 @@
-"""Options that many commands share: typer reads a command's signature, and this is how they get into it."""
+"""Options that many commands share. They are added to a command's signature, which typer reads."""
 
 from __future__ import annotations
 

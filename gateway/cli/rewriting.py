@@ -1,4 +1,4 @@
-"""Commands that change the configuration: shown, checked, saved with a backup, served, and asked for, in this order.
+"""Changes of the configuration by commands: shown, checked, saved with a backup, served and verified, in this order.
 
 Whoever asks is authorised first. The file of this host is changed where the gateway that answers serves it, or where no
 gateway runs; a gateway elsewhere changes its own. Afterwards the workers are asked what a client meets now, and that

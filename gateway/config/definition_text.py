@@ -1,4 +1,4 @@
-"""From the node of an API definition, in either of Tyk's formats, to its model."""
+"""The reading of an API definition: from its node, in either of Tyk's formats, to its model."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def is_half(node: Node) -> bool:
 
 
 def file_name(api_id: str, node: Node) -> str:
-    """Return the name of the file for a definition, by which it is found again for what it is."""
+    """Return the name of the file for a definition, which also shows the definition's format."""
     if oas.is_oas(node):
         return f"{api_id}{_OAS}.json"
     return f"{api_id}.classic.json" if api_id.endswith((_OAS, _MCP)) else f"{api_id}.json"
@@ -89,19 +89,19 @@ def read_definition(
 
 
 def _opened(node: Node) -> tuple[Keys, Node]:
-    """The definition itself, and the keys that lead to it: an export of Tyk's Dashboard has it in a section."""
+    """Return the definition itself, and the keys that lead to it: an export of Tyk's Dashboard has it in a section."""
     exported = member(node, "api_definition")
     return ((), node) if exported is None or member(node, "proxy") else (("api_definition",), exported)
 
 
 def member(node: Node, name: str) -> Node | None:
-    """The value of a key, which matches in any case."""
+    """Return the value of a key, which matches in any case."""
     members = node.value if isinstance(node.value, dict) else {}
     return next((child for key, child in members.items() if key.lower() == name), None)
 
 
 def _idle(node: Node) -> tuple[str, Node, str] | None:
-    """Why a definition is not served, if it says so: the key, its value, and the reason."""
+    """Return why a definition says that it is not served: the key, its value, and the reason; None if it does not."""
     active, internal = member(node, "active"), member(node, "internal")
     if active is not None and active.value is not None and asks_for_nothing(active):
         return "active", active, "is false: this API is not served"

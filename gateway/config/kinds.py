@@ -43,7 +43,7 @@ class Section(BaseModel):
 
     @classmethod
     def __pydantic_init_subclass__(cls, **_: object) -> None:
-        """Leave the keys that are obeyed out of those that mean nothing."""
+        """Remove the keys that are obeyed from those that mean nothing."""
         cls.tyk_only = cls.tyk_only.difference(cls.model_fields)
 
 

@@ -57,7 +57,7 @@ class Configuration(BaseModel):
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """Everything that is wrong with what was read."""
+        """All problems of what was read."""
         return (*(problem for one in self.refused for problem in one.problems), *self.warnings)
 
     def of_port(self, port: int) -> Configuration:
@@ -82,7 +82,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Configuration:
 def load_what_can_be_served(
     path: Path, environ: Mapping[str, str], last: Callable[[Settings], Configuration | None] = lambda _: None
 ) -> Configuration:
-    """Do the same, but let a definition with errors harm itself alone, unless ``gateway.strict`` is true.
+    """Do the same, but let a definition with errors harm only itself, unless ``gateway.strict`` is true.
 
     ``last`` returns what is served, which has the last good state of definitions; it is asked only where one has
     errors. Raises ConfigurationError for what is wrong with the main file.

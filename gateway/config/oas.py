@@ -1,8 +1,8 @@
 """Tyk's format of today: an OpenAPI document whose section ``x-tyk-api-gateway`` says how the API is served.
 
-What has a counterpart in the classic format becomes a classic definition, and goes the same way as one from there on;
-problems keep the names that stand in the document. The rest is refused, noted or passed over as in `tyk_names`. The
-document's own ``paths`` and ``servers`` describe the API, and restrict nothing in Tyk either.
+Keys with a counterpart in the classic format become a classic definition, which is then handled like any other;
+problems keep the names of the document. Other keys are refused, noted or ignored as in `tyk_names`. The document's own
+``paths`` and ``servers`` describe the API, and restrict nothing in Tyk either.
 
 Source: Tyk's ``apidef/oas``, whose fields name their classic counterparts.
 """
@@ -31,14 +31,14 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)(h|ms|us|µs|ns|m|s)")
 
 @dataclass(frozen=True, slots=True)
 class _Counterpart:
-    """Where a key of the extension goes in a classic definition, and how its value changes on the way."""
+    """The place of an extension's key in a classic definition, and the change of its value on the way."""
 
     keys: tuple[str, ...]
     change: Callable[[Node], Node] = lambda node: node
 
 
 def _negated(node: Node) -> Node:
-    """Turn ``enabled`` into the classic ``disabled``; what is no switch stays, to be complained of."""
+    """Turn ``enabled`` into the classic ``disabled``; a value that is no switch stays, to be reported."""
     return Node(asks_for_nothing(node), node.source, node.base) if isinstance(node.value, bool | Word) else node
 
 
@@ -75,7 +75,7 @@ def _checks(node: Node) -> Node:
 
 
 def _seconds(node: Node) -> Node:
-    """Turn a duration such as 1m30s into seconds; what is none stays, to be complained of."""
+    """Turn a duration such as 1m30s into seconds; a value that is no duration stays, to be reported."""
     text = str(node.value)
     parts = _DURATION.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
@@ -223,7 +223,7 @@ def classic(node: Node) -> Node:
 
 
 def check(node: Node, prefix: Keys, found: Findings) -> bool:
-    """Refuse what a document asks for and is not there, and note what means nothing here.
+    """Refuse the requests of a document that the gateway lacks, and note the keys that mean nothing here.
 
     Return whether there is anything to serve: without the extension there is not.
     """
@@ -248,7 +248,7 @@ def check(node: Node, prefix: Keys, found: Findings) -> bool:
 
 
 def _collect(tree: Any, node: Node, written: dict[str, Any]) -> None:
-    """Write what has a counterpart to where that is."""
+    """Write each value that has a counterpart to the counterpart's place."""
     if isinstance(tree, _Counterpart):
         if node.value is not None:
             _put(written, tree.keys, tree.change(node))
@@ -258,7 +258,7 @@ def _collect(tree: Any, node: Node, written: dict[str, Any]) -> None:
 
 
 def _asking(tree: Any, node: Node, path: Keys, found: Findings) -> Iterator[tuple[Row, Keys, Node]]:
-    """Yield what has no counterpart and asks for something; tell of what is not known."""
+    """Yield the keys that have no counterpart and ask for something; report unknown keys."""
     if isinstance(tree, Row):
         if not tree.idle(node):
             yield tree, path, node

@@ -1,4 +1,4 @@
-"""Ports that definitions open for themselves: which one, what is spoken there, and who may share it.
+"""The ports that definitions open for themselves: their numbers, their protocols, and the rules for sharing them.
 
 A service always has one. An API has one where its ``listen_port`` is not that of the gateway, as in Tyk.
 """

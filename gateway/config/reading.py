@@ -50,7 +50,7 @@ _SIMILAR = 0.7  # below, two keys only share an ending such as _path or _timeout
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where the values of one model came from; ``names`` are those of keys that are written otherwise there."""
+    """The origin of the values of one model; ``names`` are the names of keys that are written otherwise there."""
 
     prefix: Keys = ()
     sources: dict[Keys, str] = field(default_factory=dict)

@@ -43,7 +43,7 @@ def check_definition(node: Node, prefix: Keys, off: Collection[tuple[str, ...]],
 
 
 def check_main_file(node: Node, found: Findings) -> None:
-    """Warn of what a main file has Tyk do to requests and this gateway does not."""
+    """Warn of settings of a main file with which Tyk acts on requests and this gateway does not."""
     for row, keys, asking in _asking(_WARNED, node, (), ()):
         found.warning(Place(dotted(keys), asking.source), row.message, row.cure)
 

@@ -265,7 +265,7 @@ class Security(Section):
 
 
 class AllowedPorts(Section):
-    """Ports that the definitions of one protocol may open."""
+    """The ports that definitions of one protocol may open."""
 
     ports: tuple[int, ...] = Field((), description="single ports")
     ranges: tuple[dict[Literal["from", "to"], int], ...] = Field(

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from gateway.config.settings import Settings
 
 _TRIED_ALONE = 100
-"""Definitions that do not fit are each tried with all others, as the one that they did not fit may be out itself."""
+"""The most misfits to try again, each with all others, since the one that it clashed with may itself be out."""
 
 _WHERE = frozenset({"api_id", "name", "domain", "domain_disabled", "listen_port", "protocol", "certificates"})
 _PLACES = ("domain_disabled",), ("listen_port",), ("protocol",)
@@ -123,7 +123,7 @@ def settle(entries: Sequence[Entry], settings: Settings, last: Callable[[], Conf
 
 
 def put_out(configuration: Configuration, refused: dict[str, Problem]) -> Configuration:
-    """Return a configuration in which the APIs of those ids are out of service, each for the reason that is given."""
+    """Return a configuration in which the APIs with those ids are out of service, each for the given reason."""
     out = [api for api in configuration.apis if api.api_id in refused]
     others = tuple(api for api in configuration.apis if api.api_id not in refused)
     closed = [_closed(api, others, configuration.settings) for api in out]
@@ -148,7 +148,7 @@ class _Settling:
         self._ask_for_last = last
         self._numbers = count(1)
         self._good: dict[int, ApiDefinition] = {}
-        """By the place of its entry."""
+        """The good definitions, by the place of their entries."""
 
     @cached_property
     def _last(self) -> Configuration | None:
@@ -183,7 +183,7 @@ class _Settling:
         return enumerate(self._entries)
 
     def _accept(self, candidates: dict[int, Served]) -> None:
-        """Take those of ``candidates`` that fit together and to what is good; what does not fit is told of each."""
+        """Take the ``candidates`` that fit with each other and with the good ones; report why the others do not."""
         there = [Served(api, Origin(), Findings()) for api in self._good.values()]
         tried = self._tried(there, candidates)
         if any(found.refused for found in tried.values()):
@@ -297,7 +297,7 @@ def stand_in_of(node: Node | None, api_id: str) -> ApiDefinition | None:
 
 
 def _around(found: Reading[ApiDefinition], domain: Node | None, path: Node | None) -> tuple[str, str] | None:
-    """Return a domain and a path around those that are written and cannot be read; None if that is every place."""
+    """Return a domain and a path that enclose the unreadable ones of a definition; None if they would enclose all."""
     if found.model is None:
         return None
     around, listen_path = found.model.domain, found.model.proxy.listen_path
@@ -341,7 +341,7 @@ def _closed(api: ApiDefinition, served: Iterable[ApiDefinition], settings: Setti
 
 
 def _members(node: Node | None) -> dict[str, Node]:
-    """The values of a section, by their keys in lower case."""
+    """Return the values of a section, by their keys in lower case."""
     value = node.value if node is not None else None
     return {key.lower(): child for key, child in value.items()} if isinstance(value, dict) else {}
 
@@ -351,7 +351,7 @@ def _is_id(text: str) -> bool:
 
 
 def _complete(definition: ApiDefinition) -> ApiDefinition:
-    """Fill in what is meant when it is not written."""
+    """Fill in the defaults of keys that are not written."""
     proxy = definition.proxy
     scheme = definition.protocol if definition.is_service else "http"
     listed = tuple(target if "://" in target else f"{scheme}://{target}" for target in proxy.target_list)

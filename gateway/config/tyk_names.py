@@ -327,7 +327,7 @@ MAIN_FILE: tuple[Row, ...] = (
 
 
 UNNOTED = frozenset(row.path.rpartition(".")[2] for row in (*DEFINITION, *MAIN_FILE) if row.fate is not Fate.NOTED)
-"""Names of which no note is made: there is nothing to say, or something louder is said."""
+"""The names that get no note: there is nothing to say, or something louder is said."""
 
 
 def names(table: Sequence[Row], place: str = "") -> frozenset[str]:

@@ -1,8 +1,8 @@
 """The length of a response: what its head announced to the client, and what is sent.
 
-The last barrier before the client. It compares bytes with the head and believes nobody: a byte too many, or too few, is
-where a client of HTTP/1.1 would read the next response. What does not fit is never written; the connection or stream
-ends (RFC 9112 section 6.3, RFC 9113 section 8.1.1).
+This is the last barrier before the client. It compares bytes with the head and trusts no other part: after a byte too
+many or too few, an HTTP/1.1 client would misread the next response. Bytes that do not fit are never written; the
+connection or stream ends (RFC 9112 section 6.3, RFC 9113 section 8.1.1).
 """
 
 from __future__ import annotations

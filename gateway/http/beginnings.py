@@ -1,4 +1,4 @@
-"""Request heads of which a part has come: what no more bytes can mend is refused before its deadline (RFC 9112)."""
+"""Incomplete request heads: one that no further bytes can mend is refused before its deadline (RFC 9112)."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class Exchange(Protocol):
         """Go on delivering the response."""
 
     def response_refused(self, reason: str) -> None:
-        """Learn that the response was cut: it does not fit the length that was announced to the client."""
+        """Take note that the response was cut: it does not fit the length announced to the client."""
 
     def abandoned(self) -> None:
         """Learn that the client is gone."""

@@ -1,4 +1,4 @@
-"""The credit of an HTTP/2 peer: what wears the gateway out takes from it, useful work and time give back.
+"""The credit of an HTTP/2 peer: frames that wear out the gateway spend it; useful work and time restore it.
 
 A frame that costs something and moves nothing (a ping, a reset, an empty frame, a window opened by a few bytes) is paid
 for, so a flood of any kind runs into the end of the credit, and the connection ends with ENHANCE_YOUR_CALM. Clients and

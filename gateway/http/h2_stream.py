@@ -36,7 +36,7 @@ _NO_TRAILERS: list[bytes] = []
 _DATA = int(FrameType.DATA)
 
 _UNKNOWN = 16 << 20
-"""Bytes that a request without a Content-Length is thought to have left."""
+"""The bytes that a request without a Content-Length is assumed to have left."""
 
 _SLOWEST = 1024
 """Bytes that a client must take of a response within ``write_idle_timeout``. Less is a stream that is held."""
@@ -84,7 +84,7 @@ class H2Stream:
         self.window = window
         """What the client takes of the response at present; negative when it changed its mind."""
         self.borrowed = 0
-        """Bytes of window that were given for what is thrown away."""
+        """The bytes of window granted for data that is thrown away."""
         self.remote_ended = self._body_ended = remote_ended
         self._pending: deque[memoryview] | None = None
         self._trailers = _NO_TRAILERS

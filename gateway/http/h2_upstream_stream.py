@@ -230,7 +230,7 @@ class H2UpstreamStream:
         self.ended = ended
 
     def failed(self, error: UpstreamError) -> None:
-        """Learn that nothing more will come: what came is passed on, and a response that is complete stays so."""
+        """Take note that nothing more will come: pass on what came, and keep a complete response complete."""
         self._sent_end = True
         self._pending = b""
         if not self.ended and self._error is None:
@@ -238,7 +238,7 @@ class H2UpstreamStream:
             error.body = self._kept
 
     def broken(self, error: UpstreamError) -> None:
-        """Learn that the response is malformed: no more of it is passed on (RFC 9113 section 8.1.1)."""
+        """Take note that the response is malformed, and pass on no more of it (RFC 9113 section 8.1.1)."""
         if not self.ended:
             self._head = None
             self._pieces.clear()

@@ -30,7 +30,7 @@ def last_words(transport: asyncio.BaseTransport) -> Iterator[bytes]:
 
 
 class BelowTls(asyncio.BufferedProtocol):
-    """Stands between a socket and the loop's TLS, which forgets what it has not read of a connection that breaks."""
+    """A layer between a socket and the loop's TLS, which forgets what it has not read when a connection breaks."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport

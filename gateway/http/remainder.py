@@ -2,7 +2,7 @@
 
 A client that is cut off while it sends may lose the answer: TCP's reset overtakes what its own kernel holds for it, and
 many clients of HTTP/2 take RST_STREAM for the failure of a request that was answered in full. Most clients read nothing
-before they have sent all.
+before they have sent everything.
 
 The times are those of nginx (lingering_timeout, lingering_time), which sets no bound in bytes: a fast client could then
 send gigabytes for nothing. A client that keeps within these bounds does no more than an upload that is wanted does.
@@ -11,7 +11,7 @@ send gigabytes for nothing. A client that keeps within these bounds does no more
 from __future__ import annotations
 
 REMAINDER_BYTES = 128 << 20
-"""Of one connection, all that is thrown away at the same time."""
+"""The most bytes of one connection to throw away at the same time."""
 
 _IDLE_SECONDS = 5.0
 _WHOLE_SECONDS = 30.0
@@ -37,7 +37,7 @@ class Remainder:
         self.deadline = min(now + _IDLE_SECONDS, self._end)
 
     def take(self, size: int, now: float) -> None:
-        """Count what has come."""
+        """Count the bytes that have come."""
         self._size += size
         self.deadline = min(now + _IDLE_SECONDS, self._end) if self._size <= REMAINDER_BYTES else now
 

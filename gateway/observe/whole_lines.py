@@ -1,4 +1,4 @@
-"""Lines that are whole or not there, on a disk that may be full."""
+"""Log lines that are written whole or not at all, on a disk that may be full."""
 
 from __future__ import annotations
 

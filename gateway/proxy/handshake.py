@@ -174,7 +174,7 @@ class Handshake(Peeking):
         self._fail(self._reason or alerts.explain(TimeoutError(), self._hello))
 
     def drain(self) -> None:
-        """Go on, for a request may follow; but a client that has said nothing yet must begin now."""
+        """Keep the connection, since a request may follow; but a client that has sent nothing yet must begin now."""
         if self._hello is None:
             super().drain()
 

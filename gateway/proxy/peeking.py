@@ -127,7 +127,7 @@ class Peeking:
         self._fail("let go for others, since this worker has as many connections as it may")
 
     def drain(self) -> None:
-        """Go on, for a request may follow; but who has said nothing yet must begin now."""
+        """Keep the connection, since a request may follow; but a client that has sent nothing yet must begin now."""
         if not self._seen:
             self.read_deadline = min(self.read_deadline, self._server.now + _LAST_CALL_SECONDS)
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Services:
-    """Listens on the ports of services and APIs, and begins what is connected to services."""
+    """The listener on the ports of services and APIs. It begins the connections of services."""
 
     def __init__(self, server: ProxyServer) -> None:
         self._server = server

@@ -119,7 +119,7 @@ class Tunnel:
             self._upstream.resume()
 
     def response_refused(self, reason: str) -> None:
-        """Go on: no length is announced in a tunnel."""
+        """Do nothing: a tunnel announces no length."""
 
     def abandoned(self) -> None:
         """The client is gone, and not in good order."""

@@ -61,7 +61,7 @@ def _resolved(plain: bytes) -> bytes:
 
 
 def _within(path: bytes) -> bytes:
-    """``path`` without the dot segments that would climb out of a target's own path; ``//`` stays."""
+    """Return ``path`` without the dot segments that would climb out of a target's own path; ``//`` stays."""
     if _DOT not in path and _PERCENT not in path:
         return path
     plain, mark, query = path.partition(b"?")

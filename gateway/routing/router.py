@@ -72,7 +72,7 @@ class Router:
         hostname: str,
         strict: bool,
     ) -> None:
-        """Index the active ``apis``, and those that are ``closed``. ``hostname`` is the domain of those without one.
+        """Index the active ``apis`` and the ``closed`` ones. ``hostname`` is the domain of APIs without one.
 
         ``strict`` is Tyk's ``enable_strict_routes``. Raises ConfigurationError for what cannot be read.
         """

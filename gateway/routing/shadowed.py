@@ -1,4 +1,4 @@
-"""APIs that nobody can reach, because others have every request that would be theirs."""
+"""APIs that nobody can reach, because other APIs get every request that would be theirs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gateway.config.load import Configuration
 
 _MOST = 1000
-"""So many APIs, and hosts for each without a domain, are looked at: this is a help, and must not slow a reload."""
+"""The most APIs to examine, and hosts for each API without a domain: the check must not slow a reload."""
 _CURE = "give it a domain of its own, or change the listen_path of one of them"
 
 

@@ -13,12 +13,12 @@ from gateway.config.kinds import expression
 
 
 def is_template(text: str) -> bool:
-    """Whether there is more than literal text in it."""
+    """Return whether it contains more than literal text."""
     return "{" in text
 
 
 def host_pattern(domain: str) -> re.Pattern[str]:
-    """What the canonical host names that ``domain`` means look like, from end to end.
+    """Return the pattern that canonical host names of ``domain`` match from end to end.
 
     Raises ValueError for a brace without its partner, or an expression that does not compile.
     """
@@ -27,12 +27,12 @@ def host_pattern(domain: str) -> re.Pattern[str]:
 
 
 def path_pattern(listen_path: str) -> re.Pattern[bytes]:
-    """What the decoded paths that ``listen_path`` means begin with. Raises ValueError like `host_pattern`."""
+    """Return the pattern that decoded paths under ``listen_path`` begin with. Raises ValueError like `host_pattern`."""
     return _compile(expression(listen_path, "[^/]+").encode(), 0)
 
 
 def effective_length(listen_path: str) -> int:
-    """How specific Tyk takes it for: its length, to which a segment that is wholly variable adds nothing."""
+    """Return how specific Tyk takes a path to be: its length, to which a wholly variable segment adds nothing."""
     segments = listen_path.split("/")
     literal = [text for text in segments if not (text.startswith("{") and text.endswith("}"))]
     return sum(map(len, literal)) + len(segments) - 1

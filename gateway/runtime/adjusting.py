@@ -1,4 +1,4 @@
-"""From what an administrator wants changed to the changes of the main file that do it."""
+"""The translation of an administrator's request into changes of the main file."""
 
 from __future__ import annotations
 

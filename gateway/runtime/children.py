@@ -41,7 +41,7 @@ class SharedCount:
 
 
 class Gate:
-    """Is opened once, for the process that made it and all that are forked from it; ``fd`` can be read from then on."""
+    """A gate, opened once for the process that made it and all its forks; from then on ``fd`` is readable."""
 
     def __init__(self) -> None:
         self.fd, self._opener = os.pipe()

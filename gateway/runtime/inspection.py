@@ -1,4 +1,4 @@
-"""The look at the database before it serves, in a child that has a deadline: a large one is not read to its end."""
+"""The check of the database before a start, in a child that has a deadline: a large one is not read to its end."""
 
 from __future__ import annotations
 

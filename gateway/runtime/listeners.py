@@ -44,7 +44,7 @@ _CURES = {
 
 
 class PortsInUseError(ConfigurationError):
-    """Nothing is wrong but that others listen where this gateway shall; they may be about to end."""
+    """The only trouble is that other processes listen on this gateway's ports; they may be about to end."""
 
 
 class DataInUseError(StoreError):
@@ -230,7 +230,7 @@ def lock(data_dir: Path) -> int:
 
 
 def _lock_file(path: Path) -> int:
-    """Open what is locked: the file, or where none can be made the directory, which does as well."""
+    """Open the file to lock; if none can be made, open the directory, which serves as well."""
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
@@ -246,7 +246,7 @@ def unlock(fd: int) -> None:
 
 
 def _sign(fd: int, holder: bytes) -> None:
-    """Say who has the lock, over what was there: that takes no more room of a disk that may be full."""
+    """Write this process's id over the old one: that needs no more room on a disk that may be full."""
     with contextlib.suppress(OSError):
         os.pwrite(fd, holder.ljust(_PID_WIDTH) + b"\n", 0)
 

@@ -1,7 +1,7 @@
 """The main file as something that a program changes: read, edited, checked where it stands, saved with a backup.
 
-There is one truth, the file. Whatever is wrong with the new one, the old one stays, on disk and in service. The command
-line does it for the gateway of its own file, and control for who asks from afar.
+The file is the only truth. If anything is wrong with the new one, the old one stays, on disk and in service. The
+command line edits the file of the gateway on its host; control edits it for requests from elsewhere.
 """
 
 from __future__ import annotations

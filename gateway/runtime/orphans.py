@@ -23,7 +23,7 @@ def bind(parent: int) -> None:
 
 
 def unbind() -> None:
-    """Outlive the parent."""
+    """Let this process outlive its parent."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, 0)
 
 

@@ -64,7 +64,7 @@ class Candidate:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """All of that, and what is wrong with definitions that are refused."""
+        """All problems, including those of refused definitions."""
         return tuple(one for refused in self.configuration.refused for one in refused.problems) + self.warnings
 
 

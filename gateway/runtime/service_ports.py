@@ -73,7 +73,7 @@ class Deposit:
 
 
 class Openings:
-    """Control's part: opens what a configuration wants, and closes what none wants any more.
+    """Control's part: it opens the ports that a configuration wants, and closes those that none wants any more.
 
     ``missing`` are the ports that could not be opened, each with the reason.
     """
@@ -164,7 +164,7 @@ class Openings:
         self._untold = self._untold or bool(ports)
 
     def reconcile(self, configuration: Configuration) -> None:
-        """Begin with what ``configuration`` wants: the control before this one may have died in between."""
+        """Begin with the ports that ``configuration`` wants: the previous control may have died during a change."""
         try:
             with self.opened(configuration):
                 pass

@@ -201,10 +201,10 @@ def _tidy(config_path: Path, data_dir: Path, app_path: Path | None) -> None:
 
 
 class _Patience:
-    """Waits for what a gateway that was killed still has: its children let go of it, but not in no time."""
+    """The wait for what a killed gateway still holds: its children release it, but not at once."""
 
     def __init__(self, data_dir: Path, events: EventLog) -> None:
-        """To be made before the lock is had, which says no more who had it before."""
+        """Make it before the lock is taken: afterwards the lock no longer says who had it before."""
         self._until = time.monotonic() + _ORPHANS_SECONDS if listeners.was_killed(data_dir) else 0.0
         self._events = events
         self._told = False

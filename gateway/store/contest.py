@@ -1,4 +1,4 @@
-"""Among the certificates that a configuration has for each name: which serve, which may later, and who hides whom."""
+"""The contest of a configuration's certificates for each name: those that serve, those that may later, those hidden."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Contest:
         self.later: list[SiteEntry] = []
 
     def add(self, name: str, entries: Sequence[SiteEntry]) -> None:
-        """Decide for a name. Whoever is alone in it, as nearly all are, costs nothing."""
+        """Decide for a name. A name with a single certificate, as nearly all have, costs nothing."""
         if len(entries) == 1:
             self.entries += entries
             return

@@ -22,7 +22,7 @@ _UNWRITABLE = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOER
 
 
 class UnwritableError(StoreError):
-    """Nothing is wrong with the database, but where it is nothing can be written: the disk is full, or read-only."""
+    """The database is sound, but its directory cannot be written to: the disk is full, or read-only."""
 
 
 class Database:

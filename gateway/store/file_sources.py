@@ -403,7 +403,7 @@ class _Collection:
         return wrong[0].message if wrong else ""
 
     def _report(self, path: str, source: str, problems: Iterable[Problem]) -> None:
-        """Warn of what is wrong with a file, once, however many places name the file."""
+        """Warn of the problems of a file, once, however many places name the file."""
         for problem in problems:
             place = problem.source or source
             if (place, problem.message) in self._told_of:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NAME = f"{DATABASE}.before-upgrade"
-"""Of the copy, in the data directory."""
+"""The name of the copy in the data directory."""
 
 _UNFINISHED = f"{NAME}.unfinished"
 

@@ -149,7 +149,7 @@ def _readable(chain: Sequence[crypto.X509]) -> tuple[x509.Certificate, list[x509
 
 
 def _answer(_: int, context: Any) -> int:
-    """Answer OpenSSL's question about a certificate. Whatever goes wrong here, the answer is no."""
+    """Answer OpenSSL's question about a certificate. If anything goes wrong here, the answer is no."""
     try:
         return _answered(context)
     except Exception as error:  # noqa: BLE001 - nothing above this is Python
