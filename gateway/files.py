@@ -32,7 +32,7 @@ PRIVATE = 0o600
 
 # The others are what earlier versions called theirs.
 _DRAFT = re.compile(r"\.gateway-[0-9a-f]{16}\.|\.(keyring\.json|root\.key)\.[a-z0-9_]{8}$|admin\.draft$")
-# A younger draft may be somebody's who is writing just now.
+# A younger draft may belong to a process that is writing now.
 _ABANDONED_SECONDS = 60.0
 _LONGEST_LINE = 64 * 1024
 _BOM = b"\xef\xbb\xbf"

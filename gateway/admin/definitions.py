@@ -88,7 +88,7 @@ async def _get_document(asked: Asked) -> Reply:
 
 
 def _as_asked(asked: Asked, document: Mapping[str, Any]) -> Definition:
-    """A document without its secrets and, in the public mode, without Tyk's extension."""
+    """Return a document without its secrets and, in the public mode, without Tyk's extension."""
     public = asked.text("mode") == "public"
     kept = {key: value for key, value in document.items() if not public or key.lower() != EXTENSION}
     return cast("Definition", concealed(kept))

@@ -374,7 +374,7 @@ class Operations(Protocol):
         """One of `apis`."""
 
     async def documents(self) -> Sequence[Mapping[str, object]]:
-        """The OpenAPI documents of those of `apis` that are written as such."""
+        """Return the OpenAPI documents of those `apis` that are written as such."""
 
     async def document(self, api_id: str) -> Mapping[str, object] | None:
         """One of `documents`."""

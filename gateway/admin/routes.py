@@ -103,7 +103,7 @@ def _endpoint(calls: Mapping[Method, Call], operations: Operations) -> Callable[
 
 
 def _refuse_unknown(call: Call, request: Request) -> None:
-    """A misspelt ``dry_run`` must not become a swap. Calls that are Tyk's take whatever its clients say besides."""
+    """Refuse unknown parameters: a misspelt ``dry_run`` must not become a swap. Tyk's own calls accept them."""
     if call.path.startswith(_TYKS_OWN):
         return
     known = {parameter.name for parameter in call.parameters if parameter.where == "query"}

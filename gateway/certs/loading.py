@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _DAMAGED = "is damaged; give the file whole and unedited"
 _PEM, _TRUSTED = b"-----BEGIN ", b"-----BEGIN TRUSTED CERTIFICATE-----"
 
-# A key that takes longer to open than a second or two was made to keep us busy. OpenSSL writes 2,048 rounds of PBKDF2
+# A key that takes longer than a second or two to open is an attempt to tie us up. OpenSSL writes 2,048 rounds of PBKDF2
 # and 16 MiB of scrypt; NIST and OWASP ask for up to 1,300,000 rounds and 128 MiB.
 _MOST_ROUNDS = 2_000_000
 _MOST_SCRYPT = 1 << 21

@@ -199,7 +199,7 @@ def _opened(block: Block, passphrase: bytes | None) -> PrivateKeyTypes:
     try:
         key = loading.private_key(block.pem, passphrase if block.encrypted else None)
         if isinstance(key, rsa.RSAPrivateKey) and MIN_RSA_BITS <= key.key_size <= _MAX_RSA_BITS:
-            # Instead of the validation, which looks for primes for 40 ms: minutes for thousands of files.
+            # This replaces the validation, which tests primes for 40 ms: minutes for thousands of files.
             with loading.reading("the private key"):
                 key.public_key().verify(key.sign(b"", PKCS1v15(), SHA256()), b"", PKCS1v15(), SHA256())
     except CertificateError as error:

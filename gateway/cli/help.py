@@ -32,7 +32,7 @@ class Group(TyperGroup):
         self.format_commands(ctx, formatter)
 
     def get_params(self, ctx: Any) -> list[Any]:
-        # typer imports pydantic to make nothing of an option that is not there.
+        # typer imports pydantic even to handle an option that is absent.
         return [] if ctx.meta.get(_ONLY_A_COMMAND) else super().get_params(ctx)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -51,7 +51,7 @@ class Commands(typer.Typer):
     """Make a group, or add commands to one, so that the help of all looks the same."""
 
     def __init__(self, text: str | None = None, *, kind: type[Group] = Group, **options: Any) -> None:
-        # Plain tracebacks: the pretty ones print local variables, and those may be private keys.
+        # Pretty tracebacks print local variables, which may be private keys.
         super().__init__(
             help=text, cls=kind, no_args_is_help=True, add_completion=False, rich_markup_mode=None,
             pretty_exceptions_enable=False, **options,

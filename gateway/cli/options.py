@@ -40,7 +40,7 @@ def _words(parameter: inspect.Parameter) -> Iterable[str]:
 
 
 def _words_of(mark: Any) -> Iterable[str]:
-    # Within Annotated typer takes the first name for a default, until it makes the command.
+    # In Annotated, typer takes the first name for a default until it makes the command.
     words = (getattr(mark, "default", None), *(getattr(mark, "param_decls", ()) or ()))
     return (word for word in words if isinstance(word, str))
 

@@ -106,7 +106,7 @@ def _by_name(collected: Collected) -> dict[str, list[CertificatePair]]:
 def _shown(
     pairs: Mapping[str, Sequence[CertificatePair]], names: Iterable[str], now: datetime
 ) -> Sequence[CertificatePair]:
-    """The certificates of the first of the names that has valid ones, else of the first that has any."""
+    """Return the certificates of the first of the names that has valid ones, else of the first that has any."""
     found = [pairs[name] for name in names if name in pairs]
     return min(found, key=lambda some: not Validity.of(some[0].leaf).holds(now.timestamp()), default=())
 

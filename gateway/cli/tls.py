@@ -195,7 +195,7 @@ def _wanted(
     passphrase: str | None,
     domain: str | None,
 ) -> Wanted:
-    """A certificate by its files (certificate, key, chain, passphrase), beside settings."""
+    """Return a request for a certificate by its files (certificate, key, chain, passphrase) and for settings."""
     from gateway.cli.new_certificate import NewCertificate
 
     cert, key, chain, passphrase_file = files

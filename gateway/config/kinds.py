@@ -296,7 +296,7 @@ LowestVersion = Annotated[int, _or(LOWEST_DEFAULT)]
 HighestVersion = Annotated[int, _or(HIGHEST_DEFAULT)]
 OptionalVersion = Annotated[int | None, BeforeValidator(_version)]
 HostPattern = Annotated[str, AfterValidator(host_pattern)]
-# Tyk's charts write * for the certificate of whoever matches nothing.
+# Tyk's charts write * for the certificate of clients that match no other.
 SiteName = Annotated[str, AfterValidator(lambda text: text if text == "*" else host_pattern(text))]
 BindAddress = Annotated[str, AfterValidator(_bind_address)]
 Network = Annotated[str, AfterValidator(_network)]

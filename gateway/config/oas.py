@@ -183,7 +183,7 @@ _SILENT = "info.dbId middleware.global.skipRateLimit middleware.global.skipQuota
 
 
 def _off_or(idle: Callable[[Node], bool]) -> Callable[[Node], bool]:
-    """The classic question about a key, which has a switch of its own here."""
+    """Return the classic check of whether a key asks for nothing, for a key that has its own switch here."""
     return lambda node: asks_for_nothing(node) or idle(node)
 
 
@@ -348,7 +348,7 @@ def _nodes(value: Any, whole: Node) -> Node:
 
 
 def _tree() -> dict[str, Any]:
-    """Counterparts and rows by their keys in lower case, section in section."""
+    """Return counterparts and rows by their keys in lower case, nested by section."""
     root: dict[str, Any] = {}
     entries: dict[str, _Counterpart | Row] = {**_COUNTERPARTS, **{row.path: row for row in ROWS}}
     for path, entry in entries.items():

@@ -106,7 +106,7 @@ def document() -> str:
 
 
 def _reasons(table: Iterable[Row], fate: Fate) -> str:
-    """A table of the keys of one fate: those with the same reason share a line."""
+    """Return a table of the keys of one fate: keys with the same reason share a line."""
     keys: dict[tuple[str, str], list[str]] = {}
     for row in table:
         if row.fate is fate:

@@ -82,7 +82,7 @@ def _within(path: Keys, off: Keys) -> bool:
 
 
 def _expanded(node: Node, path: Keys) -> Iterator[Keys]:
-    """The path with each of the names that there are in the place of ``*``."""
+    """Yield the path with each existing name in place of ``*``."""
     if "*" not in path:
         yield path
         return

@@ -83,7 +83,7 @@ def _limits_nothing(node: Node) -> bool:
 
 
 def _each(idle: Callable[[Node], bool]) -> Callable[[Node], bool]:
-    """The same question about each item of a list; whatever is no list of sections is what it seems to be."""
+    """Return the same check for each item of a list; a value that is no list of sections is checked as it is."""
 
     def all_idle(node: Node) -> bool:
         items = node.value if isinstance(node.value, list) else [node]
@@ -331,19 +331,19 @@ UNNOTED = frozenset(row.path.rpartition(".")[2] for row in (*DEFINITION, *MAIN_F
 
 
 def names(table: Sequence[Row], place: str = "") -> frozenset[str]:
-    """The keys of a section (of the root, or such as ``proxy.transport``) that have rows, for themselves or inside."""
+    """Return the keys of a section (the root, or ``proxy.transport``, say) that have rows, themselves or inside."""
     start = place.split(".") if place else []
     paths = (row.path.split(".") for row in table)
     return frozenset(path[len(start)] for path in paths if path[: len(start)] == start and len(path) > len(start))
 
 
 def refusals() -> dict[str, Any]:
-    """The keys of definitions that are refused, and those beside them that are not, section in section."""
+    """Return the refused keys of definitions, and their neighbours that are not refused, nested by section."""
     return tree((*REFUSED, *_NOTED_ENDPOINTS), Fate.REFUSED, Fate.NOTED)
 
 
 def tree(table: Sequence[Row], *fates: Fate) -> dict[str, Any]:
-    """The rows of those fates by their keys, section in section: each key of a file is looked up once."""
+    """Return the rows of those fates by their keys, nested by section: each key of a file is looked up once."""
     root: dict[str, Any] = {}
     for row in table:
         if row.fate in fates:

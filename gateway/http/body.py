@@ -14,7 +14,7 @@ _QUOTED = rb'"(?:[\t\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff
 _EXTENSION = rb"[ \t]*+%b(?:[ \t]*=[ \t]*+(?:%b|%b))?" % (_TOKEN, _TOKEN, _QUOTED)
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;%b(?:[ \t]*;%b)*)?" % (_EXTENSION, _EXTENSION))
 _MAX_SIZE_LINE = 256
-# One of these makes a size line of each beginning of one.
+# One of these completes any valid beginning of a size line.
 _ENDINGS = (b"", b"0", b"a", b"=a", b";a", b'"', b'a"')
 _MAX_TRAILERS = 8192
 

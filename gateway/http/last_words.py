@@ -35,7 +35,7 @@ class BelowTls(asyncio.BufferedProtocol):
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
         self._tls: asyncio.BufferedProtocol = transport.get_protocol()  # type: ignore[assignment]  # TLS has one
-        # What each read calls is TLS's own.
+        # Each read calls TLS's own method.
         self.get_buffer = self._tls.get_buffer  # type: ignore[method-assign]
         self.buffer_updated = self._tls.buffer_updated  # type: ignore[method-assign]
         transport.set_protocol(self)

@@ -311,7 +311,7 @@ class Exchange(Attempts):
             self._end()
 
     def response_refused(self, reason: str) -> None:
-        """The client was told of another length: it got nothing of what did not fit, and its connection is cut."""
+        """Take note that the response did not fit its announced length: no excess went out; the client is cut."""
         message = f"the response to the client was cut: {reason}"
         if self._pool is not None:
             self._pool.failed(UpstreamError(502, message))

@@ -103,5 +103,5 @@ def _stripped(route: Route, path: bytes) -> bytes:
         length = found.end() if found else len(route.prefix)
         octets = _OCTET.findall(plain)
         rest = b"".join(octets[length:]) + mark + query
-    # What was no dot segment in /app../x is one in /../x.
+    # The dots in /app../x are no dot segment, but those in /../x are.
     return rest if rest.startswith(b"/") else b"/" + rest

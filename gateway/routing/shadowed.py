@@ -36,7 +36,7 @@ def problems(configuration: Configuration) -> Iterator[Problem]:
         named = [host for host in dict.fromkeys(domains.values()) if host and not is_template(host)]
         for api in apis:
             path, domain = api.proxy.listen_path, domains[id(api)]
-            # What serves / for any host is what is left over: it is meant to stand behind the others.
+            # An API that serves / for any host takes the remaining requests: it is meant to come after the others.
             if is_template(path) or is_template(domain) or (not domain and path == "/"):
                 continue
             if takers := _takers(router, api, [domain] if domain else named):

@@ -75,7 +75,7 @@ def _authority(file: MainFile, name: str, reference: str | None) -> Change:
 
 
 def _written(file: MainFile, reference: str) -> str:
-    """A reference as the file has it: PEM as it is, a path relative to the file."""
+    """Return a reference as the file has it: PEM as it is, a path relative to the file."""
     return reference if is_inline_pem(reference) else file.named(Path(reference))
 
 

@@ -119,13 +119,13 @@ def _found(directory: Path, named: str, served: Collection[str]) -> tuple[tuple[
 
 
 def _find(directory: Path, named: str) -> tuple[tuple[Path, ...], object]:
-    """The files that define the API, the one that has all of it first, and what that says."""
+    """Return the files that define the API, beginning with the complete one, and the content of that one."""
     found = ((paths, plain(node, ApiDefinition)) for paths, node in _files(directory) if api_id(node) == named)
     return next(found, ((), None))
 
 
 def _files(directory: Path | None) -> Iterator[tuple[tuple[Path, ...], Node]]:
-    """The files of each definition, and what the first of them says; broken ones hold nothing."""
+    """Yield the files of each definition, and the content of the first; broken files count as empty."""
     if directory is None:
         return
     try:
@@ -142,7 +142,7 @@ def _files(directory: Path | None) -> Iterator[tuple[tuple[Path, ...], Node]]:
 
 
 def _identified(definition: Mapping[str, object], directory: Path, named: str = "") -> tuple[dict[str, object], str]:
-    """A definition with an id, and that id: its own, else the one that is given, else a new one."""
+    """Return a definition with an id, and that id: its own, else the one that is given, else a new one."""
     own = api_id(_node(definition, directory))
     named = own or named or uuid4().hex
     keys = {key.lower(): key for key in definition}
@@ -169,7 +169,7 @@ def _demand_same_format(node: Node, paths: Sequence[Path]) -> None:
 
 
 def _node(definition: Mapping[str, object], directory: Path, found: Findings | None = None) -> Node:
-    """A definition as nodes. Raises ConfigurationError when it cannot be any configuration."""
+    """Return a definition as nodes. Raises ConfigurationError when it cannot be any configuration."""
     found = found or Findings()
     try:
         return json_text.parse(json.dumps(definition), lambda _: "request", directory, found)
@@ -204,7 +204,7 @@ def _demand_fit(node: Node, directory: Path, current: Configuration) -> None:
     served = {api.api_id: api for api in current.apis if api.api_id != named}
     if not (conflicts := _conflicts(made, served.values(), current)):
         return
-    # Files may have changed since they were read: a place may be free by now.
+    # Files may have changed since they were read, so a place may be free now.
     inline = [api for api in served.values() if api.api_id not in current.homes]
     readings = (read_definition(one, (), Findings()) for _, one in _files(directory) if api_id(one) != named)
     if conflicts := _conflicts(made, [*inline, *(one.model for one in readings if one and one.model)], current):

@@ -111,7 +111,7 @@ class MainFile:
         Raises ConfigurationError with every problem, also of definitions that only the new text makes wrong, and
         StoreError when nothing can be written there.
         """
-        # It stands where the name does, and not where a link leads: from there its relative paths are read.
+        # The trial stands beside the name, not at the end of a link: its relative paths start there.
         with self._explained(), files.trial(self.path, text.encode()) as trial:
             try:
                 candidate = renewal.read(trial, environ, data_dir, anew=data_dir is None)

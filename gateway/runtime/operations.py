@@ -343,7 +343,7 @@ class LiveOperations:
         return (await self._classics()).get(api_id)
 
     async def documents(self) -> Sequence[Mapping[str, object]]:
-        """The OpenAPI documents of those that are written as such."""
+        """Return the OpenAPI documents of those APIs that are written as such."""
         found = await self._written(definition_files.document_of)
         return [found[one] for one in sorted(found.keys() & self._served())]
 

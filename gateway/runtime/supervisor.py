@@ -65,7 +65,7 @@ _DRAIN_MARGIN_SECONDS = 3.0
 # Of certificate files that changed while no gateway ran. The rest is read while the store's serve.
 _FILES_AT_START = 2000
 _BAD_CONFIGURATION = 2
-# What a gateway that was killed has left ends within one; a machine under load may take longer.
+# The children of a killed gateway end within one second; a machine under load may take longer.
 _ORPHANS_SECONDS = 15.0
 _LOOK_SECONDS = 0.02
 

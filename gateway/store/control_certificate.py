@@ -92,7 +92,7 @@ def _candidates(domain: str) -> tuple[str, ...]:
 def _of_domain(
     domain: str, sites: Sequence[SiteEntry], now: datetime, store: Store | None
 ) -> tuple[CertificatePair, ...]:
-    """The certificates of a domain: valid ones first, then those that were put for a name."""
+    """Return the certificates of a domain: valid ones first, then those that were put for a name."""
     found: list[tuple[CertificatePair, ...]] = []
     for name in _candidates(domain):
         if store and store.has_put(name):

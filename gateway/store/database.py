@@ -116,7 +116,7 @@ def for_reading(path: Path) -> tuple[sqlite3.Connection, tuple[int, ...]]:
 
     Raises sqlite3.Error.
     """
-    # Readers open for writing too, and then promise not to: WAL needs its shared-memory file even to read.
+    # Readers also open the file for writing, then set query_only: WAL needs its shared-memory file even to read.
     connection = _connect(path, "mode=rw")
     try:
         connection.execute("PRAGMA query_only = ON")

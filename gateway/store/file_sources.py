@@ -262,7 +262,7 @@ class _Collection:
             self._problems.append(Problem(Severity.NOTE, path, source, message))
 
     def default(self, server_name: str, *, any_name: bool = False) -> str | None:
-        """The name that the default site shares its certificates with: the configured or the first one.
+        """Return the name that the default site shares its certificates with: the configured or the first one.
 
         With ``any_name`` a certificate was named for whoever matches nothing; it has no name.
         """
@@ -276,7 +276,7 @@ class _Collection:
         return self._first
 
     def _first_valid(self) -> str | None:
-        """The first name that has a certificate which is valid now, else the first."""
+        """Return the first name that has a certificate which is valid now, else the first."""
         now = self._now.timestamp()
         for name, entries in islice(self._sites.items(), _FIRST):
             if any(self._validity(entry.pair).holds(now) for entry in entries):

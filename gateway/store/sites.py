@@ -146,7 +146,7 @@ def _contenders(database: Database, name: str, now: float) -> list[Contender[_Ro
     ranks = {"rank": "rank", "place": "place"} if database.version > schema.BEFORE_RANKS else {"rank": 0, "place": 0}
     rows = [_Row(*row) for row in database.execute(_CANDIDATES.format(**ranks), {"name": name})]
     found = [Contender(row, row.key_type, row.rank, Validity.of(loading.peer_certificate(row.chain))) for row in rows]
-    # What a swap has replaced counts beside its successor until that one's time has come, and never again.
+    # A replaced certificate competes with its successor until the successor's time comes, and never again.
     early = {one.key_type for one in found if one.rank == _PUT_RANK and now < one.validity.begins}
     return [
         one._replace(rank=min(one.rank, _PUT_RANK)) for one in found if one.rank != _REPLACED or one.key_type in early

@@ -127,7 +127,7 @@ def refusal(connection: SSL.Connection) -> str:
 
 
 def _built(context: Any) -> tuple[x509.Certificate, list[x509.Certificate]]:
-    """The leaf, and the chain above it as far as OpenSSL could build it. Raises CertificateError."""
+    """Return the leaf, and the chain above it as far as OpenSSL could build it. Raises CertificateError."""
     stack = lib.X509_STORE_CTX_get1_chain(context)
     found = [
         crypto.X509._from_raw_x509_ptr(lib.sk_X509_value(stack, at))  # noqa: SLF001 - it takes the reference over
@@ -138,7 +138,7 @@ def _built(context: Any) -> tuple[x509.Certificate, list[x509.Certificate]]:
 
 
 def _readable(chain: Sequence[crypto.X509]) -> tuple[x509.Certificate, list[x509.Certificate]]:
-    """The leaf of a chain, and what can be read of the rest: the others vouch for nobody. Raises CertificateError."""
+    """Return the leaf of a chain and the readable rest: the others vouch for nobody. Raises CertificateError."""
     with reading(_WHAT):
         leaf = chain[0].to_cryptography()
     others = []
@@ -177,7 +177,7 @@ def _denied(context: Any, error: Exception) -> int:
     return 0
 
 
-# One for all connections. What is no Exception, such as the end of the process, is told nobody here.
+# One for all connections. A BaseException that is no Exception, such as the end of the process, is not reported here.
 _verify = ffi.callback("int (*)(int, X509_STORE_CTX *)", _answer, error=0, onerror=lambda *_: 0)
 
 

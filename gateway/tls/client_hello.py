@@ -17,7 +17,7 @@ from gateway.tls.octets import Octets
 ONE_RECORD = 5 + 16384
 """The bytes of the longest record; no client that is known today needs another one for its ClientHello."""
 
-# What the grammar of a ClientHello allows (RFC 8446 section 4.1.2), and OpenSSL reads.
+# The longest ClientHello that the grammar allows (RFC 8446 section 4.1.2) and OpenSSL reads.
 _LONGEST = 131396
 # A client could also send it byte by byte in 131,396 records, each of which costs time.
 _LONGEST_HEADERS = 16384

@@ -144,7 +144,7 @@ def _judge(path: Path, user: User, *, is_secret: bool) -> Finding | None:
 
 
 def _files(configuration: Configuration) -> Iterator[tuple[Path, bool]]:
-    """The files of configuration, certificates and keys, and whether one is nothing but a secret, within a bound."""
+    """Yield a bounded number of configuration, certificate and key files, and whether each is only a secret."""
     settings = configuration.settings
     yield from ((path, False) for path in configuration.files[:_LOOKED_AT])
     options = settings.http_server_options

@@ -138,7 +138,7 @@ def handshakes(place: Place, domains: Iterable[str], ca: Path | None, now: datet
 
 
 def _leaf(tls: SSL.Connection) -> x509.Certificate | None:
-    """The certificate that was shown. Raises CertificateError when it cannot be read."""
+    """Return the certificate that was shown. Raises CertificateError when it cannot be read."""
     shown = tls.get_peer_certificate()
     if shown is None:
         return None

@@ -55,7 +55,7 @@ def examine(path: Path, config: Path | None, ca: Path | None, wanted: Access, no
 def _ask(
     path: Path, config: Path | None, wanted: Access, findings: list[Finding]
 ) -> tuple[Target, list[Any] | None, list[Any] | None]:
-    """The running gateway, what it serves (the first domains), and what ends soon; None when it is not to be had."""
+    """Return the running gateway, its first domains, and the certificates that end soon; None if it is silent."""
     target = Target(path)
     try:
         with access.reach(AdminClient, wanted, config=config, found=path) as client:
