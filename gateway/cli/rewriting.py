@@ -128,16 +128,13 @@ def _stored(target: Target, wanted: Wanted, *, dry_run: bool) -> Iterator[None]:
 
 def _try_and_serve(target: Target, file: MainFile, wanted: Wanted, found: Edits, *, dry_run: bool) -> None:
     """Show the change, check it, and have it served."""
-    from gateway.config.problems import Severity
-
     text = file.changed(found.changes, target.overrides)
     typer.echo(file.difference(text) or f"{file.path} says so already")
     candidate = file.check(text, target.environ)
     coming = {str(secret.path) for secret in found.secrets}  # when all is checked
     coming |= {wanted.certificate.fingerprint} if wanted.certificate else set()
-    for problem in candidate.warnings:
-        if problem.severity is Severity.WARNING and problem.source not in coming:
-            typer.echo(clean(problem), err=True)
+    for problem in file.remarks(candidate, coming):
+        typer.echo(clean(problem), err=True)
     if not dry_run and (text != file.text or found.secrets):
         _serve(target, file, text, found)
 

@@ -23,7 +23,10 @@ _CURE = "give it a domain of its own, or change the listen_path of one of them"
 
 
 def problems(configuration: Configuration) -> Iterator[Problem]:
-    """Yield a warning for each API whose listen path leads to another one on every host that it is for."""
+    """Yield a problem for each API whose listen path leads to another one on every host that it is for.
+
+    It is a warning, or a note where the API has no domain: hosts that no API names still reach it.
+    """
     settings = configuration.settings
     for port in sorted({own_port(api, settings) for api in configuration.apis if not api.is_service}):
         here = configuration.of_port(port)
@@ -43,7 +46,8 @@ def problems(configuration: Configuration) -> Iterator[Problem]:
                 where = f"{domain or ', '.join(named[:3]) + (' and others' if len(named) > 3 else '')}{path}"
                 reached = "nobody reaches it" if domain else "only hosts that no API names reach it"
                 message = f"{reached}: requests for {where} go to {', '.join(takers)}"
-                yield Problem(Severity.WARNING, f"apis[{api.api_id}].proxy.listen_path", "", message, _CURE)
+                severity = Severity.WARNING if domain else Severity.NOTE
+                yield Problem(severity, f"apis[{api.api_id}].proxy.listen_path", "", message, _CURE)
 
 
 def _takers(router: Router, api: ApiDefinition, hosts: list[str]) -> list[str]:

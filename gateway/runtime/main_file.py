@@ -23,7 +23,7 @@ from gateway.errors import ConfigurationError, ConflictError, EditError, FileErr
 from gateway.runtime import renewal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from gateway.config.edit import Change
@@ -126,6 +126,22 @@ class MainFile:
                     raise ConfigurationError(self._as_own(problems, trial))
             warnings = tuple(self._as_own(configuration.warnings, trial))
             return replace(candidate, configuration=configuration.model_copy(update={"warnings": warnings}))
+
+    def remarks(self, candidate: renewal.Candidate, coming: Collection[str]) -> list[Problem]:
+        """Return what to tell of a change that can be served: its warnings, and the notes on APIs that it adds.
+
+        Files that are still ``coming`` are not missed.
+        """
+
+        def is_added(problem: Problem) -> bool:
+            api_id = problem.path.partition("[")[2].partition("]")[0]
+            return bool(api_id) and not api_id.isdigit() and api_id not in self.text
+
+        return [
+            one
+            for one in candidate.warnings
+            if one.source not in coming and (one.severity is Severity.WARNING or is_added(one))
+        ]
 
     def _as_own(self, problems: Sequence[Problem], trial: Path) -> list[Problem]:
         def source(text: str) -> str:

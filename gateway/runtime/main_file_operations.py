@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.admin.configuration import Adjusted, Running, Served, fault
 from gateway.admin.domains import certificate
-from gateway.config.problems import Severity
 from gateway.errors import ConfigurationError, ConflictError, PreconditionError, StoreError
 from gateway.runtime import in_force
 from gateway.runtime.adjusting import Edits, edits
@@ -164,8 +163,7 @@ class LiveMainFile:
         text = file.changed(found.changes, overriding(inherited.environ))
         candidate = file.check(text, inherited.environ, inherited.data_dir)
         coming = {str(secret.path) for secret in found.secrets}
-        problems = [one for one in candidate.warnings if one.severity is Severity.WARNING and one.source not in coming]
-        return _Prepared(file, text, found, tuple(problems))
+        return _Prepared(file, text, found, tuple(file.remarks(candidate, coming)))
 
 
 def _save(prepared: _Prepared) -> str:
