@@ -1,5 +1,5 @@
-"""``/tyk/configuration``: what the gateway serves and from which file, and changes of that file; ``/tyk/served``: what
-a client meets, as each worker answers it.
+"""``/tyk/configuration``: the settings in service, their file, and changes of that file; ``/tyk/served``: the
+answer that a client gets from each worker.
 """
 
 from __future__ import annotations

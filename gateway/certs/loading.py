@@ -1,8 +1,8 @@
 """Certificates, revocation lists and keys from bytes: the only file that asks the library for them.
 
-The library raises much more than ValueError, some of it late, when a field of a certificate is first looked at, and
-some of it as a warning. Here all of it becomes CertificateError. What `certificate` returns can be described and
-compared without another thought; what peers show comes from OpenSSL and is looked at within `reading`.
+The library raises much more than ValueError: some of it late, when a field of a certificate is first read, and some of
+it as a warning. This file turns all of it into CertificateError. A certificate that `certificate` returns can be
+described and compared without further care. Peers' certificates come from OpenSSL and are read within `reading`.
 """
 
 from __future__ import annotations

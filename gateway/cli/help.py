@@ -1,7 +1,7 @@
 """The layout of help texts: plain text, with options under their headings.
 
-What `--help` needs is imported by every command, so it is little: no rich, which is typer's own way, and no
-typing_extensions (for ``override``), each of which takes longer to import than this package.
+Every command imports what `--help` needs, so it imports little: no rich, which is typer's own way, and no
+typing_extensions (for ``override``). Each of them takes longer to import than this package.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The ports that definitions open for themselves: their numbers, their protocols, and the rules for sharing them.
 
-A service always has one. An API has one where its ``listen_port`` is not that of the gateway, as in Tyk.
+A service always has one. An API has one if its ``listen_port`` differs from the gateway's, as in Tyk.
 """
 
 from __future__ import annotations

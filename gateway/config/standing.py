@@ -1,13 +1,13 @@
 """The API definitions that are served, and the fate of those that cannot be: a wrong one harms itself alone.
 
-    served         nothing is wrong with it, or nothing but what deserves a warning
+    served         it has no errors, though perhaps warnings
     last good      it cannot be read or is not valid, and what it said before is served on
     out of service it asks for a protection that is not here, or nothing is known from before: its host and listen path
                    answer 503, so that no other API gets its requests
     unknown        as before, and where it would be served cannot be told either
     port closed    the port of its own cannot be opened, until it can
 
-Of definitions that do not fit together, those that are as they were go before those that changed.
+If definitions do not fit together, unchanged ones go before changed ones.
 """
 
 from __future__ import annotations

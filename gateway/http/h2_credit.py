@@ -1,7 +1,7 @@
 """The credit of an HTTP/2 peer: frames that wear out the gateway spend it; useful work and time restore it.
 
-A frame that costs something and moves nothing (a ping, a reset, an empty frame, a window opened by a few bytes) is paid
-for, so a flood of any kind runs into the end of the credit, and the connection ends with ENHANCE_YOUR_CALM. Clients and
+A frame that costs work and moves nothing (a ping, a reset, an empty frame, a window opened by a few bytes) spends
+credit. A flood of any kind therefore uses up the credit, and the connection ends with ENHANCE_YOUR_CALM. Clients and
 upstreams have the same credit. The figures are nghttp2's: a burst of 1,000, then some per second.
 """
 

@@ -1,8 +1,8 @@
 r"""Request targets: their grammar (RFC 3986 section 3.3), and the one form in which they are routed and passed on.
 
-A path follows the grammar to the letter, with brackets added. A query is what the URL Standard lets browsers send, who
-leave ``{}|\^` ``, brackets and a lonely ``%`` in it as they are. Bytes above 127, which curl sends as they were typed,
-are percent-encoded here, so that nothing behind this file meets one.
+A path follows the grammar to the letter, with brackets added. A query may be whatever the URL Standard lets browsers
+send: they leave ``{}|\^` ``, brackets and a lonely ``%`` in it as they are. Bytes above 127, which curl sends as they
+were typed, are percent-encoded here, so that nothing behind this file meets one.
 """
 
 from __future__ import annotations
