@@ -5,6 +5,7 @@
     ├── EditError             a configuration file that a program should not change by itself
     ├── CertificateError      a certificate, key or chain that a careful person would refuse
     ├── StoreError            the node's database cannot be opened, read or written
+    │   ├── DamagedError          one row of it cannot be read; the others can
     │   └── FileError             a file cannot be written, and is what it was
     ├── OverloadedError       too much of this is asked for at the same time; it may work in a moment
     ├── KeyServiceError       the cloud's key service cannot be reached, or does not let its key be used
@@ -54,6 +55,10 @@ class CertificateError(GatewayError):
 
 class StoreError(GatewayError):
     """The node's database cannot be opened, read or written."""
+
+
+class DamagedError(StoreError):
+    """One row of the node's database cannot be read. The others can."""
 
 
 class FileError(StoreError):

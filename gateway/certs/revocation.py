@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from gateway.certs import loading
 from gateway.errors import CertificateError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
 MAX_BYTES = 4 << 20
@@ -90,7 +92,16 @@ def read_crl(data: bytes) -> RevocationList:
 @lru_cache(maxsize=32)
 def kept_crl(pem: str) -> RevocationList:
     """Return a list that was read before and is kept in PEM; most configurations only repeat that of before."""
-    return read_crl(pem.encode())
+    return read_crl(pem.encode(errors="replace"))
+
+
+def readable(kept: Mapping[str, str]) -> dict[str, RevocationList]:
+    """Return the lists of those that are kept in PEM which can be read, by their names."""
+    found = {}
+    for name, pem in kept.items():
+        with suppress(CertificateError):
+            found[name] = kept_crl(pem)
+    return found
 
 
 def _refuse_partial(scope: x509.IssuingDistributionPoint) -> None:

@@ -22,13 +22,17 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from gateway.certs import keyring
 from gateway.certs.held import held
 from gateway.certs.keyring import ID_BYTES, NONCE_BYTES, Keyring
-from gateway.errors import StoreError
+from gateway.errors import DamagedError, StoreError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 _VERSION = b"\x01"
 _TRIES = 3
+
+
+class UnknownKeyError(DamagedError):
+    """A text was sealed with a key that the keyring does not have."""
 
 
 class Sealer:
@@ -91,28 +95,34 @@ class Sealer:
         assert key is not None, "the keyring holds the key that seals"
         return header + nonce + key.encrypt(nonce, plain, header + context)
 
-    def unseal(self, sealed: bytes, context: bytes) -> bytes:
-        """Decrypt what `seal` made with the same ``context``. Raises StoreError for anything else."""
+    def unseal(self, sealed: object, context: bytes) -> bytes:
+        """Decrypt what `seal` made with the same ``context``. Raises DamagedError for anything else, and StoreError."""
+        if not isinstance(sealed, bytes):
+            raise DamagedError("it is no sealed text")
         header, nonce = sealed[: 1 + ID_BYTES], sealed[1 + ID_BYTES : 1 + ID_BYTES + NONCE_BYTES]
         if header[:1] != _VERSION or len(nonce) < NONCE_BYTES:
-            raise StoreError("a sealed key is damaged, or was written by a newer version of the gateway")
+            raise DamagedError("it is damaged, or was written by a newer version of the gateway")
         key = self._key(header[1:])
         if key is None:
             self.refresh()
             key = self._key(header[1:])
         if key is None:
-            raise StoreError(
-                f"a private key was sealed with master key {header[1:].hex()}, which is not in keyring.json; "
+            raise UnknownKeyError(
+                f"it was sealed with master key {header[1:].hex()}, which is not in keyring.json; "
                 "restore root.key and keyring.json from the backup that belongs to the database"
             )
         try:
             return key.decrypt(nonce, sealed[len(header) + NONCE_BYTES :], header + context)
         except InvalidTag as error:
-            raise StoreError("a sealed key was changed, or belongs to another entry or another root.key") from error
+            raise DamagedError("it was changed, or belongs to another entry or another root.key") from error
 
-    def is_current(self, sealed: bytes) -> bool:
+    def knows(self, sealed: object) -> bool:
+        """Whether the keyring has the key that a text was sealed with."""
+        return isinstance(sealed, bytes) and self._key(sealed[1 : 1 + ID_BYTES]) is not None
+
+    def is_current(self, sealed: object) -> bool:
         """Whether a text was sealed with the key that seals now."""
-        return sealed.startswith(_VERSION + self.current)
+        return isinstance(sealed, bytes) and sealed.startswith(_VERSION + self.current)
 
     def refresh(self) -> None:
         """Look at the keyring again: control may have changed it. Raises StoreError."""

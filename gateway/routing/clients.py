@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from gateway.certs.revocation import kept_crl
+from gateway.certs.revocation import readable
 from gateway.certs.trusted import Trusted, read_trusted
 from gateway.config.client_trust import asking, references
 from gateway.config.kinds import is_inline_pem
@@ -90,9 +90,10 @@ class ClientLists:
 
     @cached_property
     def _revocations(self) -> Revocations:
-        crls = tuple(kept_crl(pem) for pem in self._configuration.client_trust.crls.values())
+        kept = self._configuration.client_trust.crls
+        crls = tuple(readable(kept).values())
         strict = self._configuration.settings.gateway.expired_client_crls == "refuse"
-        missing = bool(self._configuration.client_trust.missing)
+        missing = bool(self._configuration.client_trust.missing) or len(crls) < len(kept)
         return Revocations(crls, strict, self.authorities if crls else (), missing)
 
     @cached_property

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _TOKEN_BYTES = 32
 _LONGEST_TOKEN = 64
+_ROLES = frozenset(Role)
 _NOTED_SECONDS = 60
 """Use is written down when the last that was is this long ago, or a tenth of the time that a session may be idle."""
 
@@ -74,7 +75,7 @@ class LiveAccounts:
             return None
         now, idle, digest = int(self._clock()), int(self._settings().idle_timeout), _digest(token)
         session = await self._read(lambda store: store.session(digest, now, idle))
-        if session is None:
+        if session is None or session.role not in _ROLES:  # a damaged row lets nobody in
             return None
         if now - session.used >= min(_NOTED_SECONDS, idle / 10):
             with contextlib.suppress(StoreError):  # a full disk keeps nobody from looking what is the matter
@@ -89,7 +90,7 @@ class LiveAccounts:
     async def administrators(self) -> Sequence[Administrator]:
         """Return all administrators by name."""
         found = await self._read(lambda store: store.accounts())
-        return [Administrator(one.name, Role(one.role), one.created) for one in found]
+        return [Administrator(one.name, Role(one.role), one.created) for one in found if one.role in _ROLES]
 
     async def add(self, name: str, role: Role, password: str, actor: Actor) -> Administrator:
         """Add an administrator."""

@@ -20,8 +20,8 @@ from gateway.admin import app
 from gateway.admin.authentication import Guard
 from gateway.admin.health import Component, Status
 from gateway.admin.operations import Actor
-from gateway.errors import StoreError
-from gateway.runtime import revocations, role
+from gateway.errors import CertificateError, DamagedError
+from gateway.runtime import renewal, revocations, role
 from gateway.runtime.accounts import LiveAccounts
 from gateway.runtime.control_port import ControlPort, ControlSite
 from gateway.runtime.expiry import ExpiryWatch
@@ -30,6 +30,7 @@ from gateway.runtime.probes import Probes
 from gateway.runtime.reloads import Reloads, listed
 from gateway.runtime.roster import Roster
 from gateway.runtime.watch import watch
+from gateway.store.audit import Deed
 from gateway.store.default_certificate import RENEWED
 from gateway.store.sqlite import Store
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from gateway.config.load import Configuration
     from gateway.observe.events import EventLog
     from gateway.runtime.role import Inherited
+    from gateway.store.generations import Generation
 
 _LOOK_SECONDS = 5.0
 _PATIENCE_SECONDS = 30.0
@@ -53,6 +55,10 @@ _ASKERS = 10
 _PROBLEMS_SHOWN = 10
 _LAST_ANSWERS_SECONDS = 30
 _ORPHAN_SECONDS = 1.0
+_DAMAGED = (
+    "revocation lists in the store that cannot be read, so that no client gets in by a certificate until they are put "
+    "again or deleted"
+)
 
 
 def run(inherited: Inherited, events: EventLog) -> None:
@@ -82,8 +88,8 @@ class _Control:
         self._last_answers = _LAST_ANSWERS_SECONDS
         self._store_trouble = ""
         self._certificate_troubles = ""
-        with contextlib.closing(Store.open(inherited.data_dir, writable=False)) as store:
-            generation = store.newest()
+        self._damaged: frozenset[str] = frozenset()
+        generation = _generation(inherited, events)
         self._files_read = generation.files_read
         self._looked = datetime.now(UTC)
         self._roster = Roster(generation.number, inherited.workers_wanted.get, events, inherited.listeners.services)
@@ -282,16 +288,19 @@ class _Control:
             self._probes.follow()
             await self._reloads.open_what_is_missing()
             try:
-                self._certificate_troubles, ends = await asyncio.to_thread(
+                self._certificate_troubles, ends, damaged = await asyncio.to_thread(
                     _certificates,
                     self._inherited.data_dir,
                     self._reloads.current.configuration,
                     self._reloads.last.time,
                 )
                 self._store_trouble = ""
+                for said in damaged.difference(self._damaged):
+                    self._events.error("store.damaged", said)
+                self._damaged = damaged
                 if ends and not self._reloads.last.refusal:
                     self.ask_for_reload(_EXPIRY)
-            except StoreError as error:
+            except Exception as error:  # noqa: BLE001 - no row, however odd, may take control down
                 if not self._store_trouble:
                     self._events.error("store.unreadable", str(error))
                 self._store_trouble = str(error)
@@ -300,6 +309,17 @@ class _Control:
                 async with asyncio.timeout(_LOOK_SECONDS):
                     await self._operations.changed.wait()
             self._operations.changed.clear()
+
+
+def _generation(inherited: Inherited, events: EventLog) -> Generation:
+    """Return what is served; where that cannot be read any more, what the files say becomes the next generation."""
+    try:
+        with contextlib.closing(Store.open(inherited.data_dir, writable=False)) as store:
+            return store.newest()
+    except DamagedError as error:
+        events.error("store.damaged", f"{error}; the files are read anew")
+        candidate = renewal.read(inherited.config_path, inherited.environ, inherited.data_dir)
+        return renewal.publish(inherited.data_dir, candidate, Deed("gateway", "", "repair", ""))[0]
 
 
 async def _first(*waits: Coroutine[object, object, object]) -> None:
@@ -312,18 +332,27 @@ async def _first(*waits: Coroutine[object, object, object]) -> None:
             task.cancel()
 
 
-def _certificates(data_dir: Path, configuration: Configuration, reloaded: datetime) -> tuple[str, bool]:
-    """Return the trouble with our or clients' certificates ("" for none), and whether to make or choose one anew."""
+def _certificates(data_dir: Path, configuration: Configuration, reloaded: datetime) -> tuple[str, bool, frozenset[str]]:
+    """Return what is wrong with certificates ("" for nothing), whether to read all anew, and which rows are damaged."""
     now = datetime.now(UTC)
     with contextlib.closing(Store.open(data_dir, writable=False)) as store:
         expired, unresolved, end = store.expired(now), store.unresolved(), store.end_of_self_signed()
-        over = revocations.over(configuration, store.crls(), now)
+        put = store.crls()
+        over, damaged = revocations.over(configuration, put, now), revocations.damaged(put)
         # The first certificate that is valid is the default; another one is found by looking at all of them.
         moments = (now, reloaded) if not configuration.settings.http_server_options.server_name else ()
-        lost = [store.choose("", moment.timestamp()).current for moment in moments] == [False, True]
+        lost_configuration = store.lost_configuration()
+        said = [lost_configuration] if lost_configuration else []
+        said += [f"{_DAMAGED}: {listed(damaged)}"] if damaged else []
+        lost = bool(lost_configuration)
+        try:
+            lost |= [store.choose("", moment.timestamp()).current for moment in moments] == [False, True]
+        except CertificateError as error:
+            said.append(f"the default site: {error}")
     found = {"expired": expired, "revocation lists past their nextUpdate": over}
-    troubles = [f"{what}: {listed(names)}" for what, names in found.items() if names] + [*unresolved[:_PROBLEMS_SHOWN]]
-    return "; ".join(troubles), lost or (end is not None and now > end - RENEWED)
+    troubles = [f"{what}: {listed(names)}" for what, names in found.items() if names]
+    troubles += [*said, *unresolved[:_PROBLEMS_SHOWN]]
+    return "; ".join(troubles), lost or (end is not None and now > end - RENEWED), frozenset(said)
 
 
 def _component(kind: str, time: datetime, trouble: str, severity: Status) -> Component:

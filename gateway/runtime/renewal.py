@@ -124,10 +124,9 @@ def _served(data_dir: Path) -> Configuration | None:
     """Return what is served, for the last good state of definitions; None where the store does not tell."""
     try:
         with contextlib.closing(Store.open(data_dir, writable=False)) as store:
-            generation = store.current()
+            return store.last_good()
     except StoreError:
         return None
-    return generation.configuration if generation else None
 
 
 def _buildable(configuration: Configuration) -> Configuration:

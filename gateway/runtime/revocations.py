@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.admin.operations import CrlState
-from gateway.certs.revocation import kept_crl, read_crl
+from gateway.certs.revocation import read_crl, readable
 from gateway.errors import CertificateError, ConflictError
 from gateway.routing.clients import ClientLists
 from gateway.store.client_sources import check_crl
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 def states(configuration: Configuration, put: Mapping[str, str], now: datetime) -> list[CrlState]:
-    """Tell of those that were ``put`` (PEM by name), and of those that are files."""
+    """Tell of those that were ``put`` (PEM by name), and of those that are files; `damaged` names the rest."""
     files = {name: pem for name, pem in configuration.client_trust.crls.items() if name not in put}
     lists = ClientLists(configuration)
     return [
-        _state(name, source, kept_crl(pem), lists, now)
+        _state(name, source, crl, lists, now)
         for source, crls in (("admin", put), ("", files))
-        for name, pem in crls.items()
+        for name, crl in readable(crls).items()
     ]
 
 
@@ -39,14 +39,21 @@ def examine(
     """
     crl = read_crl(data)
     check_crl(crl, ClientLists(configuration).authorities, now)
-    if before and (known := kept_crl(before)).issuer == crl.issuer and known.this_update > crl.this_update:
+    known = readable({name: before or ""}).get(name)
+    if known and known.issuer == crl.issuer and known.this_update > crl.this_update:
         raise ConflictError(f"{name} is of {known.this_update:%Y-%m-%d %H:%M} UTC, and this list is older")
     return crl.pem.decode(), _state(name, "admin", crl, ClientLists(configuration), now)
 
 
 def over(configuration: Configuration, put: Mapping[str, str], now: datetime) -> list[str]:
     """Name the lists that are past their ``nextUpdate``."""
-    return [name for name, pem in {**configuration.client_trust.crls, **put}.items() if kept_crl(pem).is_over(now)]
+    kept = readable({**configuration.client_trust.crls, **put})
+    return [name for name, crl in kept.items() if crl.is_over(now)]
+
+
+def damaged(put: Mapping[str, str]) -> list[str]:
+    """Name the lists that were put and cannot be read: while there is one, no client's certificate is good."""
+    return [name for name in put if not readable({name: put[name]})]
 
 
 def _state(name: str, source: str, crl: RevocationList, lists: ClientLists, now: datetime) -> CrlState:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from gateway.errors import ConflictError, NotFoundError
 from gateway.store import audit
-from gateway.store.database import DatabaseUser
+from gateway.store.database import DatabaseUser, timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,7 +56,7 @@ class AccountStore(DatabaseUser):
     def accounts(self) -> Sequence[Account]:
         """Return all administrators by name."""
         with self._database.reading():
-            return [_account(row) for row in self._database.execute(f"{_ACCOUNT} ORDER BY name")]
+            return list(map(_account, self._database.execute(f"{_ACCOUNT} ORDER BY name")))
 
     def password(self, name: str) -> str | None:
         """Return the hash of an administrator's password; None when there is no such administrator."""
@@ -140,4 +140,4 @@ class AccountStore(DatabaseUser):
 
 
 def _account(row: tuple[str, str, str]) -> Account:
-    return Account(row[0], row[1], datetime.fromisoformat(row[2]))
+    return Account(row[0], row[1], timestamp(row[2]))

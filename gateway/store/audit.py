@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from gateway.store.database import timestamp
 from gateway.store.schema import AUDIT_KEPT
 
 if TYPE_CHECKING:
@@ -71,4 +72,4 @@ def last(database: Database, limit: int) -> Sequence[Entry]:
         " ORDER BY entry DESC LIMIT ?",
         (limit,),
     )
-    return [Entry(datetime.fromisoformat(row[0]), Deed(*row[1:5]), *row[5:]) for row in rows]
+    return [Entry(timestamp(row[0]), Deed(*row[1:5]), *row[5:]) for row in rows]

@@ -83,6 +83,8 @@ class CertificateReader:
         if (reading := self._near.get(source)) is None and (reading := self._remembered(source)) is None:
             return None
         _, read_with, status, material, key_type, names, remarks, begin, end = reading
+        if not readings.is_sound(reading):
+            return None
         if read_with not in others or status != _statuses(source, read_with):
             return None
         self._unchanged.add(source)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from gateway.certs.pem import CertificatePair
     from gateway.store.database import Database
 
+KINDS = ("pair", "certificate", "public_key")
+
 
 @dataclass(frozen=True, slots=True)
 class Stored:
@@ -64,13 +66,21 @@ def listed(database: Database, org_id: str | None) -> Sequence[Stored]:
         f"SELECT org_id, kind, der, pem FROM certificates {condition} ORDER BY entry",  # noqa: S608 - constants
         {"org_id": org_id},
     )
-    return [Stored(*row) for row in rows]
+    return [found for row in rows if (found := _stored(row))]
 
 
 def get(database: Database, certificate_id: str) -> Stored | None:
     """Return an entry."""
     row = database.execute("SELECT org_id, kind, der, pem FROM certificates WHERE id = ?", (certificate_id,)).fetchone()
-    return Stored(*row) if row else None
+    return _stored(row) if row else None
+
+
+def _stored(row: tuple[object, ...]) -> Stored | None:
+    """Return an entry; None for a damaged row, which counts as one that is not there."""
+    org_id, kind, der, pem = row
+    if not (isinstance(org_id, str) and isinstance(kind, str) and isinstance(der, bytes) and isinstance(pem, bytes)):
+        return None
+    return Stored(org_id, kind, der, pem) if kind in KINDS else None
 
 
 def pair(database: Database, certificate_id: str) -> CertificatePair | None:

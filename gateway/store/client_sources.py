@@ -135,8 +135,8 @@ class _Collection:
     @cached_property
     def _last(self) -> ClientTrust:
         """What the present generation has; asked for only where something cannot be read."""
-        generation = self._store.current() if self._store else None
-        return generation.configuration.client_trust if generation else ClientTrust()
+        configuration = self._store.last_good() if self._store else None
+        return configuration.client_trust if configuration else ClientTrust()
 
     def _report(self, place: str, source: str, trusted: Trusted) -> None:
         pin = trusted.pin

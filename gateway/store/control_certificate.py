@@ -49,7 +49,7 @@ def collect(
         return _NOTHING
     key, source = ("domain", wanted.domain) if wanted.domain else ("certificate", str(wanted.certificate))
     place = f"{_KEY}.{key}", source_of(source)
-    last = tuple(pair for pair in store.find(CONTROL_PORT) if not _fault(pair, policy)) if store else ()
+    last = tuple(pair for pair in _last(store) if not _fault(pair, policy))
     unresolved: tuple[Problem, ...] = ()
     try:
         pairs = _of_domain(source, sites, now, store) if wanted.domain else (_referred(source, store),)
@@ -64,6 +64,13 @@ def collect(
     said = [problem for pair in pairs for problem in check_dates(pair.chain, now)] + _exposed(source)
     problems = *unresolved, *(Problem(Severity.WARNING, *place, one.message, one.cure) for one in said)
     return Collected(tuple(SiteEntry(CONTROL_PORT, pair, _KEY) for pair in pairs), None, problems, unresolved)
+
+
+def _last(store: Store | None) -> tuple[CertificatePair, ...]:
+    try:
+        return store.find(CONTROL_PORT) if store else ()
+    except CertificateError:  # damaged, and written anew
+        return ()
 
 
 def find(wanted: ControlTls, store: Store) -> Choice[CertificatePair]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sqlite3
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
 
-from gateway.certs.seal import Sealer
-from gateway.errors import StoreError
+from gateway.certs.seal import Sealer, UnknownKeyError
+from gateway.errors import DamagedError, StoreError
 from gateway.store import schema
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 DATABASE = "gateway.db"
 
 _BUSY_SECONDS = 5.0
+_TEXT = functools.partial(str, encoding="utf-8", errors="replace")  # one odd byte would fail a query of all rows
 _UNWRITABLE = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY}
 
 
@@ -65,6 +68,11 @@ class Database:
                 connection.close()
                 raise
 
+    def replaceable(self, error: DamagedError) -> bool:
+        """Whether a sealed row that cannot be read is damaged alone, and not all of them for want of their keys."""
+        rows = "SELECT * FROM (SELECT key FROM materials LIMIT 100) UNION ALL SELECT content FROM configurations"
+        return not isinstance(error, UnknownKeyError) or any(self.sealer.knows(row[0]) for row in self.execute(rows))
+
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
         """Read one state: what others commit meanwhile shows at the next reading. Raises StoreError."""
@@ -75,6 +83,10 @@ class Database:
             self.execute("BEGIN")
             try:
                 yield
+            except (TypeError, ValueError) as error:  # SQLite takes any value for any column
+                raise DamagedError(
+                    f"a row cannot be read: {error}; restore a backup, or put anew what it is"
+                ) from error
             finally:
                 self._leave()
 
@@ -134,7 +146,10 @@ def for_reading(path: Path) -> tuple[sqlite3.Connection, tuple[int, ...]]:
 
 
 def _connect(path: Path, how: str) -> sqlite3.Connection:
-    return sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
+    uri = f"{path.absolute().as_uri()}?{how}"
+    connection = sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
+    connection.text_factory = _TEXT
+    return connection
 
 
 def _state(path: Path) -> tuple[int, ...]:
@@ -143,13 +158,23 @@ def _state(path: Path) -> tuple[int, ...]:
     return status.st_ino, status.st_size, status.st_mtime_ns, log.stat().st_size if log.exists() else 0
 
 
+def timestamp(text: str) -> datetime:
+    """Return the time in a column. A damaged one is the beginning of 1970: it decides nothing."""
+    try:
+        found = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        return datetime.fromtimestamp(0, UTC)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
 @contextlib.contextmanager
 def explained(path: Path) -> Iterator[None]:
     """Turn what SQLite and the system say about ``path`` into what a person can do about it."""
     try:
         yield
     except StoreError as error:
-        raise StoreError(f"{path}: {error}") from error
+        kind = DamagedError if isinstance(error, DamagedError) else StoreError
+        raise kind(f"{path}: {error}") from error
     except sqlite3.OperationalError as error:
         cure = "check that the directory exists, is writable by this user, and has free space"
         code = getattr(error, "sqlite_errorcode", 0)  # which the module's own errors have not

@@ -11,8 +11,10 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from gateway.certs import describe
 from gateway.certs.self_signed import self_signed
 from gateway.config.problems import Problem, Severity
+from gateway.errors import CertificateError
 from gateway.store import materials, sites
 from gateway.store.sites import SELF_SIGNED, SiteEntry
 from gateway.tls.names import canonical
@@ -69,7 +71,7 @@ def renew(database: Database, now: datetime) -> frozenset[str]:
     """
     served = {entry.pair.material for entry in sites.configured_from(database, SELF_SIGNED)}
     for material in served:
-        names = materials.pair(database, material).names
+        names = describe.names(materials.chain(database, material)[0])
         fresh = materials.keep(database, self_signed(*names, days=_DAYS, now=now))
         database.execute("UPDATE names SET material = ? WHERE source = ?", (fresh, SELF_SIGNED))
         materials.sweep(database, served)
@@ -87,7 +89,10 @@ def _names(host: str) -> tuple[str, ...]:
 def _kept(store: Store, names: tuple[str, ...], now: datetime) -> CertificatePair | None:
     """The one that serves already, if it is still for these names and good for a while."""
     for entry in store.configured_from(SELF_SIGNED):
-        pair = store.pair(entry.pair.material)
+        try:
+            pair = store.pair(entry.pair.material)
+        except CertificateError:  # it is made anew
+            continue
         if pair.names == names and pair.not_before <= now < pair.not_after - RENEWED:
             return pair
     return None

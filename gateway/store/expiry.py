@@ -5,6 +5,7 @@ A pair counts as long as something serves or keeps it: what only a rollback woul
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -97,7 +98,11 @@ class ExpiryStore(DatabaseUser):
             for entry, der in rows:
                 try:
                     end = int(loading.certificate(der).not_valid_after_utc.timestamp())
-                except CertificateError:  # kept by a version that looked less closely
+                except (
+                    CertificateError,
+                    AttributeError,
+                    TypeError,
+                ):  # damaged, or kept by a version that looked less closely
                     end = _NEVER
                 database.execute("UPDATE certificates SET expires = ? WHERE entry = ?", (end, entry))
 
@@ -107,11 +112,13 @@ class ExpiryStore(DatabaseUser):
         found: dict[str, Ending] = {}
         query = _PAIRS.format(more=f"{_USED} AND {pairs} ORDER BY expires")
         for material, fingerprint, chain, _ in database.execute(query, asked).fetchall():
-            if fingerprint not in found:
-                found[fingerprint] = self._pair(material, loading.certificate(chain))
+            with suppress(CertificateError, AttributeError, TypeError):  # a damaged row
+                if fingerprint not in found:
+                    found[fingerprint] = self._pair(material, loading.certificate(chain))
         for certificate_id, der in database.execute(_OTHERS.format(more=f"{others} ORDER BY expires"), asked):
-            one = Ending.of(loading.certificate(der), STORE, (certificate_id,))
-            found.setdefault(one.fingerprint, one)
+            with suppress(CertificateError, AttributeError, TypeError):
+                one = Ending.of(loading.certificate(der), STORE, (certificate_id,))
+                found.setdefault(one.fingerprint, one)
         return sorted(found.values(), key=lambda one: one.expires)[:limit]
 
     def _pair(self, material: int, leaf: x509.Certificate) -> Ending:

@@ -32,7 +32,6 @@ from gateway.store import file_status
 from gateway.store.certificate_files import CertificateReader, Files, Held
 from gateway.store.contest import TOLD as _TOLD
 from gateway.store.contest import Contest, listed
-from gateway.store.materials import Kept
 from gateway.store.sites import SiteEntry
 from gateway.tls.names import candidates, canonical
 
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
 
     from gateway.config.load import Configuration
     from gateway.config.settings import CertificateFiles
+    from gateway.store.materials import Kept
     from gateway.store.readings import Readings
     from gateway.store.sqlite import Store
 
@@ -339,7 +339,11 @@ class _Collection:
             if valid and not self._validity(entry.pair).holds(self._now.timestamp()):
                 continue
             own = bool(domain) and entry.name == domain
-            pair = self._store.pair(entry.pair.material) if self._anew and isinstance(entry.pair, Kept) else entry.pair
+            try:
+                pair = self._store.pair(entry.pair.material) if self._anew else entry.pair
+            except CertificateError as error:
+                self._tell_unresolved("", entry.source, error)
+                continue
             self._serve(entry.name, pair, entry.source, _Rank.DOMAIN_NAME if own else rank)
 
     def _tell_unresolved(self, path: str, source: str, error: Exception) -> None:

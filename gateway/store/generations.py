@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from gateway.config.load import Configuration
-from gateway.errors import StoreError
+from gateway.errors import DamagedError, StoreError
+from gateway.store.database import timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,15 +42,16 @@ class Generation:
 def newest(database: Database, known: Generation | None) -> Generation | None:
     """Return the newest generation; one that shares its configuration with ``known`` is cheap to return.
 
-    Raises StoreError for a configuration that another version wrote, with keys or values unknown to this one.
+    Raises DamagedError when it cannot be read, and StoreError for a configuration that another version wrote, with keys
+    or values unknown to this one.
     """
     for number, created, cause, origin, files_read in database.execute(_NEWEST).fetchall():
         if known is not None and known.origin == origin:
             configuration = known.configuration
         else:
             configuration = _read(database, number, origin)
-        read = datetime.fromisoformat(files_read)
-        return Generation(number, datetime.fromisoformat(created), cause, origin, read, configuration)
+        read = timestamp(files_read)
+        return Generation(number, timestamp(created), cause, origin, read, configuration)
     return None
 
 
@@ -60,6 +62,16 @@ def _read(database: Database, number: int, origin: int) -> Configuration:
         key = ".".join(map(str, error.errors(include_input=False)[0]["loc"]))
         reason = f"generation {number} has a {key} that this gateway cannot read; another version wrote it"
         raise StoreError(f"{database.path}: {reason}") from None
+
+
+def damage(database: Database) -> str:
+    """Say why the newest configuration cannot be read; "" when it can."""
+    try:
+        for _, _, _, origin, _ in database.execute(_NEWEST).fetchall():
+            _content(database, origin)
+    except DamagedError as error:
+        return str(error)
+    return ""
 
 
 def default_name(database: Database) -> str:
@@ -75,9 +87,9 @@ def unchanged(database: Database, configuration: Configuration, default: str, re
     """
     plain = configuration.model_dump_json().encode()
     for number, created, cause, origin, _ in database.execute(_NEWEST).fetchall():
-        if _content(database, origin) == plain and default_name(database) == default:
+        if _is(database, origin, plain) and default_name(database) == default:
             database.execute("UPDATE generations SET files_read = ? WHERE number = ?", (read.isoformat(), number))
-            return Generation(number, datetime.fromisoformat(created), cause, origin, read, configuration)
+            return Generation(number, timestamp(created), cause, origin, read, configuration)
     return None
 
 
@@ -86,13 +98,14 @@ def append(
 ) -> Generation:
     """Make the next generation. To be called within a transaction.
 
-    Raises StoreError when the present one cannot be read: half of this database could never be read again.
+    A configuration that cannot be read is none that this one could share. Raises StoreError when the keys are those of
+    another database: half of this one could never be read again.
     """
     plain = configuration.model_dump_json().encode()
     number = origin = 1
     for before, _, _, configured, _ in database.execute(_NEWEST).fetchall():
         number = before + 1
-        origin = configured if _content(database, configured) == plain else number
+        origin = configured if _is(database, configured, plain) else number
     if origin == number:
         sealed = database.sealer.seal(plain, context(origin))
         database.execute("INSERT INTO configurations VALUES (?, ?)", (origin, sealed))
@@ -124,9 +137,21 @@ def _insert(database: Database, number: int, cause: str, rest: Sequence[object])
     return created
 
 
+def _is(database: Database, origin: int, plain: bytes) -> bool:
+    try:
+        return _content(database, origin) == plain
+    except DamagedError as error:
+        if not database.replaceable(error):
+            raise
+        return False
+
+
 def _content(database: Database, origin: int) -> bytes:
-    (sealed,) = database.execute("SELECT content FROM configurations WHERE configuration = ?", (origin,)).fetchone()
-    return database.sealer.unseal(sealed, context(origin))
+    row = database.execute("SELECT content FROM configurations WHERE configuration = ?", (origin,)).fetchone()
+    try:
+        return database.sealer.unseal(row and row[0], context(origin))
+    except DamagedError as error:
+        raise type(error)(f"the stored configuration of generation {origin} cannot be read: {error}") from error
 
 
 def context(origin: int) -> bytes:

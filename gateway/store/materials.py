@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from gateway.certs import loading
 from gateway.certs.choice import Validity
 from gateway.certs.pem import CertificatePair
+from gateway.errors import CertificateError, DamagedError
 from gateway.store import schema
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ _REMOVE = """DELETE FROM materials WHERE material = :material
     AND NOT EXISTS (SELECT 1 FROM certificates WHERE material = :material)
     AND NOT EXISTS (SELECT 1 FROM readings WHERE material = :material)"""
 
+_CURE = "put it again, or start the gateway again, which reads the files"
+
 
 class Kept(NamedTuple):
     """A pair that is in the database already: its row, and the kind of its key."""
@@ -36,11 +39,19 @@ class Kept(NamedTuple):
 
 
 def keep(database: Database, pair: CertificatePair) -> int:
-    """Return the row that holds ``pair``; a new pair is written. To be called within a transaction."""
+    """Return the row that holds ``pair``; a new pair is written, and a damaged one mended. Call it in a transaction."""
     digest = hashlib.sha256(b"".join(part.public_bytes(Encoding.DER) for part in pair.chain)).hexdigest()
-    for (material,) in database.execute("SELECT material FROM materials WHERE digest = ?", (digest,)):
-        return int(material)
+    known = database.execute("SELECT material, chain, key FROM materials WHERE digest = ?", (digest,)).fetchone()
+    if known and _is_sound(database, digest, pair, *known[1:]):
+        return int(known[0])
     sealed = database.sealer.seal(pair.key_pem, context(digest))
+    if known:
+        mended = (pair.fingerprint, pair.chain_pem, sealed, *map(int, Validity.of(pair.leaf)), known[0])
+        database.execute(
+            "UPDATE materials SET fingerprint = ?, chain = ?, key = ?, begins = ?, expires = ? WHERE material = ?",
+            mended,
+        )
+        return int(known[0])
     cursor = database.execute(
         "INSERT INTO materials (digest, fingerprint, chain, key, begins, expires) VALUES (?, ?, ?, ?, ?, ?)",
         (digest, pair.fingerprint, pair.chain_pem, sealed, *map(int, Validity.of(pair.leaf))),
@@ -50,8 +61,21 @@ def keep(database: Database, pair: CertificatePair) -> int:
 
 
 def restore(database: Database, digest: str, chain: bytes, sealed: bytes) -> CertificatePair:
-    """Return the pair of a row. Raises StoreError when its key was sealed by others."""
-    return CertificatePair.restore(chain, database.sealer.unseal(sealed, context(digest)))
+    """Return the pair of a row. Raises CertificateError when it is damaged, or its key was sealed by others."""
+    try:
+        return CertificatePair.restore(chain, database.sealer.unseal(sealed, context(digest)))
+    except (DamagedError, CertificateError, TypeError, IndexError) as error:
+        raise CertificateError(f"a stored certificate (digest {digest}) cannot be read: {error}; {_CURE}") from error
+
+
+def _is_sound(database: Database, digest: str, pair: CertificatePair, chain: bytes, sealed: bytes) -> bool:
+    try:
+        database.sealer.unseal(sealed, context(digest))
+    except DamagedError as error:
+        if not database.replaceable(error):
+            raise
+        return False
+    return chain == pair.chain_pem
 
 
 def pair(database: Database, material: int) -> CertificatePair:
@@ -71,6 +95,8 @@ def validity(database: Database, material: int) -> Validity:
     if database.version <= schema.BEFORE_RANKS:
         return Validity.of(chain(database, material)[0])
     row = database.execute("SELECT begins, expires FROM materials WHERE material = ?", (material,)).fetchone()
+    if not all(isinstance(moment, int) for moment in row):
+        return Validity.of(chain(database, material)[0])
     return Validity(*row)
 
 

@@ -77,6 +77,17 @@ def replace(database: Database, readings: Readings) -> set[int]:
     return {old[source] for source in gone}
 
 
+def is_sound(row: tuple[object, ...]) -> bool:
+    """Whether a row is as `replace` wrote it: of a damaged one, the files are read again."""
+    *texts, begin, end = row[:3] + row[4:]
+    if not all(isinstance(one, kind) for kind, some in ((str, texts), (int, (begin, end))) for one in some):
+        return False
+    try:
+        return bool(remarked(str(row[6]))) or not row[6]
+    except (TypeError, ValueError):
+        return False
+
+
 def written(remarks: Iterable[Problem]) -> str:
     """Return remarks as the database keeps them."""
     parts = [[remark.source, remark.message, remark.cure] for remark in remarks]

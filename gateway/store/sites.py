@@ -9,12 +9,14 @@ name's certificates.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.certs import describe, loading
 from gateway.certs.choice import Choice, Contender, Validity, best, choose
+from gateway.errors import CertificateError
 from gateway.store import generations, materials, schema
 from gateway.store.materials import Kept
 from gateway.tls.names import candidates
@@ -103,10 +105,24 @@ class Served:
 
 
 def find(database: Database, name: str, now: float | None = None) -> Choice[CertificatePair]:
-    """Return what serves exactly ``name`` at a moment (seconds since 1970; None: now). "" is the default site."""
-    choice = _choose(database, name, now)
-    pairs = tuple(materials.restore(database, *row.sealed) for row in choice.chosen)
-    return Choice(pairs, choice.current, choice.until)
+    """Return what serves exactly ``name`` at a moment (seconds since 1970; None: now). "" is the default site.
+
+    A damaged row leaves its place to the others. Raises CertificateError when there is no other.
+    """
+    damaged: list[str] = []
+    reason = CertificateError("")
+    while True:
+        choice, pairs = _choose(database, name, now, damaged), []
+        if damaged and not choice.chosen:
+            raise reason
+        for row in choice.chosen:
+            try:
+                pairs.append(materials.restore(database, *row.sealed))
+            except CertificateError as error:  # another may serve in its place
+                damaged.append(row.digest)
+                reason = error
+        if len(pairs) == len(choice.chosen):
+            return Choice(tuple(pairs), choice.current, choice.until)
 
 
 def served(database: Database, name: str, now: float | None = None) -> tuple[Served, ...]:
@@ -135,17 +151,22 @@ class _Row(NamedTuple):
         return Served(loading.certificate(self.chain), self.key_type, self.source, self.previous)
 
 
-def _choose(database: Database, name: str, now: float | None) -> Choice[_Row]:
+def _choose(database: Database, name: str, now: float | None, damaged: Sequence[str] = ()) -> Choice[_Row]:
     """Choose for a name; for the default site, for the name whose certificates it shares, or that one's wildcard."""
     moment = time.time() if now is None else now
     wanted = (name,) if name else candidates(generations.default_name(database))
-    return best(choose(_contenders(database, one, moment), moment) for one in wanted)
+    return best(choose(_contenders(database, one, moment, damaged), moment) for one in wanted)
 
 
-def _contenders(database: Database, name: str, now: float) -> list[Contender[_Row]]:
+def _contenders(database: Database, name: str, now: float, damaged: Sequence[str]) -> list[Contender[_Row]]:
     ranks = {"rank": "rank", "place": "place"} if database.version > schema.BEFORE_RANKS else {"rank": 0, "place": 0}
     rows = [_Row(*row) for row in database.execute(_CANDIDATES.format(**ranks), {"name": name})]
-    found = [Contender(row, row.key_type, row.rank, Validity.of(loading.peer_certificate(row.chain))) for row in rows]
+    found = []
+    for row in rows:
+        with suppress(CertificateError, TypeError, AttributeError):  # a damaged row
+            if row.digest not in damaged:
+                validity = Validity.of(loading.certificate(row.chain))
+                found.append(Contender(row, row.key_type, row.rank, validity))
     # A replaced certificate competes with its successor until the successor's time comes, and never again.
     early = {one.key_type for one in found if one.rank == _PUT_RANK and now < one.validity.begins}
     return [
@@ -207,7 +228,7 @@ def end_of_self_signed(database: Database) -> datetime | None:
     row = database.execute(
         "SELECT expires FROM names JOIN materials USING (material) WHERE source = ? LIMIT 1", (SELF_SIGNED,)
     ).fetchone()
-    return datetime.fromtimestamp(row[0], UTC) if row else None
+    return datetime.fromtimestamp(row[0], UTC) if row and isinstance(row[0], int) else None
 
 
 def configure(database: Database, entries: Sequence[SiteEntry]) -> tuple[frozenset[str], set[int], bool]:

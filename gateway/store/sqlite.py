@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from gateway.config.client_trust import with_crls
-from gateway.errors import NotFoundError, StoreError
+from gateway.errors import DamagedError, NotFoundError, StoreError
 from gateway.store import (
     audit,
     certificates,
@@ -88,6 +88,19 @@ class Store(DatabaseUser):
         """
         with self._database.reading():
             return generations.newest(self._database, known)
+
+    def last_good(self) -> Configuration | None:
+        """Return the configuration that is served; None where there is none, or none that can be read."""
+        try:
+            generation = self.current()
+        except DamagedError:
+            return None
+        return generation.configuration if generation else None
+
+    def lost_configuration(self) -> str:
+        """Say what is wrong with the configuration that is served; "" where it can be read."""
+        with self._database.reading():
+            return generations.damage(self._database)
 
     def is_empty(self) -> bool:
         """Whether there was no generation yet."""
@@ -298,9 +311,13 @@ class Store(DatabaseUser):
             return certificates.pair(self._database, certificate_id)
 
     def crls(self) -> dict[str, str]:
-        """Return the revocation lists that were put, in PEM, by their names."""
+        """Return the revocation lists that were put, in PEM, by their names: also those that are damaged."""
         with self._database.reading():
-            return dict(self._database.execute("SELECT name, crl FROM crls ORDER BY name").fetchall())
+            return self._crls()
+
+    def _crls(self) -> dict[str, str]:
+        rows = self._database.execute("SELECT CAST(name AS TEXT), CAST(crl AS TEXT) FROM crls ORDER BY name")
+        return dict(rows.fetchall())
 
     def set_crl(self, name: str, pem: str | None, deed: Deed) -> Generation:
         """Put a revocation list, or remove one (None), and make the present configuration with it the next generation.
@@ -316,8 +333,7 @@ class Store(DatabaseUser):
                 database.execute("INSERT OR REPLACE INTO crls VALUES (?, ?)", (name, pem))
             present = generations.newest(database, None)
             assert present is not None, "what is changed at runtime has been published"
-            crls = dict(database.execute("SELECT name, crl FROM crls ORDER BY name").fetchall())
-            configuration = with_crls(present.configuration, crls)
+            configuration = with_crls(present.configuration, self._crls())
             default = generations.default_name(database)
             cause = f"{deed.action} {name}"
             generation = generations.append(database, configuration, default, cause, present.files_read)

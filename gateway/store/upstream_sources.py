@@ -57,8 +57,8 @@ def collect(configuration: Configuration, now: datetime, store: Store | None = N
 
     @cache
     def last() -> Material:
-        generation = store.current() if store else None
-        return generation.configuration.material if generation else Material()
+        configuration = store.last_good() if store else None
+        return configuration.material if configuration else Material()
 
     for item in wanted(configuration.settings, configuration.apis):
         name = key(item.purpose, item.reference)

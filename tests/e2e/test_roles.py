@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -359,3 +360,30 @@ def test_a_damaged_database_is_refused_at_start_with_the_cure(prepared: Gateway)
     assert "gateway.db is damaged: file is not a database; restore a backup" in said
     subprocess.run(said[said.rindex("(cd ") :], shell=True, check=True)
     prepared.started()
+
+
+def test_damaged_rows_take_neither_control_nor_a_start_down(gateway: Gateway) -> None:
+    def damage(statement: str) -> None:
+        database = gateway.directory / "data" / "gateway.db"
+        with contextlib.closing(sqlite3.connect(database, isolation_level=None)) as connection:
+            connection.execute(statement)
+
+    def newest() -> str:
+        with contextlib.closing(sqlite3.connect(gateway.directory / "data" / "gateway.db")) as connection:
+            query = "SELECT hex(content) FROM configurations ORDER BY configuration DESC LIMIT 1"
+            return str(connection.execute(query).fetchone()[0])
+
+    before = gateway.children()
+    damage("INSERT INTO crls VALUES ('clients', 'nonsense')")
+    gateway.signal(signal.SIGHUP)
+    assert "clients" in gateway.hear("store.damaged")
+    until(lambda: "or deleted: clients" in str(gateway.health()["details"]["certificates"]))
+    damage("UPDATE configurations SET content = X'00'")
+    gateway.signal(signal.SIGHUP)
+    until(lambda: newest() != "00")
+    until(gateway.ready)
+    assert (gateway.get(), gateway.children()) == ("first", before)
+    gateway.end()
+    damage("UPDATE configurations SET content = X'01ff'")
+    gateway.started()
+    assert gateway.get() == "first"
