@@ -345,7 +345,7 @@ def test_the_options_stand_behind_every_command(type_: Shell, here: Gateway) -> 
 
 
 @pytest.mark.skipif(
-    "shutil.which('setpriv') is None or os.geteuid()", reason="setpriv, and only root changes to nobody"
+    "shutil.which('setpriv') is None or os.geteuid()", reason="this user is not root, or there is no setpriv"
 )
 def test_nobody_without_a_home_can_ask(here: Gateway) -> None:
     # The capability is for a Python that stands where only root may look, as pyenv's does.

@@ -154,7 +154,7 @@ def unshare(tmp_path: Path) -> list[str]:
     command = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
     trial = [*command, "mount", "-t", "tmpfs", "none", str(tmp_path)]
     if not shutil.which("unshare") or subprocess.run(trial, capture_output=True, check=False).returncode:
-        pytest.skip("no file system can be mounted here; other tests ask the same of a limit")
+        pytest.skip("this host mounts no file system for us; other tests ask the same of a limit")
     return command
 
 

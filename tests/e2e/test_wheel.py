@@ -73,7 +73,7 @@ def python_for(user: dict[str, Any]) -> str:
         except (OSError, subprocess.CalledProcessError):
             continue
         return python
-    pytest.skip("there is no Python that another user can run")
+    pytest.skip("this host has no Python that another user can run")
 
 
 def run(command: list[Any], **options: Any) -> str:

@@ -41,7 +41,7 @@ MATRIX = [
 
 def ask(place: Place, client: str, version: str, cases: list[Case]) -> list[str]:
     if client == "go" and go_client() is None:
-        pytest.skip("go has not compiled its library yet")
+        pytest.skip("this host has not compiled the library of Go in time")
     if client == "nghttp":  # it sees frames, not lengths
         cases = [case for case in cases if case.method != "HEAD"]
         return [fault for fault in judged(cases, place.nghttp(version, cases)) if "-1 bytes" not in fault]

@@ -56,7 +56,7 @@ def test_a_secret_is_for_nobody_else_whatever_was_there(tmp_path: Path) -> None:
     assert mode(path) == 0o640
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@pytest.mark.skipif(os.geteuid() != 0, reason="this user is not root, who alone gives files away")
 def test_what_is_there_keeps_its_owner_and_group(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(OLD)
@@ -187,7 +187,7 @@ def test_a_file_that_is_mounted_by_itself_is_overwritten(tmp_path: Path) -> None
     mount = 'mount --bind "$1" "$2" && exec "$3" -c "$4" "$2"'
     command = [*unshare, "sh", "-c", mount, "sh", host, path, sys.executable, MOUNTED]
     if not shutil.which("unshare") or subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("unshare cannot be used here")
+        pytest.skip("this host does not let us unshare")
     subprocess.run(command, check=True, timeout=20)
     assert (host.read_bytes(), mode(host)) == (b"short\n", 0o640)
     assert {one.name for one in tmp_path.iterdir()} == {"host", "a"}
