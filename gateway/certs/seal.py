@@ -117,7 +117,7 @@ class Sealer:
             raise DamagedError("it was changed, or belongs to another entry or another root.key") from error
 
     def knows(self, sealed: object) -> bool:
-        """Whether the keyring has the key that a text was sealed with."""
+        """Return whether the keyring has the key that a text was sealed with."""
         return isinstance(sealed, bytes) and self._key(sealed[1 : 1 + ID_BYTES]) is not None
 
     def is_current(self, sealed: object) -> bool:

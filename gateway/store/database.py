@@ -69,7 +69,7 @@ class Database:
                 raise
 
     def replaceable(self, error: DamagedError) -> bool:
-        """Whether a sealed row that cannot be read is damaged alone, and not all of them for want of their keys."""
+        """Return whether a sealed row is damaged alone, rather than all of them for want of their keys."""
         rows = "SELECT * FROM (SELECT key FROM materials LIMIT 100) UNION ALL SELECT content FROM configurations"
         return not isinstance(error, UnknownKeyError) or any(self.sealer.knows(row[0]) for row in self.execute(rows))
 

@@ -78,7 +78,7 @@ def replace(database: Database, readings: Readings) -> set[int]:
 
 
 def is_sound(row: tuple[object, ...]) -> bool:
-    """Whether a row is as `replace` wrote it: of a damaged one, the files are read again."""
+    """Return whether a row is as `replace` wrote it: of a damaged one, the files are read again."""
     *texts, begin, end = row[:3] + row[4:]
     if not all(isinstance(one, kind) for kind, some in ((str, texts), (int, (begin, end))) for one in some):
         return False

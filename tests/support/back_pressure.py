@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def _reads_on(gate: Front) -> bool:
-    """Whether the gateway reads all its connections, clients' and upstreams'."""
+    """Return whether the gateway reads all its connections, clients' and upstreams'."""
     upstreams = [one for pool in gate.server.upstreams._pools.values() for one in pool._addresses]
     return not any(getattr(one, "_paused", False) for one in (*gate.server._connections, *upstreams))
 

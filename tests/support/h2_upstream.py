@@ -44,7 +44,7 @@ class Stream:
 
     @property
     def waiting(self) -> int:
-        """How many pieces of the body have not been read."""
+        """Return how many pieces of the body have not been read."""
         return self._data.qsize()
 
     async def read(self) -> bytes:
